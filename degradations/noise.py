@@ -1,0 +1,37 @@
+"""More noise at the input, of which the denoiser is told."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from degradations.degradation import Degradation
+from degradations.denoiser import Denoiser, column
+from degradations.draws import Draws
+from degradations.errors import Refused
+
+
+@dataclass(frozen=True)
+class InputNoise(Degradation):
+    """`noise(a)`: D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I): the noise level rises by the fraction a.
+
+    n is drawn anew at every evaluation. (Karras et al. 2024, synthetic degradations)
+    """
+
+    kind: ClassVar[str] = "noise"
+
+    def degrade(self, base: Denoiser) -> Denoiser:
+        return _Noisy(base, self.strength)
+
+
+class _Noisy(Denoiser):
+    def __init__(self, base: Denoiser, a: float) -> None:
+        super().__init__()
+        self.base, self.a = base, a
+
+    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        if draws is None:
+            raise Refused(f"noise({self.a:g}) draws its noise: call the denoiser with draws=Draws(seed).")
+        added = math.sqrt((1 + self.a) ** 2 - 1) * column(sigma, x)
+        return self.base(x + added * draws.normal("noise", x), (1 + self.a) * sigma, label, draws)

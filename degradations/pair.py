@@ -1,0 +1,58 @@
+"""Two degradations of one base, and the denoiser that one of them guides."""
+
+import math
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from degradations.degradation import Degradation
+from degradations.denoiser import Denoiser
+from degradations.draws import Draws
+from degradations.errors import Refused
+
+Coupling = Literal["independent", "shared"]
+
+
+class Pair:
+    """A main and a guide made from one base, and the coupling of their randomness.
+
+    `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it sees the main's draws.
+    Raises Refused where the base lacks the sites, or for an unknown coupling.
+    """
+
+    def __init__(
+        self, base: Denoiser, main: Degradation, guide: Degradation, coupling: Coupling = "independent"
+    ) -> None:
+        if coupling not in get_args(Coupling):
+            raise Refused(f"coupling '{coupling}': accepted are {' and '.join(get_args(Coupling))}.")
+        self.main, self.guide, self.coupling = main(base), guide(base), coupling
+
+    def at(self, weight: float) -> "Guided":
+        """The guided denoiser of a weight. Raises Refused for a weight that is not finite."""
+        return Guided(self.main, self.guide, weight, self.coupling)
+
+
+class Guided(Denoiser):
+    """D_w(x; σ, c) = w·D1(x; σ, c) + (1 − w)·D0(x; σ, c), main D1, guide D0 (Karras et al. 2024, eq. 3).
+
+    w = 1 is the main alone and w = 0 the guide alone, bit for bit, and the other is not evaluated. The main takes the
+    draws as they are given, so its randomness is the same at every weight, and the same as when it is sampled alone.
+    """
+
+    def __init__(self, main: Denoiser, guide: Denoiser, weight: float, coupling: Coupling = "independent") -> None:
+        super().__init__()
+        if not math.isfinite(weight):
+            raise Refused(f"guidance weight {weight}: it must be a finite number.")
+        self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
+
+    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        if self.weight == 1:
+            return self.main(x, sigma, label, draws)
+        twin = draws.twin() if draws is not None and self.coupling == "shared" else None
+        guide_draws = twin or (draws and draws.child("guide"))
+        d_w = self.guide(x, sigma, label, guide_draws)
+        if self.weight != 0:
+            d_w = self.weight * self.main(x, sigma, label, draws) + (1 - self.weight) * d_w
+        if draws is not None and twin is not None:
+            draws.join(twin)
+        return d_w

@@ -1,0 +1,64 @@
+"""Base denoisers, by name, by folder, or in closed form."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from degradations import Denoiser, Refused
+from study.checkpoints.weights import Card, fill, find
+from study.data import Data, load_data
+from study.models import EDM, ResidualMLP
+from study.specs import NetworkSpec, RecipeSpec
+
+
+@dataclass(frozen=True)
+class Base:
+    """A denoiser with its data and the hash of its weights."""
+
+    name: str
+    denoiser: Denoiser
+    data: Data
+    sha256: str
+
+
+def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
+    """An untrained denoiser for a data set."""
+    dim = int(torch.tensor(data.shape).prod())
+    return EDM(ResidualMLP(dim, data.classes, **asdict(network)), sigma_data)
+
+
+def load_base(name: str | Path, data: str) -> Base:
+    """The base of a shipped card's name, of a folder, or `exact`: the closed form of a data set.
+
+    Raises Refused where there is none, where it is damaged, or where its data set is not `data`.
+    """
+    if name == "exact":
+        loaded = load_data(data)
+        if loaded.exact is None:
+            raise Refused(f"base 'exact': the data set '{data}' has no density in closed form.")
+        return Base("exact", loaded.exact, loaded, f"exact:{data}")
+    card = find(name, "denoiser")
+    trained_on = card.get("data", str)
+    if trained_on != data:
+        raise Refused(f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'.")
+    loaded = load_data(trained_on)
+    denoiser = build(_network(card), loaded, float(card.get("sigma_data", float)))
+    return Base(str(name), denoiser, loaded, fill(denoiser, card))
+
+
+def recipe_of(card: Card) -> RecipeSpec:
+    """The recipe on a card, as far as it says one."""
+    entries = dict(card.get("recipe", dict))
+    entries["network"] = _network(card)
+    try:
+        return RecipeSpec(**entries)
+    except TypeError as error:
+        raise Refused(f"{card.folder}: the card's recipe is not one ({error}).") from None
+
+
+def _network(card: Card) -> NetworkSpec:
+    try:
+        return NetworkSpec(**card.get("network", dict))
+    except TypeError as error:
+        raise Refused(f"{card.folder}: the card's network is not one ({error}).") from None

@@ -1,0 +1,20 @@
+"""Data sets."""
+
+from collections.abc import Callable
+
+from degradations import Refused
+from study.data.data import Data
+from study.data.digits import digits
+from study.data.fractal import fractal
+
+DATA: dict[str, Callable[[], Data]] = {"digits": digits, "fractal": fractal}
+
+
+def load_data(name: str) -> Data:
+    """The data set of a name. Raises Refused for an unknown one."""
+    if name not in DATA:
+        raise Refused(f"data set '{name}': known are {', '.join(sorted(DATA))}.")
+    return DATA[name]()
+
+
+__all__ = ["DATA", "Data", "load_data"]

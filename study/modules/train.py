@@ -1,0 +1,121 @@
+"""Training of a base denoiser."""
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from degradations import Failed
+from study.checkpoints import build, save
+from study.data import Data, load_data
+from study.files.atomic import replacing
+from study.modules.quiet import quiet
+from study.specs import RecipeSpec
+from study.training import edm_loss, exponent, log_normal, update
+
+STATE = "training.ckpt"
+
+
+class _Steps(IterableDataset[int]):
+    """Nothing but a step to take: a batch is drawn in the module, from (seed, step), so that resuming repeats none."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.steps))
+
+
+class TrainDenoiser(pl.LightningModule):
+    """Trains a denoiser by a recipe: the EDM loss, log-normal noise levels, Adam, a power-function EMA in `average`."""
+
+    def __init__(self, recipe: RecipeSpec, data: Data) -> None:
+        super().__init__()
+        self.recipe, self.data = recipe, data
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.denoiser = build(recipe.network, data, recipe.sigma_data)
+        self.average = copy.deepcopy(self.denoiser).requires_grad_(False)
+        self.gamma = exponent(recipe.ema)
+
+    def training_step(self, batch: int, index: int) -> Tensor:
+        recipe, data = self.recipe, self.data
+        generator = torch.Generator().manual_seed(recipe.seed * 2**31 + self.global_step)
+        rows = torch.randint(len(data.samples), (recipe.batch,), generator=generator)
+        y, label = data.samples[rows], None if data.labels is None else data.labels[rows]
+        sigma = log_normal(recipe.batch, recipe.p_mean, recipe.p_std, generator)
+        noise = torch.randn(y.shape, generator=generator)
+        y, noise, sigma = y.to(self.device), noise.to(self.device), sigma.to(self.device)
+        label = None if label is None else label.to(self.device)
+        loss = edm_loss(self.denoiser, y, noise, sigma, label, recipe.sigma_data)
+        if self.global_step % 50 == 0:
+            self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: int, batch_idx: int) -> None:
+        update(self.average.parameters(), self.denoiser.parameters(), self.global_step, self.gamma)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe
+        optimizer = torch.optim.Adam(self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2))
+
+        def rate(step: int) -> float:
+            return 1.0 if 2 * step < recipe.steps else (1 - math.cos(2 * math.pi * step / recipe.steps)) / 2
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class _KeepState(pl.Callback):
+    """Saves Lightning's training state every so many steps: whole, or the one before stays."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+            with replacing(self.path) as part:
+                trainer.save_checkpoint(part)
+
+
+def folder_of(recipe: RecipeSpec, root: Path) -> Path:
+    """Where the base of a recipe is kept: named by everything that determines it."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
+    return root / "bases" / f"{recipe.data}-{digest}"
+
+
+def train(recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True, save_every: int = 1000) -> Path:
+    """Train a base by a recipe into a folder, going on from the state found there; returns the folder.
+
+    The folder then has the averaged weights with their card, and Lightning's state. Raises Failed if the loss diverges.
+    """
+    module = TrainDenoiser(recipe, load_data(recipe.data))
+    state = folder / STATE
+    with quiet():
+        trainer = pl.Trainer(
+            max_steps=recipe.steps, max_epochs=-1, accelerator="auto", devices=1, logger=False,
+            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress,
+            callbacks=[_KeepState(state, save_every)],
+        )  # fmt: skip
+        loader = DataLoader(_Steps(recipe.steps), batch_size=None)
+        trainer.fit(module, loader, ckpt_path=state if state.exists() else None, weights_only=True)
+    if trainer.interrupted or trainer.global_step < recipe.steps:
+        raise KeyboardInterrupt
+    if not all(torch.isfinite(p).all() for p in module.average.parameters()):
+        raise Failed(f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a lower lr.")
+    entries = asdict(recipe)
+    save(folder, module.average, "denoiser", {
+        "data": recipe.data, "sigma_data": recipe.sigma_data, "network": entries.pop("network"), "recipe": entries,
+        "parameters": sum(p.numel() for p in module.average.parameters()), "made_by": made_by,
+        "torch": torch.__version__,
+    })  # fmt: skip
+    return folder

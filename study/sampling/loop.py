@@ -1,0 +1,83 @@
+"""From noise to samples."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from degradations import Denoiser, Refused
+from study.sampling.grid import edm_sigmas
+from study.sampling.solvers import SOLVERS
+from study.sampling.sources import Fixed, Start
+
+
+@dataclass(frozen=True)
+class Churn:
+    """Fresh noise before every step with σ in [low, high]: σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), x̂ = x + √(σ̂² − σ²)·noise·n.
+
+    amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax, S_noise)
+    """
+
+    amount: float = 0.0
+    low: float = 0.0
+    high: float = math.inf
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.amount < math.inf and 0 <= self.low <= self.high and 0 <= self.noise < math.inf):
+            raise Refused(f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}.")
+
+
+@torch.inference_mode()
+def sample_chunk(
+    denoiser: Denoiser, start: Start, sigmas: Sequence[float], solver: str = "heun", churn: Churn | None = None
+) -> Tensor:
+    """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise. sigmas: [N + 1], falling to 0.
+
+    Raises Refused for an unknown solver.
+    """
+    if solver not in SOLVERS:
+        raise Refused(f"solver '{solver}': accepted are {' and '.join(SOLVERS)}.")
+    step, (noise, label, draws) = SOLVERS[solver], start
+    gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        return denoiser(x, sigma, label, draws)
+
+    x = noise * sigmas[0]
+    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+        if churn and gamma > 0 and churn.low <= sigma <= churn.high:
+            raised = sigma * (1 + gamma)
+            x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
+            sigma = raised
+        x = step(denoise, x, sigma, sigma_next)
+    return x
+
+
+def sample(
+    denoiser: Denoiser,
+    shape: Sequence[int],
+    *,
+    solver: str = "heun",
+    steps: int = 32,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    rho: float = 7.0,
+    seed: int = 0,
+    labels: Tensor | None = None,
+    churn: Churn | None = None,
+    chunk: int = 1024,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed gives the same samples.
+
+    labels: [n] class indices or None; chunk: samples computed together, part of what determines the random numbers.
+    Raises Refused for a bad shape, grid, solver or number of labels.
+    """
+    sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho).tolist()
+    source = Fixed(shape, chunk, labels, device)
+    starts = (source.start(seed, index, dtype) for index in range(len(source)))
+    return torch.cat([sample_chunk(denoiser, start, sigmas, solver, churn) for start in starts])

@@ -1,0 +1,33 @@
+"""One step of the probability-flow ODE dx/dσ = (x − D(x; σ))/σ, from σ to σ' < σ (Karras et al. 2022, eq. 1)."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+Denoise = Callable[[Tensor, float], Tensor]
+
+
+def euler(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """x' = x + (σ' − σ)·(x − D(x; σ))/σ: first order, one evaluation."""
+    return x + (sigma_next - sigma) / sigma * (x - denoise(x, sigma))
+
+
+def heun(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """The Euler step, then the trapezoid with the slope at its end: second order, two evaluations, one to σ' = 0.
+
+    (Karras et al. 2022, algorithm 1)
+    """
+    d = (x - denoise(x, sigma)) / sigma
+    x_next = x + (sigma_next - sigma) * d
+    if sigma_next == 0:
+        return x_next
+    d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
+    return x + (sigma_next - sigma) * (d + d_next) / 2
+
+
+SOLVERS = {"euler": euler, "heun": heun}
+
+
+def evaluations(solver: str, steps: int) -> int:
+    """Network evaluations per sample (NFE) of one denoiser."""
+    return {"euler": steps, "heun": 2 * steps - 1}[solver]

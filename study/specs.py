@@ -1,0 +1,231 @@
+"""What a study is: plain dataclasses, the shape of a config. No heavy import.
+
+Each checks its values when it is made and raises Refused, naming the key, what was found and what is accepted.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from degradations.errors import Refused
+
+
+def _want(good: bool, key: str, found: object, wanted: str) -> None:
+    if not good:
+        raise Refused(f"{key}: found {found!r}, wanted {wanted}.")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The residual MLP.
+
+    Args:
+        width: features between the blocks
+        hidden: features within a block
+        blocks: number of residual blocks, each with a dropout site
+        embedding: features of the embedding of noise level and label
+    """
+
+    width: int = 64
+    hidden: int = 192
+    blocks: int = 8
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        for key, most in (("width", 4096), ("hidden", 16384), ("blocks", 256), ("embedding", 4096)):
+            value = getattr(self, key)
+            _want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """How a base is trained (EDM loss; Karras et al. 2022, table 1).
+
+    Args:
+        data: data set to train on: digits or fractal
+        network: size of the network
+        steps: optimizer steps
+        batch: samples a step
+        lr: Adam's peak learning rate; constant for the first half, a cosine to zero in the second
+        beta2: Adam's second moment decay
+        p_mean: mean of ln sigma in training
+        p_std: standard deviation of ln sigma in training
+        sigma_data: standard deviation of the data
+        ema: relative width of the power-function EMA profile, in (0, 0.28)
+        seed: of initial weights and batches
+    """
+
+    data: str = "digits"
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    steps: int = 10000
+    batch: int = 256
+    lr: float = 1.5e-3
+    beta2: float = 0.99
+    p_mean: float = -0.6
+    p_std: float = 1.3
+    sigma_data: float = 0.75
+    ema: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _want(self.steps >= 1, "recipe.steps", self.steps, "at least 1")
+        _want(self.batch >= 1, "recipe.batch", self.batch, "at least 1")
+        _want(0 < self.lr < math.inf, "recipe.lr", self.lr, "a number above 0")
+        _want(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
+        _want(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")
+        _want(0 < self.p_std < math.inf, "recipe.p_std", self.p_std, "a number above 0")
+        _want(0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0")
+        _want(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
+        _want(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
+
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """How samples are drawn (Karras et al. 2022, algorithm 2).
+
+    Args:
+        solver: euler or heun
+        steps: noise levels visited
+        sigma_min: last noise level before zero
+        sigma_max: first noise level
+        rho: exponent of the grid
+        churn: amount of fresh noise (S_churn), 0 for the deterministic sampler
+        churn_min: lowest noise level with churn (S_tmin)
+        churn_max: highest noise level with churn (S_tmax)
+        churn_noise: scale of the fresh noise (S_noise)
+        labels: stratified (the data's exact proportions) or edm2 (drawn per sample, after its noise)
+        chunk: samples computed together; part of what determines the random numbers
+    """
+
+    solver: Literal["euler", "heun"] = "heun"
+    steps: int = 32
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    churn: float = 0.0
+    churn_min: float = 0.0
+    churn_max: float = math.inf
+    churn_noise: float = 1.0
+    labels: Literal["stratified", "edm2"] = "stratified"
+    chunk: int = 600
+
+    def __post_init__(self) -> None:
+        _want(self.steps >= 2, "sampler.steps", self.steps, "at least 2")
+        _want(0 < self.sigma_min < self.sigma_max < math.inf, "sampler.sigma_min, sampler.sigma_max",
+              (self.sigma_min, self.sigma_max), "0 < sigma_min < sigma_max")  # fmt: skip
+        _want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
+        _want(self.chunk >= 1, "sampler.chunk", self.chunk, "at least 1")
+        _want(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
+        _want(0 <= self.churn_min <= self.churn_max, "sampler.churn_min, sampler.churn_max",
+              (self.churn_min, self.churn_max), "0 ≤ churn_min ≤ churn_max")  # fmt: skip
+        _want(0 <= self.churn_noise < math.inf, "sampler.churn_noise", self.churn_noise, "a number of at least 0")
+
+
+@dataclass(frozen=True)
+class PairingSpec:
+    """An ordered pair of degradations of the base.
+
+    Args:
+        main: the degradation of the main, such as dropout(0.2)
+        guide: the degradation of the guide, such as dropout(0.4)
+        coupling: whether main and guide draw independently or share their draws
+    """
+
+    main: str
+    guide: str
+    coupling: Literal["independent", "shared"] = "independent"
+
+    @property
+    def name(self) -> str:
+        return f"{self.main} → {self.guide}, {self.coupling}"
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """The search for the weight of each pairing.
+
+    Args:
+        weight: lowest and highest guidance weight
+        step: weights are multiples of this, counted from the lowest
+        samples: samples an evaluation
+        trials: evaluations a pairing
+        design: weights evaluated first; a Gaussian process proposes the rest
+    """
+
+    weight: tuple[float, float] = (1.0, 3.5)
+    step: float = 0.05
+    samples: int = 1797
+    trials: int = 6
+    design: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
+
+    def __post_init__(self) -> None:
+        low, high = self.weight
+        _want(-math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first")
+        _want(0 < self.step <= high - low, "search.step", self.step, f"a number above 0 and at most {high - low:g}")
+        _want(self.samples >= 2, "search.samples", self.samples, "at least 2")
+        _want(self.trials >= 1, "search.trials", self.trials, "at least 1")
+        for weight in self.design:
+            _want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True)
+class ConfirmSpec:
+    """The confirmation of the leader on fresh seeds, paired with weight 1 and with the base.
+
+    Args:
+        samples: samples a seed set
+        seed_sets: number of seed sets
+        controls: also score the base and each main at twice the steps
+    """
+
+    samples: int = 1797
+    seed_sets: int = 6
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        _want(self.samples >= 2, "confirm.samples", self.samples, "at least 2")
+        _want(self.seed_sets >= 2, "confirm.seed_sets", self.seed_sets, "at least 2, for an interval")
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A degradation study: one base, pairings of its degradations, and how they are searched and confirmed.
+
+    Args:
+        name: of the study; its results are kept under this name
+        base: a card's name (digits), a folder with weights and card, exact (the data's closed form), or null: trained
+            by the recipe
+        recipe: how the base is trained where it is
+        reference: data set that samples are compared with
+        extractors: feature extractors, the first for the primary metric
+        sampler: how samples are drawn
+        pairings: main and guide of each pairing
+        search: how the weight is searched
+        confirm: how it is confirmed
+        seed: of the search; the confirmation uses those after it
+    """
+
+    name: str
+    base: str | None = None
+    recipe: RecipeSpec = field(default_factory=RecipeSpec)
+    reference: str = "digits"
+    extractors: tuple[str, ...] = ("pixels",)
+    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    pairings: tuple[PairingSpec, ...] = ()
+    search: SearchSpec = field(default_factory=SearchSpec)
+    confirm: ConfirmSpec = field(default_factory=ConfirmSpec)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _want(bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)), "name", self.name,
+              "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
+        _want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
+        _want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
+        _want(len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once")
+        _want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the confirmation's seed sets."""
+        return [self.seed + 1 + r for r in range(self.confirm.seed_sets)]
