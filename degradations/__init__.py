@@ -1,15 +1,18 @@
-"""What makes a denoiser worse, and how two of them form a guided one. Depends on PyTorch alone."""
+"""What makes a denoiser worse, and how two of them form a guided one. Depends on PyTorch alone.
 
-from degradations.degradation import Degradation, parse
-from degradations.denoiser import Denoiser, Site, epsilon, score, velocity
-from degradations.draws import Draws
-from degradations.dropout import Dropout
-from degradations.errors import Failed, Refused
-from degradations.identity import Identity
-from degradations.noise import InputNoise
-from degradations.pair import Coupling, Guided, Pair
+What `exports` names is imported on first use (PEP 562): PyTorch takes a second, which `study --help` need not wait for.
+"""
 
-__all__ = [
-    "Coupling", "Degradation", "Denoiser", "Draws", "Dropout", "Failed", "Guided", "Identity", "InputNoise", "Pair",
-    "Refused", "Site", "epsilon", "parse", "score", "velocity",
-]  # fmt: skip
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from degradations.exports import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    exports = import_module("degradations.exports")
+    if name in exports.__all__:
+        return getattr(exports, name)
+    raise AttributeError(f"module 'degradations' has no attribute '{name}'")

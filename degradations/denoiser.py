@@ -42,7 +42,9 @@ class Denoiser(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         raise NotImplementedError
 
     def sites(self) -> set[str]:
@@ -50,7 +52,7 @@ class Denoiser(nn.Module, ABC):
         return {module.role for module in self.modules() if isinstance(module, Site)}
 
     def with_sites(self, role: str, make: Callable[[], Site], wanted_by: str) -> Self:
-        """A clone with every site of a role replaced; the parameter and buffer tensors are shared, this one is unchanged.
+        """A clone with every site of a role replaced; parameter and buffer tensors are shared, this one stays as it is.
 
         Raises Refused where there is no such site.
         """

@@ -43,7 +43,9 @@ class Draws:
 
     def normal(self, stream: str, like: Tensor) -> Tensor:
         """n ~ N(0, I), of the shape, device and dtype of `like`."""
-        return torch.randn(like.shape, generator=self.generator(stream, like.device), device=like.device, dtype=like.dtype)
+        return torch.randn(
+            like.shape, generator=self.generator(stream, like.device), device=like.device, dtype=like.dtype
+        )
 
     def uniform(self, stream: str, like: Tensor) -> Tensor:
         """u ~ U[0, 1), of the shape and device of `like`, float32."""

@@ -30,7 +30,9 @@ class _Noisy(Denoiser):
         super().__init__()
         self.base, self.a = base, a
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         if draws is None:
             raise Refused(f"noise({self.a:g}) draws its noise: call the denoiser with draws=Draws(seed).")
         added = math.sqrt((1 + self.a) ** 2 - 1) * column(sigma, x)

@@ -45,7 +45,9 @@ class Guided(Denoiser):
             raise Refused(f"guidance weight {weight}: it must be a finite number.")
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         if self.weight == 1:
             return self.main(x, sigma, label, draws)
         twin = draws.twin() if draws is not None and self.coupling == "shared" else None

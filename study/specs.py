@@ -5,7 +5,7 @@ Each checks its values when it is made and raises Refused, naming the key, what 
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from degradations.errors import Refused
@@ -35,7 +35,9 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         for key, most in (("width", 4096), ("hidden", 16384), ("blocks", 256), ("embedding", 4096)):
             value = getattr(self, key)
-            _want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
+            _want(
+                isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}"
+            )
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,9 @@ class SearchSpec:
 
     def __post_init__(self) -> None:
         low, high = self.weight
-        _want(-math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first")
+        _want(
+            -math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first"
+        )
         _want(0 < self.step <= high - low, "search.step", self.step, f"a number above 0 and at most {high - low:g}")
         _want(self.samples >= 2, "search.samples", self.samples, "at least 2")
         _want(self.trials >= 1, "search.trials", self.trials, "at least 1")
@@ -222,10 +226,17 @@ class StudySpec:
               "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
         _want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
         _want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
-        _want(len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once")
+        _want(
+            len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once"
+        )
         _want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
 
     @property
     def seeds(self) -> list[int]:
         """The seeds of the confirmation's seed sets."""
         return [self.seed + 1 + r for r in range(self.confirm.seed_sets)]
+
+
+def replace_pairings(spec: StudySpec, pairings: tuple[PairingSpec, ...]) -> StudySpec:
+    """The same study with other pairings."""
+    return replace(spec, pairings=pairings)

@@ -77,7 +77,7 @@ def fill(module: nn.Module, card: Card) -> str:
         raise Refused(f"{path}: {path.stat().st_size} bytes, more than the {MOST_BYTES} that are read.")
     found = sha256(path)
     if found != card.get("weights_sha256", str):
-        raise Refused(f"{path}: SHA-256 {found}, its card says {card.get('weights_sha256', str)}: damaged, or not its own.")
+        raise Refused(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -97,6 +97,6 @@ def _compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Ten
         if (have := tuple(tensors[name].shape)) != (want := tuple(wanted[name].shape)):
             raise Refused(f"{path}: '{name}' has shape {have}, the network of its card wants {want}.")
         if tensors[name].dtype != wanted[name].dtype:
-            raise Refused(f"{path}: '{name}' is {tensors[name].dtype}, the network of its card wants {wanted[name].dtype}.")
+            raise Refused(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
         if not torch.isfinite(tensors[name]).all():
             raise Refused(f"{path}: '{name}' has entries that are not finite.")

@@ -1,4 +1,4 @@
-"""The 2-D toy of the autoguidance paper: a branching curve of narrow Gaussians, with exact density, score and samples."""
+"""The 2-D toy of the autoguidance paper: a tree of narrow Gaussians, with exact density, score and samples."""
 
 import math
 

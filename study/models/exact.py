@@ -19,7 +19,9 @@ class ExactGaussian(Denoiser):
             raise Refused(f"ExactGaussian: std must be above 0, found {std}.")
         self.std, self.mean = std, mean
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         s = column(sigma, x)
         return self.mean + self.std**2 / (self.std**2 + s**2) * (x - self.mean)
 
@@ -54,7 +56,9 @@ class ExactMixture(Denoiser):
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self.register_buffer("classes", classes)
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         rotated, total, logs = self._components(x, sigma, label)
         axes, variances = self.axes.to(x.dtype), self.variances.to(x.dtype)
         shrunk = torch.einsum("bkj,kij->bki", rotated * variances / total, axes)

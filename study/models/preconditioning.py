@@ -9,7 +9,7 @@ from degradations.denoiser import column
 
 
 class Network(nn.Module, ABC):
-    """A raw network F(x, c_noise, label, draws) → [B, …] of the shape of x; c_noise: [B] or [1]; it declares its sites."""
+    """A raw network F(x, c_noise, label, draws) → [B, …] of the shape of x; c_noise: [B] or [1]."""
 
     @abstractmethod
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
@@ -27,7 +27,9 @@ class EDM(Denoiser):
         super().__init__()
         self.network, self.sigma_data = network, sigma_data
 
-    def forward(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
         s, sd = column(sigma, x), self.sigma_data
         total = s**2 + sd**2
         c_skip, c_out, c_in, c_noise = sd**2 / total, s * sd / total.sqrt(), 1 / total.sqrt(), s.log() / 4

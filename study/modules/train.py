@@ -18,7 +18,7 @@ from degradations import Failed
 from study.checkpoints import build, save
 from study.data import Data, load_data
 from study.files.atomic import replacing
-from study.modules.quiet import quiet
+from study.modules.polite import polite
 from study.specs import RecipeSpec
 from study.training import edm_loss, exponent, log_normal, update
 
@@ -100,7 +100,7 @@ def train(recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True,
     """
     module = TrainDenoiser(recipe, load_data(recipe.data))
     state = folder / STATE
-    with quiet():
+    with polite():
         trainer = pl.Trainer(
             max_steps=recipe.steps, max_epochs=-1, accelerator="auto", devices=1, logger=False,
             enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from study.sampling.sources import Fixed, Start
 
 @dataclass(frozen=True)
 class Churn:
-    """Fresh noise before every step with σ in [low, high]: σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), x̂ = x + √(σ̂² − σ²)·noise·n.
+    """Fresh noise before every step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0, I),
+
+    σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1).
 
     amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax, S_noise)
     """
@@ -47,7 +50,7 @@ def sample_chunk(
         return denoiser(x, sigma, label, draws)
 
     x = noise * sigmas[0]
-    for sigma, sigma_next in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, sigma_next in pairwise(sigmas):
         if churn and gamma > 0 and churn.low <= sigma <= churn.high:
             raised = sigma * (1 + gamma)
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)

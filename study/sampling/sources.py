@@ -27,7 +27,9 @@ class Source(ABC):
 
     def __init__(self, shape: Sequence[int], chunk: int, device: torch.device | str = "cpu") -> None:
         if len(shape) < 2 or min(shape) < 1 or chunk < 1:
-            raise Refused(f"sampler: a shape [n, …] and a chunk, all above 0, are wanted; found {list(shape)}, {chunk}.")
+            raise Refused(
+                f"sampler: a shape [n, …] and a chunk, all above 0, are wanted; found {list(shape)}, {chunk}."
+            )
         self.shape, self.chunk, self.device = tuple(shape), chunk, device
 
     def __len__(self) -> int:
@@ -67,9 +69,7 @@ class PerSample(Source):
     Sample i of seed set s has the seed s·n + i. Classes are drawn uniformly; 0 classes means no label.
     """
 
-    def __init__(
-        self, shape: Sequence[int], chunk: int, classes: int = 0, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, shape: Sequence[int], chunk: int, classes: int = 0, device: torch.device | str = "cpu") -> None:
         super().__init__(shape, chunk, device)
         self.classes = classes
 

@@ -1,0 +1,9 @@
+"""The search for weights, and the storage of every evaluation. The only room that imports Optuna."""
+
+from study.search.propose import propose, weights
+from study.search.storage import CONFIRM, Notebook, check_fingerprint, existing_storage, forget, names, open_storage
+
+__all__ = [
+    "CONFIRM", "Notebook", "check_fingerprint", "existing_storage", "forget", "names", "open_storage", "propose",
+    "weights",
+]  # fmt: skip

@@ -1,17 +1,24 @@
-"""Lightning says much that no user of a study needs."""
+"""Lightning within a larger program: no banners, and Ctrl-C comes through as what it is."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """No banners and no hints about workers, hardware and loggers; warnings of other libraries still come through."""
+def polite() -> Iterator[None]:
+    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt where Lightning exits.
+
+    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored; both are put right.
+    """
     names = ["pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.fabric", "lightning_fabric"]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
+    main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
         warnings.filterwarnings("ignore", message=r".*(num_workers|isinstance\(treespec|LeafSpec|litlogger).*")
@@ -19,6 +26,12 @@ def quiet() -> Iterator[None]:
             logger.setLevel(logging.ERROR)
         try:
             yield
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
         finally:
+            if main_thread:
+                signal.signal(signal.SIGINT, handler)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

@@ -1,0 +1,301 @@
+"""The command line. Each command imports what it needs when it is called, so that `--help` answers at once."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from degradations.errors import Failed, Refused
+from study.config import add_spec, to_spec
+
+
+class Command(NamedTuple):
+    """A command: what it is for, how it is used, its arguments, and what it does (returning the exit status)."""
+
+    summary: str
+    usage: str
+    examples: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+    config: bool = False
+
+
+def _run_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--retrain", action="store_true", help="train the base anew by the config's recipe")
+    parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
+
+
+def _run(args: Namespace) -> int:
+    from study.report import table
+    from study.results import report_folder
+    from study.run import Study, base_of
+
+    spec, root = to_spec(args), _root(args)
+    study = Study(spec, root, base_of(spec, root, args.retrain), args.fresh)
+    rows = study.run()
+    print(f"\n{table.render(rows, 'md')}\n")
+    print(f"Tables and figures   {report_folder(root, spec.name)}/")
+    print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
+    print(f"In a notebook        study.results.read({spec.name!r}{f', {str(root)!r}' if _root_flag(root) else ''})")
+    return 0
+
+
+def _train_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=str, default=None, help="folder for weights and card (default: mlruns/bases/…)")
+    parser.add_argument("--again", action="store_true", help="discard what is there, and begin anew")
+    parser.add_argument(
+        "--classifier", action="store_true", help="train the digits classifier behind fd_digits instead"
+    )
+
+
+def _train(args: Namespace) -> int:
+    from study.run import train_base
+
+    spec, root = to_spec(args), _root(args)
+    out = Path(args.out) if args.out else None
+    if args.classifier:
+        from study.modules.classify import train_classifier
+
+        made_by = f"study train configs/{spec.name}.yaml --classifier"
+        folder = train_classifier(out or root / "bases" / "digits-classifier", made_by)
+    else:
+        folder = train_base(spec, root, args.again, out=out)
+    print(f"Weights and card     {folder}/")
+    return 0
+
+
+def _sample_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--main", type=str, default="none", help="degradation of the main, such as dropout(0.2)")
+    parser.add_argument("--guide", type=str, default="none", help="degradation of the guide")
+    parser.add_argument("--weight", type=float, default=1.0, help="guidance weight; 1 is the main alone")
+    parser.add_argument("--coupling", type=str, default="independent", help="independent or shared draws")
+    parser.add_argument("--samples", type=int, default=64, help="how many")
+    parser.add_argument("--out", type=str, default=None, help="folder (default: mlruns/samples/…)")
+    parser.add_argument("--format", type=str, default="npz", help="npz (floats) or folder (8-bit PNG files)")
+
+
+def _sample(args: Namespace) -> int:
+    import math
+
+    from study.files.images import to_uint8, write_npz, write_png
+    from study.modules.evaluate import Evaluator
+    from study.records import Task
+    from study.report import figures
+    from study.run import base_of
+    from study.specs import PairingSpec, replace_pairings
+
+    spec, root = to_spec(args), _root(args)
+    if args.format not in ("npz", "folder"):
+        raise Refused(f"--format {args.format}: accepted are npz and folder.")
+    if args.samples < 1:
+        raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
+    if not math.isfinite(args.weight):
+        raise Refused(f"--weight {args.weight}: it must be a finite number.")
+    pairing = PairingSpec(args.main, args.guide, args.coupling)
+    evaluator = Evaluator(replace_pairings(spec, (pairing,)), base_of(spec, root))
+    samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
+    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
+    out = Path(args.out) if args.out else root / "samples" / slug.replace("(", "").replace(")", "")
+    if samples.ndim == 4:
+        write_png(out / "grid.png", figures.tile(samples[:256]))
+    else:
+        figures.save(figures.samples({slug: samples}), out / "grid.png")
+    if args.format == "npz" or samples.ndim != 4:
+        write_npz(out / "samples.npz", samples)
+    else:
+        for index, image in enumerate(to_uint8(samples)):
+            write_png(out / "images" / f"{index:06d}.png", image)
+    print(f"{len(samples)} samples   {out}/")
+    return 0
+
+
+def _score_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", type=str, help="folder or zip of images, or NPZ of samples")
+    parser.add_argument(
+        "--reference", type=str, required=True, help="data set, images, or statistics (.npz) to compare with"
+    )
+    parser.add_argument("--extractor", type=str, default="digits", help="feature extractor: digits, pixels or rff")
+    parser.add_argument("--format", type=str, default="text", help="text or json")
+
+
+def _score(args: Namespace) -> int:
+    import json
+
+    from study.modules.evaluate import score_files
+
+    if args.format not in ("text", "json"):
+        raise Refused(f"--format {args.format}: accepted are text and json.")
+    found = score_files(Path(args.path), args.reference, args.extractor)
+    print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
+    return 0
+
+
+def _table_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+    parser.add_argument("--format", type=str, default="md", help="md, csv, json or latex")
+    parser.add_argument("--metric", type=str, default=None, help="metric to show (default: the study's primary one)")
+
+
+def _table(args: Namespace) -> int:
+    from study.report import table
+    from study.results import collect
+
+    print(table.render(table.rows(collect(_root(args), args.name), args.metric), args.format))
+    return 0
+
+
+def _dashboard_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1")
+
+
+def _dashboard(args: Namespace) -> int:
+    from study.tracking import serve
+
+    if not 1 <= args.port <= 65535:
+        raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
+    print(f"MLflow on http://127.0.0.1:{args.port} (Ctrl-C ends it)", flush=True)
+    return serve(_root(args), args.port)
+
+
+def _sync_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+
+
+def _sync(args: Namespace) -> int:
+    from study.run import sync
+
+    sync(args.name, _root(args))
+    print(f"MLflow's view of '{args.name}' was rebuilt.")
+    return 0
+
+
+CONFIG_HELP = "CONFIG [--KEY VALUE …]"
+COMMANDS = {
+    "run": Command("run a whole study, or go on with it", CONFIG_HELP, """\
+  study run configs/digits.yaml
+  study run configs/digits.yaml --name more-steps --sampler.steps 64
+  study run configs/fractal.yaml --search.trials 10""", _run_arguments, _run, True),
+    "train": Command("train the base of a study only", CONFIG_HELP, """\
+  study train configs/digits.yaml --out my-base
+  study train configs/digits.yaml --recipe.steps 20000 --recipe.seed 1""", _train_arguments, _train, True),
+    "sample": Command("draw images of one pairing at one weight", "CONFIG --main … --guide … --weight …", """\
+  study sample configs/digits.yaml --main "dropout(0.2)" --guide "dropout(0.4)" --weight 2
+  study sample configs/digits.yaml --samples 1797 --format folder --out digits-samples""",
+        _sample_arguments, _sample, True),
+    "score": Command("score a folder, zip or NPZ of images", "PATH --reference …", """\
+  study score digits-samples/images --reference digits
+  study score samples.npz --reference mlruns/reports/digits/reference-pixels.npz --extractor pixels""",
+        _score_arguments, _score),
+    "table": Command("print the table of a study", "NAME [--format md|csv|json|latex] [--metric …]", """\
+  study table digits
+  study table digits --format json --metric fd_pixels""", _table_arguments, _table),
+    "dashboard": Command("show MLflow's dashboard on 127.0.0.1", "[--port 5000]", """\
+  study dashboard --port 5001""", _dashboard_arguments, _dashboard),
+    "sync": Command("rebuild MLflow's view of a study", "NAME", """\
+  study sync digits""", _sync_arguments, _sync),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command `study`: runs a command and exits with 0 (done), 1 (failed) or 2 (wrong usage or refused input)."""
+    sys.exit(call(list(sys.argv[1:] if argv is None else argv)))
+
+
+def call(argv: list[str]) -> int:
+    """Run a command line; returns its exit status."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if argv else 2
+    if argv[0] not in COMMANDS:
+        return _say(f"unknown command '{argv[0]}'; there are: {', '.join(COMMANDS)}", 2)
+    name, command, debug = argv[0], COMMANDS[argv[0]], "--debug" in argv
+    parser = _parser(name, command)
+    try:
+        args = parser.parse_args(_with_config(argv[1:], name) if command.config else argv[1:])
+        return command.run(args)
+    except SystemExit as exit_:  # --help, --print_config
+        return int(exit_.code or 0)
+    except KeyboardInterrupt:
+        return _say("interrupted; finished evaluations are kept, the same command goes on from there", 1)
+    except Exception as error:
+        if debug:
+            raise
+        return _say(*_explain(error))
+
+
+def _parser(name: str, command: Command) -> ArgumentParser:
+    from argparse import RawDescriptionHelpFormatter
+
+    parser = ArgumentParser(
+        prog=f"study {name}", usage=f"study {name} {command.usage}", exit_on_error=False,
+        description=f"{command.summary[0].upper()}{command.summary[1:]}.", epilog=f"examples:\n{command.examples}",
+        formatter_class=RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.arguments(parser)
+    parser.add_argument("--root", type=str, default=os.environ.get("STUDY_ROOT", "mlruns"),
+                        help="folder of everything that is written (default: mlruns, or $STUDY_ROOT)")  # fmt: skip
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    if command.config:
+        add_spec(parser)
+    return parser
+
+
+def _with_config(argv: list[str], name: str) -> list[str]:
+    """CONFIG, wherever it stands, as the option --config, which comes before what overrides it."""
+    if {"-h", "--help", "--config"} & set(argv):
+        return argv
+    is_yaml = [i for i, word in enumerate(argv) if word.endswith((".yaml", ".yml"))]
+    index = 0 if argv and not argv[0].startswith("-") else is_yaml[0] if is_yaml else None
+    if index is None:
+        raise Refused(f"study {name} wants a CONFIG, a YAML file such as configs/digits.yaml.")
+    if not Path(argv[index]).is_file():
+        raise Refused(f"config '{argv[index]}': no such file.")
+    return ["--config", argv[index], *argv[:index], *argv[index + 1 :]]
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """What to say of an error, and the exit status."""
+    if isinstance(error, (Refused, ArgumentError)):
+        return str(error), 2
+    if isinstance(error, Failed):
+        return str(error), 1
+    chain, cause = [], error
+    while cause is not None:
+        chain.append(f"{type(cause).__name__}: {cause}")
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    full = next((line for line in chain if "No space left" in line or "disk is full" in line), None)
+    if full:
+        return f"the disk is full ({full.splitlines()[0]}); finished evaluations are kept: free room, then go on", 1
+    return f"failed: {chain[0]} (--debug shows where)", 1
+
+
+def _say(message: str, status: int) -> int:
+    print(f"study: {message}", file=sys.stderr)
+    return status
+
+
+def _overview() -> str:
+    lines = [
+        "usage: study COMMAND …",
+        "",
+        "When does guiding a diffusion model with a worse version of itself help?",
+        "",
+    ]
+    lines += [f"  study {name:10} {command.summary}" for name, command in COMMANDS.items()]
+    lines += ["", "examples:", *(command.examples.splitlines()[0] for command in COMMANDS.values())]
+    return "\n".join([*lines, "", "`study COMMAND --help` tells more of each."])
+
+
+def _root(args: Namespace) -> Path:
+    return Path(args.root)
+
+
+def _root_flag(root: Path) -> str:
+    return "" if root == Path("mlruns") else f" --root {root}"
+
+
+if __name__ == "__main__":
+    main()

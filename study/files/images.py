@@ -1,0 +1,144 @@
+"""Images and samples from outside: folders, zips and NPZ files. Untrusted: nothing is unpickled, sizes are checked."""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from degradations import Refused
+from study.files.atomic import replacing
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+MOST_PIXELS = 4096 * 4096
+ARRAYS = ("samples", "images", "x", "arr_0")
+
+
+def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
+    """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an NPZ.
+
+    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, grey or RGB as they are; an NPZ holds an
+    array `samples` (or images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Raises
+    Refused for a missing or empty place, for what is no image, and for images of mixed sizes or modes, naming the file.
+    """
+    if path.suffix == ".npz" and path.is_file():
+        yield from _npz(path, size)
+    elif path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
+        yield from _images(path, size)
+    elif not path.exists():
+        raise Refused(f"{path}: no such file or folder.")
+    else:
+        raise Refused(f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of samples.")
+
+
+def _images(path: Path, size: int) -> Iterator[Tensor]:
+    batch: list[npt.NDArray[np.uint8]] = []
+    first: tuple[str, tuple[int, ...]] | None = None
+    for name, content in _files(path):
+        image = _decode(name, content)
+        if first is None:
+            first = name, image.shape
+        if image.shape != first[1]:
+            raise Refused(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
+        batch.append(image)
+        if len(batch) == size:
+            yield _to_tensor(np.stack(batch))
+            batch = []
+    if first is None:
+        raise Refused(f"{path}: no images in it (looked for {', '.join(SUFFIXES)}).")
+    if batch:
+        yield _to_tensor(np.stack(batch))
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+            yield str(file), file.read_bytes()
+        return
+    with zipfile.ZipFile(path) as archive:
+        for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            if Path(info.filename).suffix.lower() in SUFFIXES:
+                if info.file_size > 4 * MOST_PIXELS:
+                    raise Refused(
+                        f"{path}: {info.filename} unpacks to {info.file_size} bytes, more than an image may have."
+                    )
+                try:
+                    yield f"{path}: {info.filename}", archive.read(info)
+                except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+                    raise Refused(f"{path}: {info.filename} cannot be unpacked ({error}).") from None
+
+
+def _decode(name: str, content: bytes) -> npt.NDArray[np.uint8]:
+    """One image as [H, W, C], C = 1 or 3."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise Refused(f"{name}: {image.width}×{image.height} pixels, more than the {MOST_PIXELS} accepted.")
+                if image.mode not in ("L", "RGB"):
+                    raise Refused(f"{name}: mode {image.mode}; accepted are L (grey, 8 bit) and RGB.")
+                pixels = np.asarray(image)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{name}: not a whole image ({error}).") from None
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _npz(path: Path, size: int) -> Iterator[Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            name = next((name for name in ARRAYS if name in file.files), None)
+            if name is None:
+                raise Refused(f"{path}: no array {', '.join(ARRAYS)} in it, found {', '.join(file.files) or 'none'}.")
+            array = file[name]
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{path}: not a whole NPZ file ({error}).") from None
+    if array.ndim < 2 or len(array) == 0:
+        raise Refused(f"{path}: '{name}' has shape {array.shape}; samples [n, …] are wanted, n ≥ 1.")
+    if array.dtype == np.uint8:
+        array = array[..., None] if array.ndim == 3 else array
+        if array.ndim != 4 or array.shape[3] not in (1, 3):
+            raise Refused(f"{path}: '{name}' has shape {array.shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3].")
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise Refused(f"{path}: '{name}' is {array.dtype}; uint8 images or floats are wanted.")
+    elif not np.isfinite(array).all():
+        raise Refused(f"{path}: '{name}' has entries that are not finite.")
+    for start in range(0, len(array), size):
+        part = array[start : start + size]
+        yield _to_tensor(part) if part.dtype == np.uint8 else torch.from_numpy(part.astype(np.float32))
+
+
+def _to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _say(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}×{shape[0]} {'grey' if shape[2] == 1 else 'RGB'}"
+
+
+def to_uint8(samples: Tensor) -> npt.NDArray[np.uint8]:
+    """Images [n, C, H, W] in [−1, 1] as uint8 [n, H, W, C]: 127.5·x + 128, clipped and truncated (as EDM's scripts)."""
+    pixels: npt.NDArray[np.uint8] = (samples * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """One image, uint8 [H, W] or [H, W, 1 or 3], as PNG, whole or not at all."""
+    with replacing(path) as part:
+        Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(part)
+
+
+def write_npz(path: Path, samples: Tensor) -> None:
+    """Samples as they are, float32, in an NPZ under the name `samples`, whole or not at all."""
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, samples=samples.numpy())

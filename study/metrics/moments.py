@@ -1,0 +1,54 @@
+"""Means and covariances of features, streamed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from degradations import Failed
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass
+class Moments:
+    """Running (n, Σf, Σffᵀ) in float64; two of them merge by `+`, equal to one over both streams to rounding.
+
+    total: [d]; product: [d, d]; memory does not depend on n.
+    """
+
+    total: Array
+    product: Array
+    n: int = 0
+
+    @classmethod
+    def zeros(cls, d: int) -> "Moments":
+        return cls(np.zeros(d), np.zeros((d, d)))
+
+    def fold(self, features: Tensor) -> None:
+        """Take in features, [B, d]. Raises Failed where some are not finite."""
+        f = features.double().cpu().numpy()
+        bad = int((~np.isfinite(f).all(axis=1)).sum())
+        if bad:
+            raise Failed(f"{bad} of {len(f)} samples in a chunk have features that are not finite.")
+        self.total += f.sum(axis=0)
+        self.product += f.T @ f
+        self.n += len(f)
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.total + other.total, self.product + other.product, self.n + other.n)
+
+    @property
+    def mean(self) -> Array:
+        """μ, [d]."""
+        return self.total / self.n
+
+    @property
+    def covariance(self) -> Array:
+        """Σ with the divisor n − 1, [d, d]. Raises Failed for fewer than two samples."""
+        if self.n < 2:
+            raise Failed(f"A covariance wants at least 2 samples, found {self.n}.")
+        mean: Array = self.mean
+        covariance: Array = (self.product - self.n * np.outer(mean, mean)) / (self.n - 1)
+        return covariance

@@ -1,0 +1,125 @@
+"""The table of a study."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from degradations import Refused
+from study.records import Results
+from study.sampling import evaluations
+from study.specs import PairingSpec
+from study.statistics import compare
+
+FORMATS = ("md", "csv", "json", "latex")
+
+
+def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
+    """One row a pairing and coupling: FDs as means over the confirmation's seed sets, and the verdict.
+
+    The weight is the one that minimises the primary metric, whatever `metric` is shown; where the verdict is not an
+    improvement, `weight` is 1 and `fd` is `fd_main`, and what was tested stands in `tested_weight`, `tested_fd`.
+    Raises Refused for a metric that was not measured.
+    """
+    metric = metric or results.primary
+    known = sorted({name for evaluation in results.shared for name in evaluation.scores})
+    if known and metric not in known:
+        raise Refused(f"metric '{metric}': measured were {', '.join(known)}.")
+    return [_row(results, pairing, metric) for pairing in results.spec.pairings]
+
+
+def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
+    spec = results.spec
+    nfe, tested = evaluations(spec.sampler.solver, spec.sampler.steps), results.tested(pairing)
+    base, main, guide = (results.values(results.alone(name), metric) for name in ("none", pairing.main, pairing.guide))
+    guided = results.values(results.guided(pairing, tested), metric) if tested is not None else None
+    comparison = compare(tested, base, main, guided) if tested and base and main and guided else None
+    won = comparison is not None and comparison.verdict in ("improves", "blends")
+    shown = guided if won else main
+    recovered = comparison.recovered if comparison else None
+    return {
+        "pairing": f"{pairing.main} → {pairing.guide}", "main": pairing.main, "guide": pairing.guide,
+        "coupling": pairing.coupling, "metric": metric, "samples": spec.confirm.samples, "steps": spec.sampler.steps,
+        "seeds": spec.seeds, "fd_base": _mean(base), "fd_main": _mean(main), "fd_guide": _mean(guide),
+        "weight": tested if won else 1.0, "fd": _mean(shown), "fd_sd": _sd(shown),
+        "recovered": recovered if won or recovered is None else 0.0,
+        "recovered_ci": list(comparison.recovered_ci) if won and comparison and comparison.recovered_ci else None,
+        "verdict": comparison.verdict if comparison else "undecided",
+        "fd_min": min(shown) if shown else None,
+        "tested_weight": tested, "tested_fd": _mean(guided),
+        "tested_recovered": recovered,
+        "tested_recovered_ci": list(comparison.recovered_ci) if comparison and comparison.recovered_ci else None,
+        "gain": comparison.gain if comparison else None,
+        "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
+        "nfe_main": nfe, "nfe_guide": nfe if won else 0,
+        "fd_base_double_steps": _mean(results.values(results.alone("none", double=True), metric)),
+        "fd_main_double_steps": _mean(results.values(results.alone(pairing.main, double=True), metric)),
+    }  # fmt: skip
+
+
+def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a data frame, for people: one column a thing, intervals beside what they belong to."""
+    digits = _digits([row[key] for row in table for key in ("fd_base", "fd_main", "fd_guide", "fd")])
+
+    def fd(value: float | None) -> str:
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    lines = []
+    for row in table:
+        interval = row["recovered_ci"]
+        lines.append({
+            "pairing": row["pairing"], "draws": row["coupling"], "base": fd(row["fd_base"]), "main": fd(row["fd_main"]),
+            "guide": fd(row["fd_guide"]), "w": f"{row['weight']:.2f}",
+            "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
+            "least": fd(row["fd_min"]),
+            "recovered": "–" if row["recovered"] is None else f"{row['recovered']:.2f}"
+            + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""),
+            "verdict": row["verdict"],
+            "base, 2× steps": fd(row["fd_base_double_steps"]), "main, 2× steps": fd(row["fd_main_double_steps"]),
+        })  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+def caption(table: Sequence[dict[str, Any]]) -> str:
+    """What the table's numbers are."""
+    if not table:
+        return "No pairings."
+    row = table[0]
+    return (
+        f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} samples, "
+        f"{row['steps']} steps ({row['nfe_main']} evaluations of the main, as many of the guide where w ≠ 1); "
+        "guided: ± standard deviation over seed sets; least: the smallest of them, which decides nothing; "
+        "recovered: (main − guided)/(main − base) with its 95 % interval."
+    )
+
+
+def render(table: Sequence[dict[str, Any]], form: str) -> str:
+    """The table as md, csv, json or latex. Raises Refused for another format."""
+    if form not in FORMATS:
+        raise Refused(f"format '{form}': accepted are {', '.join(FORMATS)}.")
+    if form == "json":
+        return json.dumps(list(table), indent=2, ensure_ascii=False, allow_nan=False)
+    if form == "csv":
+        text: str = pd.DataFrame(list(table)).to_csv(index=False)
+        return text.rstrip("\n")
+    if form == "latex":
+        latex: str = frame(table).to_latex(index=False, escape=True, caption=caption(table))
+        return latex.replace("→", r"$\to$").replace("±", r"$\pm$").replace("×", r"$\times$").replace("≠", r"$\neq$")
+    markdown: str = frame(table).to_markdown(index=False, disable_numparse=True)
+    return f"{markdown}\n\n{caption(table)}"
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return None if values is None else float(np.mean(values))
+
+
+def _sd(values: Sequence[float] | None) -> float | None:
+    return None if values is None else float(np.std(values, ddof=1))
+
+
+def _digits(values: Sequence[float | None]) -> int:
+    """Decimals that show the smallest of the values to three significant digits."""
+    positive = [value for value in values if value is not None and value > 0]
+    return int(np.clip(2 - np.floor(np.log10(min(positive))), 0, 8)) if positive else 3

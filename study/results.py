@@ -1,0 +1,79 @@
+"""Reading a study back: for tables, for MLflow, and for notebooks."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from degradations import Refused
+from study.records import Evaluation, Results
+from study.report import table
+from study.search import CONFIRM, Notebook, existing_storage, names
+from study.specs import ConfirmSpec, NetworkSpec, PairingSpec, RecipeSpec, SamplerSpec, SearchSpec, StudySpec
+
+
+def report_folder(root: Path, name: str) -> Path:
+    """Where the tables and figures of a study are written."""
+    return root / "reports" / name
+
+
+def collect(root: Path, name: str) -> Results:
+    """All evaluations of a study. Raises Refused for a study that is not there."""
+    storage = existing_storage(root)
+    known = names(storage)
+    if f"{name}/{CONFIRM}" not in known:
+        studies = sorted({each.rsplit("/", 1)[0] for each in known if each.endswith(f"/{CONFIRM}")})
+        raise Refused(f"no study '{name}' under {root}; there are: {', '.join(studies) or 'none'}.")
+    shared = Notebook(storage, f"{name}/{CONFIRM}")
+    kept = shared.attributes().get("spec")
+    if kept is None:
+        raise Refused(f"the study '{name}' was not begun by this tool: it has no spec.")
+    spec = spec_from_json(kept)
+    searches = {p: Notebook(storage, f"{name}/{p.name}").evaluations() for p in spec.pairings}
+    return Results(spec, searches, shared.evaluations())
+
+
+class StudyFrames:
+    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by name, as paths."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.results = collect(root, name)
+        self.spec = self.results.spec
+        self.rows = table.rows(self.results)
+        self.table = pd.DataFrame(self.rows)
+        self.summary = table.frame(self.rows)
+        searched = [_flat(e, p.name) for p, found in self.results.searches.items() for e in found]
+        self.trials = pd.DataFrame(searched + [_flat(e, CONFIRM) for e in self.results.shared])
+        self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
+
+
+def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
+    """A finished or running study as data frames. Raises Refused for a study that is not there."""
+    return StudyFrames(Path(root), name)
+
+
+def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
+    seconds = evaluation.ended - evaluation.started
+    return {"part": part, "denoiser": evaluation.task.name, **evaluation.task.as_dict(), **evaluation.scores,
+            "seconds": seconds, "reason": evaluation.reason}  # fmt: skip
+
+
+def spec_to_json(spec: StudySpec) -> dict[str, Any]:
+    """A spec as plain JSON values."""
+    found = asdict(spec)
+    found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)  # may be infinite, which JSON has not
+    return found
+
+
+def spec_from_json(kept: dict[str, Any]) -> StudySpec:
+    """The spec of what `spec_to_json` gave."""
+    recipe, sampler, search = dict(kept["recipe"]), dict(kept["sampler"]), dict(kept["search"])
+    recipe["network"] = NetworkSpec(**recipe["network"])
+    sampler["churn_max"] = float(sampler["churn_max"])
+    search |= {"weight": tuple(search["weight"]), "design": tuple(search["design"])}
+    return StudySpec(**{
+        **kept, "recipe": RecipeSpec(**recipe), "sampler": SamplerSpec(**sampler), "search": SearchSpec(**search),
+        "confirm": ConfirmSpec(**kept["confirm"]), "extractors": tuple(kept["extractors"]),
+        "pairings": tuple(PairingSpec(**pairing) for pairing in kept["pairings"]),
+    })  # fmt: skip
