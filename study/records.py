@@ -108,6 +108,10 @@ class Results:
         spec = self.spec
         return [Task.guided(pairing, weight, seed, spec.confirm.samples, spec.sampler.steps) for seed in spec.seeds]
 
+    def searched_base(self) -> Task:
+        """The base on the search's seed, to which the curves are relative."""
+        return Task.alone("none", self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
+
     def controls(self) -> list[str]:
         """The single denoisers that are also scored at twice the steps: the base and each main."""
         if not self.spec.confirm.controls:

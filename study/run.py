@@ -133,7 +133,7 @@ class Study:
 
     def _confirmation(self) -> Iterator[Task]:
         results = collect(self.root, self.spec.name)
-        tasks: dict[Task, None] = dict.fromkeys(results.alone("none"))
+        tasks: dict[Task, None] = dict.fromkeys([results.searched_base(), *results.alone("none")])
         for pairing in self.spec.pairings:
             for name in (pairing.main, pairing.guide):
                 tasks |= dict.fromkeys(results.alone(name))
@@ -163,7 +163,7 @@ class Study:
         mains = {p.main for p in self.spec.pairings}
         singles = {"none", *mains, *(p.guide for p in self.spec.pairings)}
         controls = len({"none", *mains}) if confirm.controls else 0
-        searched = len(self.spec.pairings) * (search.trials - 1) * 2 + len(mains)
+        searched = len(self.spec.pairings) * (search.trials - 1) * 2 + len(mains) + 1
         confirmed = confirm.seed_sets * (len(singles) + 2 * len(self.spec.pairings) + 2 * controls)
         return steps * (searched * search.samples + confirmed * confirm.samples)
 

@@ -78,7 +78,7 @@ class DigitsNetwork(nn.Module):
 
 
 class Digits(Extractor):
-    """The 64-d features of a classifier of the digits that ships with the project."""
+    """The 64 activations that the last layer of a classifier of the digits sees; it ships with the project."""
 
     name = "digits"
 
@@ -90,8 +90,7 @@ class Digits(Extractor):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (1, 8, 8):
             raise Refused(f"extractor 'digits' takes images [n, 1, 8, 8], found samples of shape {list(x.shape[1:])}.")
-        features: Tensor = self.network.body(x)
-        return features
+        return nn.functional.silu(self.network.body(x))
 
 
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.files.atomic import replacing
 from study.files.images import to_uint8
-from study.records import Results
+from study.records import Results, Task
 
 COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 
@@ -27,8 +27,8 @@ def save(figure: Figure, path: Path) -> Path:
 def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
     """FD against the guidance weight, a panel for each main and guide, with base, main and the confirmed best marked.
 
-    Lines: the search (one seed set, common to all weights); points with bars: mean ± standard deviation over the
-    confirmation's seed sets.
+    Everything is relative to the base's FD on the same seeds, which removes what all weights have in common. Lines: the
+    search (one seed set, common to all weights); points with bars: mean ± standard deviation over the confirmation's.
     """
     pairs = list(dict.fromkeys((pairing.main, pairing.guide) for pairing in results.spec.pairings))
     columns = min(2, len(pairs)) or 1
@@ -39,11 +39,15 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
         axes = figure.add_subplot(lines, columns, index + 1)
         of_pair = [row for row in table if (row["main"], row["guide"]) == (main, guide)]
         axes.set_title(f"{main} → {guide}", fontsize=11)
+        axes.axhline(1, color="#555555", lw=1, ls="--", label="base")
         for row in of_pair:
             _curve(axes, results, row, metric)
-        _levels(axes, of_pair[0])
+        _main(axes, results, main, metric)
+        axes.set_ylim(0, min(axes.get_ylim()[1], 4))
+        if all(row["verdict"] == "no gain" for row in of_pair):
+            axes.text(0.97, 0.06, "no gain", transform=axes.transAxes, ha="right", fontsize=10, color="#555555")
         axes.set_xlabel("guidance weight w")
-        axes.set_ylabel(metric)
+        axes.set_ylabel(f"{metric} / that of the base")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8, frameon=False)
     return figure
@@ -52,28 +56,31 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
 def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> None:
     key = (row["main"], row["guide"], row["coupling"])
     pairing = next(p for p in results.spec.pairings if (p.main, p.guide, p.coupling) == key)
+    colour, base = COLOURS[row["coupling"]], results.values([results.searched_base()], metric)
     found = sorted((e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores)
-    colour = COLOURS[row["coupling"]]
-    if found:
-        axes.plot(*zip(*found, strict=True), "o-", ms=3.5, lw=1.2, color=colour, label=f"{row['coupling']} draws")
-    if row["fd"] is not None and row["weight"] != 1:
+    if found and base:
+        weights, values = zip(*found, strict=True)
+        label = f"{row['coupling']} draws"
+        axes.plot(weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label)
+    if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"
-        axes.errorbar([row["weight"]], [row["fd"]], [row["fd_sd"]], fmt="D", ms=7, mfc="white", capsize=3, color=colour,
-                      zorder=5, label=f"confirmed at w = {row['weight']:.2f}{recovered}")  # fmt: skip
+        label = f"confirmed at w = {row['weight']:.2f}{recovered}"
+        _point(axes, results, row["weight"], results.guided(pairing, row["weight"]), metric, "D", colour, label)
 
 
-def _levels(axes: Any, row: dict[str, Any]) -> None:
-    """Lines for base and main; the axis ends where a curve leaves what can be compared with them."""
-    base, main = row["fd_base"], row["fd_main"]
-    if base is None or main is None:
-        return
-    axes.axhline(base, color="#555555", lw=1, ls="--", label="base")
-    axes.axhline(main, color="#999999", lw=1, ls=":", label="main alone")
-    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 3 * max(base, main)))
-    if row["verdict"] == "no gain":
-        axes.text(
-            0.98, 0.05, "no gain at any weight", transform=axes.transAxes, ha="right", fontsize=9, color="#555555"
-        )
+def _main(axes: Any, results: Results, main: str, metric: str) -> None:
+    _point(axes, results, 1.0, results.alone(main), metric, "s", "#222222", "main alone")
+
+
+def _point(
+    axes: Any, results: Results, weight: float, tasks: list[Task], metric: str, mark: str, colour: str, label: str
+) -> None:
+    """Mean ± standard deviation over the confirmation's seed sets, relative to the base on the same."""
+    base, values = results.values(results.alone("none"), metric), results.values(tasks, metric)
+    if base and values:
+        ratio = np.divide(values, base)
+        axes.errorbar([weight], [ratio.mean()], [ratio.std(ddof=1)], fmt=mark, ms=6, mfc="white", capsize=3,
+                      color=colour, zorder=5, label=label)  # fmt: skip
 
 
 def samples(grids: Mapping[str, Tensor]) -> Figure:
@@ -83,13 +90,12 @@ def samples(grids: Mapping[str, Tensor]) -> Figure:
 
 
 def _images(grids: Mapping[str, Tensor]) -> Figure:
-    figure = Figure(figsize=(9, 0.62 * len(grids) + 0.1), layout="constrained")
+    figure = Figure(figsize=(9.5, 0.36 * len(grids) + 0.1))
     for index, (name, images) in enumerate(grids.items()):
-        axes = figure.add_subplot(len(grids), 1, index + 1)
+        axes = figure.add_axes((0.2, 1 - (index + 0.95) / len(grids), 0.79, 0.9 / len(grids)))
         axes.imshow(tile(images, rows=1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=9)
+        axes.axis("off")
     return figure
 
 
@@ -109,18 +115,18 @@ def _points(grids: Mapping[str, Tensor]) -> Figure:
 
 
 def nearest(distances: Mapping[str, Tensor]) -> Figure:
-    """How far samples are from their nearest training datum, a histogram each, with the medians in the legend."""
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    """How far samples are from their nearest training datum: cumulative shares, with the medians in the legend."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    most = max(float(d.quantile(0.995)) for d in distances.values())
     for name, d in distances.items():
-        lead = {"color": "#222222", "lw": 2.2} if name == "data" else {"lw": 1.2}
-        axes.hist(d.numpy(), bins=np.linspace(0, most, 60).tolist(), histtype="step", density=True,
-                  label=f"{name}: median {float(d.median()):.3g}", **lead)  # fmt: skip
-    axes.set_xlabel("distance to the nearest training datum")
-    axes.set_ylabel("density")
+        lead = {"color": "#222222", "lw": 2.2} if name == "data" else {"lw": 1.1}
+        share = np.arange(1, len(d) + 1) / len(d)
+        axes.plot(d.sort().values.numpy(), share, label=f"{name}: median {float(d.median()):.3g}", **lead)
+    axes.set_xlim(left=0, right=max(float(d.quantile(0.99)) for d in distances.values()))
+    axes.set_xlabel("distance to the nearest training datum (of data: to the nearest other)")
+    axes.set_ylabel("share of samples")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 

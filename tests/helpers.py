@@ -1,0 +1,54 @@
+"""What several tests need: small denoisers and the linear recursion of the exact Gaussian case."""
+
+import math
+
+import torch
+
+from study.models import EDM, ResidualMLP
+from study.sampling import edm_sigmas
+
+
+def small_network(dim: int = 16, classes: int = 3, seed: int = 0) -> EDM:
+    """A random denoiser with dropout sites whose output layers are not zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        denoiser = EDM(ResidualMLP(dim, classes, width=16, hidden=24, blocks=2, embedding=8), 0.5)
+        for parameter in denoiser.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return denoiser.eval().requires_grad_(False)
+
+
+def guided_gaussian_std(
+    std: float, a1: float, a0: float, w: float, steps: int, sigma_max: float, sigma_min: float = 0.002,
+    coupling: str = "independent",
+) -> float:  # fmt: skip
+    """The standard deviation of Heun samples of the exact N(0, std²) under input noise a1 (main), a0 (guide), weight w.
+
+    D_w(x; σ) = Kx + η is linear in x with Gaussian η, so a step maps variances linearly; nothing is sampled here.
+    """
+
+    def linear(sigma: float) -> tuple[float, float]:
+        gain, noise = [], []
+        for a in (a1, a0):
+            k = std**2 / (std**2 + ((1 + a) * sigma) ** 2)
+            gain.append(k)
+            noise.append(k * math.sqrt((1 + a) ** 2 - 1) * sigma)
+        parts = w * noise[0], (1 - w) * noise[1]
+        variance = sum(parts) ** 2 if coupling == "shared" else parts[0] ** 2 + parts[1] ** 2
+        return w * gain[0] + (1 - w) * gain[1], variance
+
+    sigmas = edm_sigmas(steps, sigma_min, sigma_max).tolist()
+    variance = sigmas[0] ** 2
+    for s, t in zip(sigmas, sigmas[1:], strict=False):
+        k, v = linear(s)
+        if t == 0:
+            variance = k**2 * variance + v
+            continue
+        k_next, v_next = linear(t)
+        h = t - s
+        euler = 1 + h * (1 - k) / s
+        of_x = 1 + h / 2 * ((1 - k) / s + (1 - k_next) * euler / t)
+        of_first = -h / 2 * (1 / s + (1 - k_next) * h / (s * t))
+        of_second = -h / (2 * t)
+        variance = of_x**2 * variance + of_first**2 * v + of_second**2 * v_next
+    return math.sqrt(variance)
