@@ -28,16 +28,14 @@ class TrainClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         x, label = batch
-        loss = nn.functional.cross_entropy(self.network(x), label)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+        return nn.functional.cross_entropy(self.network(x), label)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.AdamW(self.parameters(), 2e-3, weight_decay=1e-2)
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)]
 
 
-def train_classifier(folder: Path, made_by: str, progress: bool = True) -> Path:
+def train_classifier(folder: Path, made_by: str) -> Path:
     """Train on 1437 digits, test on the 360 held out, and keep weights and card in a folder, which is returned."""
     data = load_data("digits")
     assert data.labels is not None
@@ -49,7 +47,7 @@ def train_classifier(folder: Path, made_by: str, progress: bool = True) -> Path:
         loader = DataLoader(TensorDataset(data.samples[rest], data.labels[rest]), batch_size=64, shuffle=True)
         trainer = pl.Trainer(
             max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_model_summary=False, enable_progress_bar=progress,
+            enable_model_summary=False, enable_progress_bar=False,
         )  # fmt: skip
         trainer.fit(module, loader)
     network = module.network.eval()

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
 
 from degradations import Failed
 from study.checkpoints import build, save
@@ -58,7 +60,7 @@ class TrainDenoiser(pl.LightningModule):
         label = None if label is None else label.to(self.device)
         loss = edm_loss(self.denoiser, y, noise, sigma, label, recipe.sigma_data)
         if self.global_step % 50 == 0:
-            self.log("loss", loss, prog_bar=True)
+            self.log("loss", loss)
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: int, batch_idx: int) -> None:
@@ -76,15 +78,41 @@ class TrainDenoiser(pl.LightningModule):
 
 
 class _KeepState(pl.Callback):
-    """Saves Lightning's training state every so many steps: whole, or the one before stays."""
+    """Saves Lightning's training state every so many steps and at the end: whole, or the one before stays.
+
+    Before a batch, since callbacks hear of a batch's end before the module, which then still averages its weights.
+    """
 
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
-            with replacing(self.path) as part:
-                trainer.save_checkpoint(part)
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step and trainer.global_step % self.every == 0:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        with replacing(self.path) as part:
+            trainer.save_checkpoint(part)
+
+
+class _Bar(pl.Callback):
+    """A bar with the loss, over steps; Lightning's own counts epochs, of which there are none."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc="training the base", unit=" steps",
+                        dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 20)  # fmt: skip
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        loss = trainer.callback_metrics.get("loss")
+        if loss is not None and trainer.global_step % 50 == 0:
+            self.bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, *args: Any) -> None:
+        self.bar.close()
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
@@ -103,8 +131,8 @@ def train(recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True,
     with polite():
         trainer = pl.Trainer(
             max_steps=recipe.steps, max_epochs=-1, accelerator="auto", devices=1, logger=False,
-            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=progress,
-            callbacks=[_KeepState(state, save_every)],
+            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+            callbacks=[_KeepState(state, save_every), *([_Bar()] if progress else [])],
         )  # fmt: skip
         loader = DataLoader(_Steps(recipe.steps), batch_size=None)
         trainer.fit(module, loader, ckpt_path=state if state.exists() else None, weights_only=True)
