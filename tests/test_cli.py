@@ -1,0 +1,175 @@
+"""The command line: what is printed, and that every bad input gets one clear message."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from study.cli import COMMANDS, call
+from study.config import load_spec
+
+SMALL = "tests/small.yaml"
+
+
+def says(capsys: pytest.CaptureFixture[str], argv: list[str], status: int, *texts: str) -> None:
+    """A command line ends with a status and one message that contains the texts, without a traceback."""
+    capsys.readouterr()
+    assert call(argv) == status
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.startswith("study: ")
+    for text in texts:
+        assert text in err
+
+
+@pytest.mark.parametrize("argv", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(argv) == 0
+    out = capsys.readouterr().out
+    assert "usage: study" in out
+    assert "examples:" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from study.cli import call; call(['--help']); call(['run', '--help'])\n"
+    code += "print([m for m in ('torch', 'optuna', 'mlflow', 'pandas', 'scipy', 'numpy') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(map(str, Path("configs").glob("*.yaml"))))
+def test_configs_say_how_they_are_run_and_are_whole(path: str) -> None:
+    first = Path(path).read_text().splitlines()[0]
+    assert first.startswith(f"# study run {path}")
+    assert "minutes" in first
+    assert load_spec(path).name == Path(path).stem
+
+
+def test_overrides() -> None:
+    spec = load_spec(SMALL, ["--sampler.steps", "9", "--search.weight", "[1.0, 2.0]", "--search.design", "[1.0]"])
+    assert (spec.sampler.steps, spec.search.weight, spec.sampler.chunk) == (9, (1.0, 2.0), 60)
+
+
+BAD = [
+    ("stepz", ["--sampler.stepz", "3"], "stepz"),
+    ("wrong type", ["--sampler.steps", "many"], "sampler.steps"),
+    ("steps", ["--sampler.steps", "1"], "sampler.steps"),
+    ("sigma", ["--sampler.sigma_min", "90"], "sigma_min"),
+    ("solver", ["--sampler.solver", "rk4"], "heun"),
+    ("p", ["--pairings", "[{main: dropout(1.0), guide: none}]"], "dropout(1)"),
+    ("negative noise", ["--pairings", "[{main: noise(-0.1), guide: none}]"], "noise(-0.1)"),
+    ("kind", ["--pairings", "[{main: dropuot(0.1), guide: none}]"], "dropuot"),
+    ("pairing key", ["--pairings", "[{man: none, guide: none}]"], "man"),
+    ("coupling", ["--pairings", "[{main: none, guide: none, coupling: both}]"], "both"),
+    ("weight", ["--search.weight", "[1.0, .inf]"], "search.weight"),
+    ("weight order", ["--search.weight", "[3.0, 1.0]"], "search.weight"),
+    ("design", ["--search.design", "[9.0]"], "search.design"),
+    ("extractor", ["--extractors", "[inception]"], "inception"),
+    ("reference", ["--reference", "imagenet"], "imagenet"),
+    ("base", ["--base", "nowhere"], "nowhere"),
+    ("name", ["--name", "a/b"], "name"),
+    ("seed sets", ["--confirm.seed_sets", "1"], "confirm.seed_sets"),
+]
+
+
+@pytest.mark.parametrize(("argv", "text"), [pytest.param(a, t, id=i) for i, a, t in BAD])
+def test_bad_values_are_refused_by_name(
+    argv: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(capsys, ["run", SMALL, "--root", str(tmp_path / "r"), *argv], 2, text)
+    assert not (tmp_path / "r").exists()
+
+
+def test_bad_configs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.yaml"
+    for content, text in [("nam: x", "nam"), ("name: x\nsampler: {stepz: 3}", "stepz"), ("name: [", "name"), ("", "name"),
+                          ("name: x\nsampler: {steps: x}", "steps"), ("- 1", "")]:  # fmt: skip
+        path.write_text(content)
+        says(capsys, ["run", str(path)], 2, text)
+    says(capsys, ["run", str(tmp_path / "none.yaml")], 2, "no such file")
+    says(capsys, ["run"], 2, "CONFIG")
+    says(capsys, ["rnu"], 2, "rnu", "run, train")
+
+
+def test_a_base_without_the_sites_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["run", SMALL, "--root", str(tmp_path / "r"), "--base", "exact", "--reference", "fractal"]
+    says(capsys, [*argv, "--extractors", "[rff]"], 2, "dropout(0.4)", "ExactMixture has no sites")
+
+
+def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guided = ["--main", "dropout(0.2)", "--guide", "dropout(0.4)", "--weight", "2", "--samples", "40"]
+    for form, out in (("npz", "a"), ("folder", "b")):
+        assert call(["sample", SMALL, *guided, "--format", form, "--out", str(tmp_path / out)]) == 0
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"grid.png", "samples.npz"}
+    assert len(list((tmp_path / "b" / "images").glob("*.png"))) == 40
+    for path in ("a/samples.npz", "b/images"):
+        capsys.readouterr()
+        assert call(["score", str(tmp_path / path), "--reference", "digits"]) == 0
+        assert "fd_digits" in capsys.readouterr().out
+    with np.load(tmp_path / "a" / "samples.npz") as file:
+        assert file["samples"].shape == (40, 1, 8, 8)
+    says(capsys, ["sample", SMALL, "--weight", "nan"], 2, "finite")
+    says(capsys, ["sample", SMALL, "--main", "dropout(2)"], 2, "dropout(2)")
+    says(capsys, ["sample", SMALL, "--format", "gif"], 2, "npz and folder")
+    says(capsys, ["sample", SMALL, "--samples", "0"], 2, "--samples")
+
+
+def test_score_refuses_what_it_cannot_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from study.data import load_data
+    from study.files.images import write_npz
+    from study.metrics import load_extractor, references
+
+    write_npz(tmp_path / "x.npz", load_data("digits").samples[:50])
+    extractor = load_extractor("pixels")
+    references(load_data("digits").samples, [extractor])["pixels"].save(tmp_path / "pixels.npz")
+    (tmp_path / "empty").mkdir()
+    x = str(tmp_path / "x.npz")
+    assert call(["score", x, "--reference", str(tmp_path / "pixels.npz"), "--extractor", "pixels"]) == 0
+    assert call(["score", x, "--reference", x, "--format", "json"]) == 0
+    says(capsys, ["score", x, "--reference", str(tmp_path / "pixels.npz")], 2, "'pixels'", "'digits' is wanted")
+    says(capsys, ["score", str(tmp_path / "empty"), "--reference", "digits"], 2, "no images")
+    says(capsys, ["score", str(tmp_path / "none"), "--reference", "digits"], 2, "no such")
+    says(capsys, ["score", x, "--reference", "nothing"], 2, "nothing")
+    says(capsys, ["score", x, "--reference", "digits", "--extractor", "rff"], 2, "rff")
+    says(capsys, ["score", x, "--reference", "digits", "--extractor", "fid"], 2, "fid", "digits, pixels, rff")
+    says(capsys, ["score", x], 2, "reference")
+
+
+def test_table_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "no studies here")
+    says(capsys, ["table"], 2, "name")
+    says(capsys, ["sync", "x", "--root", str(tmp_path)], 2, "no studies here")
+
+
+def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        says(capsys, ["dashboard", "--port", str(port), "--root", str(tmp_path)], 1, str(port), "--port")
+    says(capsys, ["dashboard", "--port", "99999"], 2, "99999")
+
+
+def test_a_full_disk_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import study.files.images
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(study.files.images.np, "savez_compressed", full)
+    out = tmp_path / "out"
+    says(capsys, ["sample", SMALL, "--samples", "4", "--out", str(out)], 1, "disk is full", "No space left")
+    assert {p.name for p in out.iterdir()} == {"grid.png"}
+
+
+def test_train_resumes_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", SMALL, "--out", str(tmp_path / "b"), "--recipe.steps", "20", "--recipe.batch", "8"]
+    assert call(argv) == 0
+    before = (tmp_path / "b" / "weights.safetensors").stat().st_mtime_ns
+    assert call(argv) == 0
+    assert (tmp_path / "b" / "weights.safetensors").stat().st_mtime_ns == before
+    assert call(["sample", SMALL, "--base", str(tmp_path / "b"), "--samples", "4", "--out", str(tmp_path / "s")]) == 0
+    says(capsys, ["train", SMALL, "--recipe.lr", "-1"], 2, "recipe.lr")
