@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
-from study.config import add_spec, to_spec
+from study.config import add_spec, check_file, explain, to_spec
 
 
 class Command(NamedTuple):
@@ -251,14 +251,15 @@ def _with_config(argv: list[str], name: str) -> list[str]:
     index = 0 if argv and not argv[0].startswith("-") else is_yaml[0] if is_yaml else None
     if index is None:
         raise Refused(f"study {name} wants a CONFIG, a YAML file such as configs/digits.yaml.")
-    if not Path(argv[index]).is_file():
-        raise Refused(f"config '{argv[index]}': no such file.")
+    check_file(argv[index])
     return ["--config", argv[index], *argv[:index], *argv[index + 1 :]]
 
 
 def _explain(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
-    if isinstance(error, (Refused, ArgumentError)):
+    if isinstance(error, ArgumentError):
+        return explain(error), 2
+    if isinstance(error, Refused):
         return str(error), 2
     if isinstance(error, Failed):
         return str(error), 1

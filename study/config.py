@@ -1,8 +1,11 @@
 """YAML and command-line overrides to specs."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -36,9 +39,45 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
 
     Raises Refused for a missing file, unknown or missing keys and wrong types, naming the key.
     """
-    if not Path(path).is_file():
-        raise Refused(f"config '{path}': no such file.")
+    check_file(path)
     try:
         return to_spec(spec_parser().parse_args(["--config", str(path), *overrides]))
     except ArgumentError as error:
-        raise Refused(f"config '{path}': {error}") from None
+        raise Refused(f"config '{path}': {explain(error)}") from None
+
+
+def check_file(path: str | Path) -> None:
+    """Raises Refused unless there is a file that holds keys and values."""
+    import yaml
+
+    if not Path(path).is_file():
+        raise Refused(f"config '{path}': no such file.")
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"config '{path}': not YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise Refused(
+            f"config '{path}': keys with values are wanted, found {'nothing' if found is None else repr(found)}."
+        )
+
+
+def explain(error: Exception) -> str:
+    """A parser's message in plain words, with the keys that may have been meant."""
+    text = re.sub(r"<class '(\w+)'>", r"\1", str(error)).replace('Parser key "', 'key "')
+    unknown = re.search(r"(?:Option|option|arguments:) (?:'|--)([\w.]+)", text)
+    if unknown:
+        key = unknown[1].rsplit(".", 1)[-1]
+        known = {leaf.rsplit(".", 1)[-1]: leaf for leaf in _keys(StudySpec)}
+        close = [known[name] for name in get_close_matches(key, known, n=3)]
+        text += f". Did you mean {' or '.join(close)}?" if close else ". `study run --help` lists the keys."
+    return text
+
+
+def _keys(spec: Any, prefix: str = "") -> list[str]:
+    """The keys of a spec and of those within it, with dots."""
+    found = []
+    for key, type_ in get_type_hints(spec).items():
+        inner = type_ if is_dataclass(type_) else next((t for t in get_args(type_) if is_dataclass(t)), None)
+        found += [prefix + key, *(_keys(inner, f"{prefix}{key}.") if inner else [])]
+    return found

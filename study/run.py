@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from degradations import Failed
-from study.checkpoints import Base, load_base
+from study.checkpoints import Base, build, load_base
+from study.data import load_data
 from study.files.atomic import write_text
 from study.metrics import nearest, nearest_other
 from study.modules.evaluate import Evaluator
@@ -34,8 +35,11 @@ def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool =
     """The base of a study: loaded, or trained by the recipe into mlruns/bases, where it is found the next time."""
     if spec.base is not None and not retrain:
         return load_base(spec.base, spec.reference)
-    folder = train_base(spec, root, retrain, progress)
-    return load_base(folder, spec.reference)
+    recipe = replace(spec, base=None).recipe  # a spec without a base checks that recipe and reference agree
+    data = load_data(recipe.data)
+    untrained = build(recipe.network, data, recipe.sigma_data)
+    Evaluator(spec, Base("untrained", untrained, data, ""))  # refuses before it trains, not after
+    return load_base(train_base(spec, root, retrain, progress), spec.reference)
 
 
 def train_base(

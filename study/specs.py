@@ -224,6 +224,8 @@ class StudySpec:
     def __post_init__(self) -> None:
         _want(bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)), "name", self.name,
               "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
+        _want(self.base is not None or self.recipe.data == self.reference, "recipe.data", self.recipe.data,
+              f"{self.reference}, the reference, since the base is trained by the recipe")  # fmt: skip
         _want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
         _want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
         _want(

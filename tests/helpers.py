@@ -1,6 +1,7 @@
 """What several tests need: small denoisers and the linear recursion of the exact Gaussian case."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -39,7 +40,7 @@ def guided_gaussian_std(
 
     sigmas = edm_sigmas(steps, sigma_min, sigma_max).tolist()
     variance = sigmas[0] ** 2
-    for s, t in zip(sigmas, sigmas[1:], strict=False):
+    for s, t in pairwise(sigmas):
         k, v = linear(s)
         if t == 0:
             variance = k**2 * variance + v

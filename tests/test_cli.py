@@ -70,6 +70,8 @@ BAD = [
     ("extractor", ["--extractors", "[inception]"], "inception"),
     ("reference", ["--reference", "imagenet"], "imagenet"),
     ("base", ["--base", "nowhere"], "nowhere"),
+    ("recipe", ["--base", "null", "--recipe.data", "fractal"], "recipe.data"),
+    ("untrainable", ["--base", "null", "--pairings", "[{main: dropout(2), guide: none}]"], "dropout(2)"),
     ("name", ["--name", "a/b"], "name"),
     ("seed sets", ["--confirm.seed_sets", "1"], "confirm.seed_sets"),
 ]
@@ -85,8 +87,9 @@ def test_bad_values_are_refused_by_name(
 
 def test_bad_configs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
-    for content, text in [("nam: x", "nam"), ("name: x\nsampler: {stepz: 3}", "stepz"), ("name: [", "name"), ("", "name"),
-                          ("name: x\nsampler: {steps: x}", "steps"), ("- 1", "")]:  # fmt: skip
+    bad = {"nam: x": "Did you mean name", "name: x\nsampler: {step: 3}": "sampler.steps", "name: [": "not YAML",
+           "": "found nothing", "name: x\nsampler: {steps: x}": "sampler.steps", "- 1": "found [1]"}  # fmt: skip
+    for content, text in bad.items():
         path.write_text(content)
         says(capsys, ["run", str(path)], 2, text)
     says(capsys, ["run", str(tmp_path / "none.yaml")], 2, "no such file")
@@ -111,7 +114,7 @@ def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert "fd_digits" in capsys.readouterr().out
     with np.load(tmp_path / "a" / "samples.npz") as file:
         assert file["samples"].shape == (40, 1, 8, 8)
-    says(capsys, ["sample", SMALL, "--weight", "nan"], 2, "finite")
+    says(capsys, ["sample", SMALL, "--weight", "nan"], 2, "weight", "nan")
     says(capsys, ["sample", SMALL, "--main", "dropout(2)"], 2, "dropout(2)")
     says(capsys, ["sample", SMALL, "--format", "gif"], 2, "npz and folder")
     says(capsys, ["sample", SMALL, "--samples", "0"], 2, "--samples")
@@ -156,7 +159,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_full_disk_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     import study.files.images
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(study.files.images.np, "savez_compressed", full)

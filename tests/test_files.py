@@ -75,16 +75,17 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", samples=np.full((3, 2), np.nan))
     np.savez(tmp_path / "ints.npz", samples=np.ones((3, 2), dtype=int))
     np.savez(tmp_path / "other.npz", y=np.ones(3))
-    for name, says in [("empty", "no images"), ("none", "no such"), ("text.txt", "neither"), ("broken.npz", "not a whole"),
-                       ("objects.npz", "not a whole"), ("nan.npz", "not finite"), ("ints.npz", "int64"),
-                       ("other.npz", "no array samples")]:  # fmt: skip
+    refused = {"empty": "no images", "none": "no such", "text.txt": "neither", "broken.npz": "not a whole",
+               "objects.npz": "not a whole", "nan.npz": "not finite", "ints.npz": "int64",
+               "other.npz": "no array samples"}  # fmt: skip
+    for name, says in refused.items():
         with pytest.raises(Refused, match=says):
             read(tmp_path / name)
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded(folder: Path) -> None:
     (folder / "9.png").write_bytes(png("1", (30_000, 30_000)))
-    with pytest.raises(Refused, match="9.png"):
+    with pytest.raises(Refused, match=r"9\.png"):
         read(folder)
 
 
@@ -97,8 +98,13 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_what_was(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(OSError, match="No space"), replacing(tmp_path / "a.txt") as part:
-        part.write_text("half")
-        raise OSError(28, "No space left on device")
+
+    def fail() -> None:
+        with replacing(tmp_path / "a.txt") as part:
+            part.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

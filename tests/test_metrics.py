@@ -7,8 +7,17 @@ import torch
 
 from degradations import Failed, Refused
 from study.metrics import (
-    EXTRACTORS, FrechetReference, Moments, Reference, Tally, kernel_distance, load_extractor, nearest, nearest_other,
-    references, scores,
+    EXTRACTORS,
+    FrechetReference,
+    Moments,
+    Reference,
+    Tally,
+    kernel_distance,
+    load_extractor,
+    nearest,
+    nearest_other,
+    references,
+    scores,
 )  # fmt: skip
 
 RNG = np.random.default_rng(0)

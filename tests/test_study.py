@@ -170,7 +170,9 @@ def run_until(lines: int, config: str, root: Path) -> int:
     """Run a study in a process of its own and kill it after so many evaluations; returns its exit status."""
     command = [sys.executable, "-m", "study.cli", "run", config, "--root", str(root)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment) as run:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    ) as run:
         assert run.stderr is not None
         for count, _ in enumerate((line for line in run.stderr if line.startswith("[")), 1):
             if count == lines:

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 
 @contextmanager
 def polite() -> Iterator[None]:
-    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt where Lightning exits.
+    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt for Ctrl-C and SIGTERM.
 
-    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored; both are put right.
+    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored, and swallows SIGTERM unless another handles it.
     """
     names = ["pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.fabric", "lightning_fabric"]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if main_thread:
+        signal.signal(signal.SIGTERM, _interrupt)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
         warnings.filterwarnings("ignore", message=r".*(num_workers|isinstance\(treespec|LeafSpec|litlogger).*")
@@ -32,6 +34,11 @@ def polite() -> Iterator[None]:
             raise
         finally:
             if main_thread:
-                signal.signal(signal.SIGINT, handler)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

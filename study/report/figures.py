@@ -43,7 +43,9 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
         for row in of_pair:
             _curve(axes, results, row, metric)
         _main(axes, results, main, metric)
-        axes.set_ylim(0, min(axes.get_ylim()[1], 4))
+        axes.set_ylim(0, 3)
+        low, high = results.spec.search.weight
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         if all(row["verdict"] == "no gain" for row in of_pair):
             axes.text(0.97, 0.06, "no gain", transform=axes.transAxes, ha="right", fontsize=10, color="#555555")
         axes.set_xlabel("guidance weight w")
