@@ -28,12 +28,12 @@ class Moments:
 
     def fold(self, features: Tensor) -> None:
         """Take in features, [B, d]. Raises Failed where some are not finite."""
-        f = features.double().cpu().numpy()
-        bad = int((~np.isfinite(f).all(axis=1)).sum())
+        f = features.double()
+        bad = int((~f.isfinite().all(dim=1)).sum())
         if bad:
             raise Failed(f"{bad} of {len(f)} samples in a chunk have features that are not finite.")
-        self.total += f.sum(axis=0)
-        self.product += f.T @ f
+        self.total += f.sum(dim=0).cpu().numpy()
+        self.product += (f.T @ f).cpu().numpy()
         self.n += len(f)
 
     def __add__(self, other: "Moments") -> "Moments":

@@ -1,0 +1,103 @@
+"""The Lightning module: what it samples depends on neither Lightning nor the number of processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from degradations import Dropout, InputNoise, Pair
+from study.metrics import Pixels, Tally
+from study.modules.sample import PairSampler, collect, score
+from study.sampling import Churn, Fixed, edm_sigmas, sample
+from tests.helpers import small_network
+
+SIGMAS = edm_sigmas(6, 0.01, 10).tolist()
+LABELS = torch.arange(70) % 3
+
+
+def module(coupling: str = "independent", churn: Churn | None = None) -> PairSampler:
+    return PairSampler(small_network(), Dropout(0.2), InputNoise(0.2), coupling, sigmas=SIGMAS, churn=churn)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("coupling", ["independent", "shared"])
+@pytest.mark.parametrize("churn", [None, Churn(2.0)])
+def test_it_samples_what_the_plain_loop_samples(coupling: str, churn: Churn | None) -> None:
+    source, pair = Fixed((70, 16), 20, LABELS), Pair(small_network(), Dropout(0.2), InputNoise(0.2), coupling)  # type: ignore[arg-type]
+    for weight in (1.0, 2.0):
+        plain = sample(pair.at(weight), (70, 16), steps=6, sigma_min=0.01, sigma_max=10, labels=LABELS, chunk=20,
+                       seed=4, churn=churn)  # fmt: skip
+        assert torch.equal(collect(module(coupling, churn), source, weight, 4), plain)
+
+
+def test_scoring_folds_every_sample_once() -> None:
+    source, seen = Fixed((70, 16), 20, LABELS), []
+    tally = score(module(), source, 2.0, 0, [Pixels()], seen.append)
+    whole = Tally([Pixels()])
+    whole.fold(collect(module(), source, 2.0, 0), 0)
+    assert seen == [20, 20, 20, 10]
+    np.testing.assert_allclose(tally.moments["pixels"].product, whole.moments["pixels"].product, rtol=1e-9)
+    np.testing.assert_array_equal(tally.features("pixels"), whole.features("pixels"))
+
+
+def test_the_same_module_samples_again_the_same() -> None:
+    sampler, source = module(), Fixed((40, 16), 20, LABELS[:40])
+    first = collect(sampler, source, 2.0, 1)
+    collect(sampler, source, 1.0, 2)
+    assert torch.equal(collect(sampler, source, 2.0, 1), first)
+
+
+@pytest.mark.slow
+def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
+    """Under torchrun the ranks share the chunks: their samples, put together, are one process's bit for bit."""
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import os, sys, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from tests.test_modules import *\n"
+        "source = Fixed((70, 16), 20, LABELS)\n"
+        "sampler = module()\n"
+        "x = collect(sampler, source, 2.0, 3)\n"
+        "tally = score(sampler, source, 2.0, 3, [Pixels()])\n"
+        "found = x, tally.moments['pixels'].product, tally.features('pixels')\n"
+        "torch.save(found, f'{sys.argv[1]}/{os.environ[\"RANK\"]}.pt')\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(script),
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([*launch, str(script), str(tmp_path)], check=True, env=environment, timeout=300, capture_output=True)
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+    source = Fixed((70, 16), 20, LABELS)
+    chunks = collect(module(), source, 2.0, 3).split(20)
+    assert torch.equal(parts[0][0], torch.cat([chunks[0], chunks[2]]))
+    assert torch.equal(parts[1][0], torch.cat([chunks[1], chunks[3]]))
+    tally = score(module(), source, 2.0, 3, [Pixels()])
+    for _, product, features in parts:
+        np.testing.assert_allclose(product, tally.moments["pixels"].product, rtol=1e-12)
+        np.testing.assert_array_equal(features, tally.features("pixels"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_comes_through_and_handlers_stay(number: int) -> None:
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+    def interrupt(_: int) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        score(module(), Fixed((70, 16), 20, LABELS), 2.0, 0, [Pixels()], interrupt)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
