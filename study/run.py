@@ -95,7 +95,7 @@ class Study:
         steps, seed = self.spec.sampler.steps, self.spec.seed
         done = notebook.evaluations()
         for evaluation in done:
-            self.tracking.evaluation(part, evaluation)
+            self.tracking.evaluation(part, evaluation, curve=True)
             if evaluation.task.weight != 1:
                 self.progress.finish(evaluation.task.cost, "", known=True)
             elif (alone := self.shared.find(Task.guided(pairing, 1.0, seed, spec.samples, steps))) is not None:
@@ -114,7 +114,7 @@ class Study:
                 else:
                     scores.update(alone.scores)
             done = notebook.evaluations()
-            self.tracking.evaluation(part, done[-1])
+            self.tracking.evaluation(part, done[-1], curve=True)
             if alone is None:
                 self._finished(done[-1], self._best(pairing, done))
 
@@ -204,7 +204,7 @@ def report(
     tracking.table({key: [str(row[key]) for row in rows] for key in rows[0]} if rows else {}, "table.json")
     for row, pairing in zip(rows, results.spec.pairings, strict=True):
         keys = ("weight", "recovered", "fd", "fd_sd", "fd_base", "fd_main", "fd_guide", "tested_weight", "tested_fd")
-        tracking.conclude(parts[pairing.name], {f"confirmed_{k}": row[k] for k in keys}, {"verdict": row["verdict"]})
+        tracking.conclude(parts[pairing.name], {f"result_{k}": row[k] for k in keys}, {"verdict": row["verdict"]})
     tracking.conclude(parts[CONFIRM], {}, {})
     tracking.close()
     return rows
@@ -274,7 +274,7 @@ def sync(name: str, root: Path) -> None:
     parts = open_parts(tracking, results.spec, ({}, {}))
     for pairing, found in results.searches.items():
         for evaluation in found:
-            tracking.evaluation(parts[pairing.name], evaluation)
+            tracking.evaluation(parts[pairing.name], evaluation, curve=True)
     for evaluation in results.shared:
         tracking.evaluation(parts[CONFIRM], evaluation)
     report(results, tracking, parts, None, root)

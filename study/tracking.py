@@ -42,7 +42,8 @@ class Tracking:
         if experiment is None:
             folder = (root / "artifacts" / study).resolve()
             folder.mkdir(parents=True, exist_ok=True)
-            self._experiment = self._client.create_experiment(study, artifact_location=folder.as_uri())
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard then opens with the runs
+            self._experiment = self._client.create_experiment(study, folder.as_uri(), kind)
         else:
             self._experiment = experiment.experiment_id
         self._runs = {run.data.tags[KEY]: run for run in self._all_runs() if KEY in run.data.tags}
@@ -63,8 +64,8 @@ class Tracking:
         self._log(run, params=params)
         return run
 
-    def evaluation(self, part: str, evaluation: Evaluation) -> None:
-        """Keep an evaluation as a run in its part, and its scores on the part's run at step round(100·w)."""
+    def evaluation(self, part: str, evaluation: Evaluation, curve: bool = False) -> None:
+        """Keep an evaluation as a run in its part, and, for a curve, its scores on the part's run at step round(100·w)."""
         key = f"evaluation {part} {evaluation.number}"
         known = self._runs.get(key)
         if known is not None and known.info.status in ("FINISHED", "FAILED"):
@@ -76,7 +77,7 @@ class Tracking:
         self._log(
             run, params, evaluation.scores, {"reason": evaluation.reason} if evaluation.reason else {}, step, ended
         )
-        if evaluation.scores:
+        if curve and evaluation.scores:
             self._log(part, metrics=evaluation.scores, step=step, timestamp=ended)
         self._client.set_terminated(run, "FAILED" if evaluation.reason else "FINISHED", ended)
         self._runs[key] = self._client.get_run(run)
@@ -131,7 +132,7 @@ class Tracking:
         return self._create(key, name, parent)
 
     def _create(self, key: str, name: str, parent: str | None, began: int | None = None) -> str:
-        tags = {KEY: key, **({"mlflow.parentRunId": parent} if parent else {})}
+        tags = {KEY: key, "level": key.split()[0], **({"mlflow.parentRunId": parent} if parent else {})}
         run = self._client.create_run(self._experiment, start_time=began, run_name=name, tags=tags)
         self._runs[key] = run
         return str(run.info.run_id)

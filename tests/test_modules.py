@@ -67,16 +67,7 @@ def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
         "found = x, tally.moments['pixels'].product, tally.features('pixels')\n"
         "torch.save(found, f'{sys.argv[1]}/{os.environ[\"RANK\"]}.pt')\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        str(script),
-        str(tmp_path),
-    ]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([*launch, str(script), str(tmp_path)], check=True, env=environment, timeout=300, capture_output=True)
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
