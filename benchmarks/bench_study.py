@@ -10,6 +10,7 @@ from typing import Any
 import study.modules.sample as sampling
 from study.config import load_spec
 from study.metrics import Tally
+from study.modules.evaluate import Evaluator
 from study.run import Study, base_of
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         base = base_of(spec, Path(root))
         began = time.perf_counter()
-        Study(spec, Path(root), base).run()
+        Study(Evaluator(spec, base), Path(root)).run()
         wall = time.perf_counter() - began
     print(f"study_overhead {1 - spent[0] / wall:.3f}")
     print(f"study: {wall:.0f} s, of which {spent[0]:.0f} s sampling and features", file=sys.stderr)

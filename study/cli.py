@@ -31,11 +31,12 @@ def _run_arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     from study.report import table
     from study.results import report_folder
-    from study.run import Study, base_of
+    from study.run import run
 
     spec, root = to_spec(args), _root(args)
-    study = Study(spec, root, base_of(spec, root, args.retrain), args.fresh)
-    rows = study.run()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise Refused("study run is one process; a launched group (torchrun) can share one evaluation, not a study.")
+    rows = run(spec, root, args.retrain, args.fresh)
     print(f"\n{table.render(rows, 'md')}\n")
     print(f"Tables and figures   {report_folder(root, spec.name)}/")
     print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
@@ -80,6 +81,7 @@ def _sample_arguments(parser: ArgumentParser) -> None:
 def _sample(args: Namespace) -> int:
     import math
 
+    from degradations import parse
     from study.files.images import to_uint8, write_npz, write_png
     from study.modules.evaluate import Evaluator
     from study.records import Task
@@ -94,7 +96,7 @@ def _sample(args: Namespace) -> int:
         raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
     if not math.isfinite(args.weight):
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
-    pairing = PairingSpec(args.main, args.guide, args.coupling)
+    pairing = PairingSpec(str(parse(args.main)), str(parse(args.guide)), args.coupling)
     evaluator = Evaluator(replace_pairings(spec, (pairing,)), base_of(spec, root))
     samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
     slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"

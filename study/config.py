@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -31,7 +31,13 @@ def to_spec(namespace: Namespace) -> StudySpec:
     keys = StudySpec.__dataclass_fields__
     parser = spec_parser()
     made: Any = parser.instantiate(Namespace(**{k: v for k, v in vars(namespace).items() if k in keys}))  # type: ignore[no-untyped-call]
-    return StudySpec(**{key: made[key] for key in keys})
+    from degradations import parse  # late: PyTorch takes a second
+
+    def plain(name: str) -> str:
+        return str(parse(name))  # however it was written, so that equal evaluations have equal names
+
+    pairings = tuple(replace(p, main=plain(p.main), guide=plain(p.guide)) for p in made["pairings"])
+    return StudySpec(**{**{key: made[key] for key in keys}, "pairings": pairings})
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:

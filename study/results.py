@@ -30,7 +30,10 @@ def collect(root: Path, name: str) -> Results:
     if kept is None:
         raise Refused(f"the study '{name}' was not begun by this tool: it has no spec.")
     spec = spec_from_json(kept)
-    searches = {p: Notebook(storage, f"{name}/{p.name}").evaluations() for p in spec.pairings}
+    searches: dict[PairingSpec, list[Evaluation]] = {}
+    for p in spec.pairings:
+        begun = f"{name}/{p.name}" in known  # reading must not begin one
+        searches[p] = Notebook(storage, f"{name}/{p.name}").evaluations() if begun else []
     return Results(spec, searches, shared.evaluations())
 
 

@@ -5,7 +5,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ from typing import Any
 import torch
 
 from degradations import Failed
-from study.checkpoints import Base, build, load_base
+from study.checkpoints import Base, build, find, load_base, recipe_of
 from study.data import load_data
 from study.files.atomic import write_text
+from study.files.lock import locked
 from study.metrics import nearest, nearest_other
 from study.modules.evaluate import Evaluator
-from study.modules.train import folder_of, train
+from study.modules.train import check_recipe, folder_of, train
 from study.records import Evaluation, Results, Task
 from study.report import figures, table
 from study.report.progress import Progress
@@ -51,17 +54,26 @@ def train_base(
     if again:
         card.unlink(missing_ok=True)
         (folder / "training.ckpt").unlink(missing_ok=True)
-    if not card.exists():
+    if card.exists():
+        check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
+    else:
         train(spec.recipe, folder, f"study train configs/{spec.name}.yaml", progress)
     return folder
+
+
+def run(spec: StudySpec, root: Path, retrain: bool = False, fresh: bool = False) -> list[dict[str, Any]]:
+    """A study, or what is left of it; returns the rows of its table. Raises Failed where it is running already."""
+    evaluator = Evaluator(spec, base_of(spec, root, retrain))  # refuses bad input before anything is written
+    with alone(root, spec.name):
+        return Study(evaluator, root, fresh).run()
 
 
 class Study:
     """A study under way: what it evaluates, where that is kept, and who is told."""
 
-    def __init__(self, spec: StudySpec, root: Path, base: Base, fresh: bool = False) -> None:
-        self.spec, self.root = spec, root
-        self.evaluator = Evaluator(spec, base)
+    def __init__(self, evaluator: Evaluator, root: Path, fresh: bool = False) -> None:
+        self.evaluator, self.root = evaluator, root
+        self.spec = spec = evaluator.spec
         storage = open_storage(root)
         if fresh:
             forget(storage, spec.name)
@@ -71,10 +83,10 @@ class Study:
         self.searches = {p: Notebook(storage, f"{spec.name}/{p.name}") for p in spec.pairings}
         for notebook in (self.shared, *self.searches.values()):
             notebook.release_lost()
-        self.tracking = Tracking(root, spec.name)
-        if fresh:
-            self.tracking.clear()
-        self.parts = open_parts(self.tracking, spec, describe(spec, self.evaluator))
+        about = describe(spec, self.evaluator)
+        self.shared.remember("about", about)
+        self.tracking = Tracking(root, spec.name, anew=fresh)
+        self.parts = open_parts(self.tracking, spec, *about)
         self.metric = f"fd_{spec.extractors[0]}"
         self._counted: set[Task] = set()
 
@@ -86,9 +98,12 @@ class Study:
                 self._search(pairing)
             for task in self._confirmation():
                 self._known_or_new(task)
-        finally:
             self.progress.close()
-        return report(collect(self.root, self.spec.name), self.tracking, self.parts, self.evaluator, self.root)
+            return report(collect(self.root, self.spec.name), self.tracking, self.parts, self.evaluator, self.root)
+        except BaseException as error:
+            self.progress.close()
+            self.tracking.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
 
     def _search(self, pairing: PairingSpec) -> None:
         spec, notebook, part = self.spec.search, self.searches[pairing], self.parts[pairing.name]
@@ -172,9 +187,9 @@ class Study:
         return steps * (searched * search.samples + confirmed * confirm.samples)
 
 
-def open_parts(tracking: Tracking, spec: StudySpec, about: tuple[dict[str, Any], dict[str, str]]) -> dict[str, str]:
+def open_parts(tracking: Tracking, spec: StudySpec, params: dict[str, Any], tags: dict[str, str]) -> dict[str, str]:
     """The runs of a study's parts, by name."""
-    tracking.describe(*about)
+    tracking.describe(params, tags)
     parts = {CONFIRM: tracking.part(CONFIRM, {"seeds": str(spec.seeds), "samples": str(spec.confirm.samples)})}
     for p in spec.pairings:
         parts[p.name] = tracking.part(p.name, {"main": p.main, "guide": p.guide, "coupling": p.coupling})
@@ -214,8 +229,10 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
     """Samples of base, main, guide and guided from the same seeds, and how far each is from the training data."""
     spec, written, distances = results.spec, [], {}
     data = evaluator.base.data.samples
-    part = data[torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[: 4 * MEASURED]]
-    distances["data"] = nearest_other(data) if len(data) <= 4 * MEASURED else nearest(part, data[len(part) :])
+    shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    order = torch.split(shuffled, 4 * MEASURED)
+    distances["data"] = nearest_other(data) if len(order) == 1 else nearest(data[order[0]], data[torch.cat(order[1:])])
+    draw = cache(evaluator.samples)
     for index, pairing in enumerate(spec.pairings):
         tested = results.tested(pairing)
         if tested is None:
@@ -226,7 +243,7 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
             f"guide {pairing.guide}": Task.alone(pairing.guide, spec.seeds[0], MEASURED, spec.sampler.steps),
             f"guided, w = {tested:.2f}": Task.guided(pairing, tested, spec.seeds[0], MEASURED, spec.sampler.steps),
         }
-        drawn = {name: evaluator.samples(task) for name, task in tasks.items()}
+        drawn = {name: draw(task) for name, task in tasks.items()}
         shown = {name: x[:SHOWN] if x.ndim > 2 else x for name, x in drawn.items()}
         written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
         distances.setdefault("base", nearest(drawn["base"], data))
@@ -240,9 +257,9 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
 def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dict[str, str]]:
     """The parameters of a study, and what else is needed to run it again, as tags."""
     params: dict[str, Any] = {}
-    for key, value in asdict(replace(spec, pairings=())).items():
+    for key, value in {**asdict(spec), "pairings": [p.name for p in spec.pairings]}.items():
         nested = isinstance(value, dict)
-        params |= {f"{key}.{k}": v for k, v in value.items()} if nested else {key: value}
+        params |= {f"{key}.{k}": str(v) for k, v in value.items()} if nested else {key: str(value)}
     packages = ("degradation-study", "torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "scipy", "scikit-learn")
     tags = {f"version.{name}": version(name) for name in packages}
     tags |= {"python": platform.python_version(), "platform": platform.platform(), "git.commit": _commit(),
@@ -267,14 +284,28 @@ def _commit() -> str:
 
 
 def sync(name: str, root: Path) -> None:
-    """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics, tables, curves."""
+    """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics, tables, curves.
+
+    Raises Failed while the study is running.
+    """
     results = collect(root, name)
-    tracking = Tracking(root, name)
-    tracking.clear()
-    parts = open_parts(tracking, results.spec, ({}, {}))
-    for pairing, found in results.searches.items():
-        for evaluation in found:
-            tracking.evaluation(parts[pairing.name], evaluation, curve=True)
-    for evaluation in results.shared:
-        tracking.evaluation(parts[CONFIRM], evaluation)
-    report(results, tracking, parts, None, root)
+    with alone(root, name):
+        about = Notebook(open_storage(root), f"{name}/{CONFIRM}").attributes()["about"]
+        tracking = Tracking(root, name, anew=True)
+        parts = open_parts(tracking, results.spec, *about)
+        for pairing, found in results.searches.items():
+            for evaluation in found:
+                tracking.evaluation(parts[pairing.name], evaluation, curve=True)
+        for evaluation in results.shared:
+            tracking.evaluation(parts[CONFIRM], evaluation)
+        report(results, tracking, parts, None, root)
+
+
+@contextmanager
+def alone(root: Path, name: str) -> Iterator[None]:
+    """Hold a study for one process. Raises Failed where another has it: two would evaluate the same twice."""
+    try:
+        with locked(root / "locks" / f"{name}.lock", wait=False):
+            yield
+    except BlockingIOError:
+        raise Failed(f"the study '{name}' under {root} is running in another process: wait, or end it.") from None

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,16 @@ class Tracking:
     A part is a pairing or the confirmation. Runs are found again by their key, so nothing is logged twice.
     """
 
-    def __init__(self, root: Path, study: str) -> None:
+    def __init__(self, root: Path, study: str, anew: bool = False) -> None:
+        """Open a study's experiment; `anew` puts an older one into MLflow's trash, under another name."""
         self._client = _client(root)
         experiment = self._client.get_experiment_by_name(study)
-        if experiment is not None and experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
+        if experiment is not None and (anew or experiment.lifecycle_stage == "deleted"):
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            self._client.rename_experiment(experiment.experiment_id, f"{study} until {_ms(math.nan)}")
+            self._client.delete_experiment(experiment.experiment_id)
+            experiment = None
         if experiment is None:
             folder = (root / "artifacts" / study).resolve()
             folder.mkdir(parents=True, exist_ok=True)
@@ -47,12 +53,9 @@ class Tracking:
         else:
             self._experiment = experiment.experiment_id
         self._runs = {run.data.tags[KEY]: run for run in self._all_runs() if KEY in run.data.tags}
+        self._open_runs: list[str] = []
+        self._warned = False
         self._study = self._open("study", study, None)
-
-    @property
-    def study_run(self) -> str:
-        """The identifier of the study run."""
-        return self._study
 
     def describe(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """The parameters and tags of the study run; parameters that MLflow has already keep their value."""
@@ -65,7 +68,18 @@ class Tracking:
         return run
 
     def evaluation(self, part: str, evaluation: Evaluation, curve: bool = False) -> None:
-        """Keep an evaluation as a run in its part, and, for a curve, its scores on the part's run at step round(100·w)."""
+        """Keep an evaluation as a run in its part; for a curve, also its scores on the part's run at step round(100·w).
+
+        An evaluation is worth more than its picture: where MLflow fails, that is said once, and the study goes on.
+        """
+        try:
+            self._evaluation(part, evaluation, curve)
+        except Exception as error:
+            if not self._warned:
+                print(f"study: MLflow failed ({error}); `study sync` will rebuild its view", file=sys.stderr)
+            self._warned = True
+
+    def _evaluation(self, part: str, evaluation: Evaluation, curve: bool) -> None:
         key = f"evaluation {part} {evaluation.number}"
         known = self._runs.get(key)
         if known is not None and known.info.status in ("FINISHED", "FAILED"):
@@ -73,10 +87,8 @@ class Tracking:
         task, began, ended = evaluation.task, _ms(evaluation.started), _ms(evaluation.ended)
         run = known.info.run_id if known else self._create(key, task.name, part, began)
         params = {k: str(v) for k, v in task.as_dict().items()}
-        step = round(100 * task.weight)
-        self._log(
-            run, params, evaluation.scores, {"reason": evaluation.reason} if evaluation.reason else {}, step, ended
-        )
+        tags, step = {"reason": evaluation.reason} if evaluation.reason else {}, round(100 * task.weight)
+        self._log(run, params, evaluation.scores, tags, step, ended)
         if curve and evaluation.scores:
             self._log(part, metrics=evaluation.scores, step=step, timestamp=ended)
         self._client.set_terminated(run, "FAILED" if evaluation.reason else "FINISHED", ended)
@@ -104,12 +116,11 @@ class Tracking:
         """End the study run."""
         self._client.set_terminated(self._study, status)
 
-    def clear(self) -> None:
-        """Delete every run of the experiment but the study run, to be filled anew."""
-        for key, run in list(self._runs.items()):
-            if key != "study":
-                self._client.delete_run(run.info.run_id)
-                del self._runs[key]
+    def abandon(self, status: str) -> None:
+        """End every open run with a status, so that none looks as if it were running."""
+        for run in self._open_runs:
+            with suppress(Exception):  # there is already an error to tell of
+                self._client.set_terminated(run, status)
 
     def _has(self, file: str) -> bool:
         return any(item.path == file for item in self._client.list_artifacts(self._study))
@@ -128,8 +139,10 @@ class Tracking:
         if key in self._runs:
             run = self._runs[key].info.run_id
             self._client.update_run(run, status="RUNNING")
-            return run
-        return self._create(key, name, parent)
+        else:
+            run = self._create(key, name, parent)
+        self._open_runs.append(run)
+        return run
 
     def _create(self, key: str, name: str, parent: str | None, began: int | None = None) -> str:
         tags = {KEY: key, "level": key.split()[0], **({"mlflow.parentRunId": parent} if parent else {})}

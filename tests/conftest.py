@@ -1,13 +1,8 @@
 import os
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MPLBACKEND", "agg")
+# Small tensors gain nothing from threads, test workers share the cores, and sums in another order differ in the last bits.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MPLBACKEND="agg", MLFLOW_DISABLE_TELEMETRY="true")
 
-import pytest
 import torch
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Small tensors gain nothing from threads, and test workers share the cores."""
-    torch.set_num_threads(1)
+torch.set_num_threads(1)

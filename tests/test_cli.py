@@ -176,3 +176,6 @@ def test_train_resumes_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (tmp_path / "b" / "weights.safetensors").stat().st_mtime_ns == before
     assert call(["sample", SMALL, "--base", str(tmp_path / "b"), "--samples", "4", "--out", str(tmp_path / "s")]) == 0
     says(capsys, ["train", SMALL, "--recipe.lr", "-1"], 2, "recipe.lr")
+    says(capsys, [*argv, "--recipe.steps", "30"], 2, "recipe.steps: 20 then, 30 now", "--again")
+    (tmp_path / "b" / "card.json").unlink()  # as if it had been interrupted
+    says(capsys, [*argv, "--recipe.steps", "30"], 2, "recipe.steps: 20 then, 30 now")

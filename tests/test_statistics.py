@@ -65,3 +65,55 @@ def test_seed_sets_must_pair() -> None:
         compare(2.0, [1.0], [2.0], [1.5])
     with pytest.raises(Refused, match="paired"):
         compare(2.0, BASE, MAIN, BASE[:3])
+
+
+def results(searched: dict[float, float], at: dict[float, float], low: float = 0.0):  # type: ignore[no-untyped-def]
+    """A study of one pairing whose FDs are given: by weight in the search, and in the confirmation; base 1, main 2."""
+    from study.records import Evaluation, Results, Task
+    from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
+
+    pairing = PairingSpec("a", "b")
+    confirm = ConfirmSpec(samples=10, seed_sets=4, controls=False)
+    search = SearchSpec(weight=(low, 3.0), design=(1.0,))
+    spec = StudySpec("x", base="y", extractors=("e",), pairings=(pairing,), search=search, confirm=confirm)
+    found = Results(spec, {pairing: []}, [])
+    shared = [
+        Evaluation(task, {"fd_e": value + 0.01 * task.seed})
+        for value, tasks in [(1.0, found.alone("none")), (2.0, found.alone("a")), (4.0, found.alone("b")),
+                             *((fd, found.guided(pairing, w)) for w, fd in at.items())]
+        for task in tasks
+    ]  # fmt: skip
+    searches = [Evaluation(Task.guided(pairing, w, 0, 10, 32), {"fd_e": fd}) for w, fd in searched.items()]
+    return Results(spec, {pairing: searches}, shared)
+
+
+@pytest.mark.parametrize(
+    ("searched", "at", "verdict", "weight", "fd"),
+    [
+        ({1.0: 2.0, 2.0: 1.1}, {2.0: 1.1}, "improves", 2.0, 1.125),
+        ({1.0: 2.0, 0.0: 1.2}, {0.0: 1.2}, "blends", 0.0, 1.225),  # a weight of 0 is a weight
+        ({1.0: 2.0, 2.0: 3.0}, {1.1: 2.1}, "no gain", 1.0, 2.025),
+        ({1.0: 2.0, 2.0: 3.0}, {1.1: 1.5}, "undecided", 1.0, 2.025),  # the search preferred 1: 1.1 was not found by it
+        ({1.0: 2.0, 2.0: 1.9}, {2.0: 2.5}, "no gain", 1.0, 2.025),  # the luckiest trial is not believed
+    ],
+)
+def test_rows(searched: dict, at: dict, verdict: str, weight: float, fd: float) -> None:
+    from study.report.table import FORMATS, render, rows
+
+    table = rows(results(searched, at))
+    assert (table[0]["verdict"], table[0]["weight"]) == (verdict, weight)
+    assert table[0]["fd"] == pytest.approx(fd)
+    assert table[0]["fd_base"] == pytest.approx(1.025)
+    for form in FORMATS:
+        assert verdict in render(table, form)
+
+
+def test_rows_of_an_unfinished_study_are_undecided() -> None:
+    from study.report.table import FORMATS, render, rows
+
+    table = rows(results({1.0: 2.0}, {}))
+    assert table[0]["verdict"] == "undecided"
+    assert table[0]["recovered"] is None
+    assert all(render(table, form) for form in FORMATS)
+    with pytest.raises(Refused, match="fd_other"):
+        rows(results({1.0: 2.0}, {}), "fd_other")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -128,6 +127,9 @@ def test_sync_rebuilds_mlflow(root: Path, tmp_path: Path, capsys: pytest.Capture
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     assert len(runs) == 5 + len(read("small", root).trials)
+    study = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    assert study.data.params["sampler.steps"] == "6"
+    assert "version.torch" in study.data.tags
     assert table(copy, capsys) == rows
 
 
@@ -143,6 +145,32 @@ def test_a_changed_config_is_refused_and_more_trials_extend(root: Path, capsys: 
     assert len(after.trials) >= before + 3
     assert call(["run", SMALL, "--root", str(root), "--fresh"]) == 0
     assert read("small", root).spec.search.trials == 5
+
+
+def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from study.files.lock import locked
+
+    with locked(root / "locks" / "small.lock"):
+        for command in (["run", SMALL], ["sync", "small"]):
+            assert call([*command, "--root", str(root)]) == 1
+            assert "running in another process" in capsys.readouterr().err
+
+
+def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    import study.run
+    from study.tracking import database
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study.run.Study, "_confirmation", interrupt)
+    assert call(["run", SMALL, "--root", str(tmp_path), "--search.trials", "1"]) == 1
+    client = MlflowClient(database(tmp_path))
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"KILLED", "FINISHED"}
 
 
 def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
@@ -169,10 +197,7 @@ def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
 def run_until(lines: int, config: str, root: Path) -> int:
     """Run a study in a process of its own and kill it after so many evaluations; returns its exit status."""
     command = [sys.executable, "-m", "study.cli", "run", config, "--root", str(root)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
-    ) as run:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
         assert run.stderr is not None
         for count, _ in enumerate((line for line in run.stderr if line.startswith("[")), 1):
             if count == lines:

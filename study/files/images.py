@@ -3,8 +3,11 @@
 import io
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ from study.files.atomic import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 MOST_PIXELS = 4096 * 4096
+MOST_BYTES = 8 * 2**30
 ARRAYS = ("samples", "images", "x", "arr_0")
 
 
@@ -59,6 +63,8 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+            if file.stat().st_size > 4 * MOST_PIXELS:
+                raise Refused(f"{file}: {file.stat().st_size} bytes, more than an image may have.")
             yield str(file), file.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
@@ -92,9 +98,25 @@ def _decode(name: str, content: bytes) -> npt.NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
+@contextmanager
+def open_npz(path: Path) -> Iterator[Any]:
+    """The arrays of an NPZ file, never unpickled. Raises Refused for what is none, or unpacks to too much."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+        if unpacked > MOST_BYTES:
+            raise Refused(f"{path}: unpacks to {unpacked} bytes, more than the {MOST_BYTES} that are read.")
+        with np.load(path, allow_pickle=False) as file:
+            yield file
+    except Refused:
+        raise
+    except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
+        raise Refused(f"{path}: not a whole NPZ file ({error}).") from None
+
+
 def _npz(path: Path, size: int) -> Iterator[Tensor]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             name = next((name for name in ARRAYS if name in file.files), None)
             if name is None:
                 raise Refused(f"{path}: no array {', '.join(ARRAYS)} in it, found {', '.join(file.files) or 'none'}.")

@@ -1,6 +1,5 @@
 """From samples to scores, streamed: what a score needs is folded in chunk by chunk, and merges."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from degradations import Refused
 from study.files.atomic import replacing
+from study.files.images import open_npz
 from study.metrics.extractors import Extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import across, within
@@ -36,7 +36,7 @@ class Tally:
     def fold(self, samples: Tensor, first: int) -> None:
         """Take in samples, [B, …], of which the first has the index `first` in the stream."""
         for extractor in self.extractors:
-            features = extractor(samples)
+            features = extractor.to(samples.device)(samples)
             if extractor.name not in self.moments:
                 self.moments[extractor.name] = Moments.zeros(features.shape[1])
             self.moments[extractor.name].fold(features)
@@ -95,13 +95,17 @@ class Reference:
     @classmethod
     def is_one(cls, path: Path) -> bool:
         """Whether an NPZ file holds statistics rather than samples, as its entries' names say."""
-        return zipfile.is_zipfile(path) and "sigma.npy" in zipfile.ZipFile(path).namelist()
+        try:
+            with open_npz(path) as file:
+                return "sigma" in file.files
+        except Refused:
+            return False
 
     @classmethod
     def load(cls, path: Path, extractor: Extractor) -> "Reference":
         """Read statistics. Raises Refused for a damaged file or the statistics of another extractor."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_npz(path) as file:
                 missing = {"mu", "sigma", "n", "extractor", "sha256"} - set(file.files)
                 if missing:
                     raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
@@ -123,8 +127,11 @@ class Reference:
             or sigma.shape != (len(mu), len(mu))
             or not np.isfinite(mu).all()
             or not np.isfinite(sigma).all()
+            or not np.allclose(sigma, sigma.T)
         ):
-            raise Refused(f"{path}: mu {mu.shape} and sigma {sigma.shape} are not finite statistics [d] and [d, d].")
+            raise Refused(
+                f"{path}: mu {mu.shape} and sigma {sigma.shape} are not finite statistics [d] and [d, d], symmetric."
+            )
         return cls(name, digest, n, FrechetReference(mu, sigma), None)
 
 

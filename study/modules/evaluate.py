@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from degradations import Refused, parse
@@ -39,6 +40,8 @@ class Evaluator:
         found |= {f"extractors.{name}": ref.sha256 for name, ref in self.references.items()}
         reference = hashlib.sha256(self.base.data.samples.numpy().tobytes()).hexdigest()
         found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        found["device"] = accelerator.type if accelerator else "cpu"  # each has random numbers of its own
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
 
     def scores(self, task: Task, progress: Callable[[int], Any] | None = None) -> dict[str, float]:

@@ -44,12 +44,18 @@ class PairSampler(pl.LightningModule):
 
     def assign(self, source: Source, weight: float, seed: int) -> None:
         """Set what the next `predict` samples."""
-        self.task = self.pair.at(weight).to(self.device), source, seed
+        self.task = self.pair.at(weight), source, seed
+
+    def on_predict_start(self) -> None:
+        """Lightning has moved the base; a degraded clone shares its parameters, but its buffers are its own."""
+        assert self.task is not None
+        denoiser, source, _ = self.task
+        denoiser.to(self.device)
+        source.device = self.device
 
     def predict_step(self, batch: int, batch_idx: int) -> Tensor:
         assert self.task is not None
         denoiser, source, seed = self.task
-        source.device = self.device
         return sample_chunk(denoiser, source.start(seed, batch), self.sigmas, self.solver, self.churn)
 
 
@@ -73,7 +79,7 @@ def score(
     progress: Progress | None = None,
 ) -> Tally:  # fmt: skip
     """Sample and fold into a tally; a launched group (torchrun) shares the chunks, and all get the sum."""
-    tally = Tally([extractor.to(module.device) for extractor in extractors])
+    tally = Tally(extractors)
     _predict(module, source, weight, seed, lambda chunk, x: tally.fold(x, source.indices(chunk).start), progress)
     if dist.is_available() and dist.is_initialized():
         parts: list[Any] = [None] * dist.get_world_size()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from degradations import Failed
+from degradations import Failed, Refused
 from study.checkpoints import build, save
 from study.data import Data, load_data
 from study.files.atomic import replacing
@@ -66,6 +66,12 @@ class TrainDenoiser(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: int, batch_idx: int) -> None:
         update(self.average.parameters(), self.denoiser.parameters(), self.global_step, self.gamma)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["recipe"] = asdict(self.recipe)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_recipe(checkpoint.get("recipe", {}), self.recipe, "the training begun here")
+
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
         optimizer = torch.optim.Adam(self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2))
@@ -113,6 +119,16 @@ class _Bar(pl.Callback):
 
     def on_train_end(self, *args: Any) -> None:
         self.bar.close()
+
+
+def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
+    """Raises Refused, naming the keys, where a kept recipe is not this one."""
+    now = asdict(recipe)
+    changed = [f"recipe.{key}: {kept.get(key)} then, {now[key]} now" for key in now if kept.get(key) != now[key]]
+    if changed:
+        raise Refused(
+            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to discard it."
+        )
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
     nfe, tested = evaluations(spec.sampler.solver, spec.sampler.steps), results.tested(pairing)
     base, main, guide = (results.values(results.alone(name), metric) for name in ("none", pairing.main, pairing.guide))
     guided = results.values(results.guided(pairing, tested), metric) if tested is not None else None
-    comparison = compare(tested, base, main, guided) if tested and base and main and guided else None
+    measured = tested is not None and base and main and guided
+    comparison = compare(tested, base, main, guided) if measured else None  # type: ignore[arg-type]
+    if comparison and results.leader(pairing) == 1 and comparison.verdict != "no gain":
+        comparison = replace(comparison, verdict="undecided")  # 1.1 was tested for no gain, not found by the search
     won = comparison is not None and comparison.verdict in ("improves", "blends")
     shown = guided if won else main
     recovered = comparison.recovered if comparison else None

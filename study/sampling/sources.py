@@ -13,6 +13,8 @@ from torch import Tensor
 
 from degradations import Draws, Refused
 
+SEED_SET = 50_000  # seeds of a set, as published FIDs have them: 0…49999, 50000…99999, …
+
 
 class Start(NamedTuple):
     """n ~ N(0, I) of [B, …], labels [B] or None, and the draws of the chunk."""
@@ -66,7 +68,8 @@ class Fixed(Source):
 class PerSample(Source):
     """A generator per sample on the compute device, noise drawn first, then the label: the rule of the EDM2 scripts.
 
-    Sample i of seed set s has the seed s·n + i. Classes are drawn uniformly; 0 classes means no label.
+    Sample i of seed set s has the seed 50 000·s + i, so that sets do not overlap whatever their size (sets of more than
+    50 000 take the next multiple). Classes are drawn uniformly; 0 classes means no label.
     """
 
     def __init__(self, shape: Sequence[int], chunk: int, classes: int = 0, device: torch.device | str = "cpu") -> None:
@@ -75,8 +78,9 @@ class PerSample(Source):
 
     def start(self, seed: int, chunk: int, dtype: torch.dtype = torch.float32) -> Start:
         noise, labels = [], []
+        first = seed * SEED_SET * -(-self.shape[0] // SEED_SET)
         for index in self.indices(chunk):
-            generator = torch.Generator(self.device).manual_seed(seed * self.shape[0] + index)
+            generator = torch.Generator(self.device).manual_seed(first + index)
             noise.append(torch.randn(self.shape[1:], generator=generator, device=self.device))
             if self.classes:
                 labels.append(torch.randint(self.classes, (), generator=generator, device=self.device))
