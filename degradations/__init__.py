@@ -13,6 +13,6 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     exports = import_module("degradations.exports")
-    if name == "__all__" or name in exports.__all__:
+    if not name.startswith("_") and hasattr(exports, name):
         return getattr(exports, name)
     raise AttributeError(f"module 'degradations' has no attribute '{name}'")

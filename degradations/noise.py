@@ -20,6 +20,7 @@ class InputNoise(Degradation):
     """
 
     kind: ClassVar[str] = "noise"
+    below: ClassVar[float] = 1000.0
 
     def degrade(self, base: Denoiser) -> Denoiser:
         return _Noisy(base, self.strength)

@@ -99,6 +99,9 @@ def _sample(args: Namespace) -> int:
     pairing = PairingSpec(str(parse(args.main)), str(parse(args.guide)), args.coupling)
     evaluator = Evaluator(replace_pairings(spec, (pairing,)), base_of(spec, root))
     samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
+    bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
+    if bad:
+        raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
     slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
     out = Path(args.out) if args.out else root / "samples" / slug.replace("(", "").replace(")", "")
     if samples.ndim == 4:
@@ -158,7 +161,6 @@ def _dashboard(args: Namespace) -> int:
 
     if not 1 <= args.port <= 65535:
         raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
-    print(f"MLflow on http://127.0.0.1:{args.port} (Ctrl-C ends it)", flush=True)
     return serve(_root(args), args.port)
 
 
@@ -224,7 +226,7 @@ def call(argv: list[str]) -> int:
     except SystemExit as exit_:  # --help, --print_config
         return int(exit_.code or 0)
     except KeyboardInterrupt:
-        return _say("interrupted; finished evaluations are kept, the same command goes on from there", 1)
+        return _say("interrupted; what was finished is kept, the same command goes on from there", 1)
     except Exception as error:
         if debug:
             raise
@@ -274,8 +276,11 @@ def _explain(error: Exception) -> tuple[str, int]:
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
     full = next((line for line in chain if "No space left" in line or "disk is full" in line), None)
     if full:
-        return f"the disk is full ({full.splitlines()[0]}); finished evaluations are kept: free room, then go on", 1
-    return f"failed: {chain[0]} (--debug shows where)", 1
+        return f"the disk is full ({full.splitlines()[0]}): free room, then give the command again", 1
+    if isinstance(error, OSError) and error.filename:
+        wrong_place = isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError))
+        return f"{error.filename}: {error.strerror}", 2 if wrong_place else 1
+    return f"failed: {chain[0].splitlines()[0]} (--debug shows where)", 1
 
 
 def _say(message: str, status: int) -> int:

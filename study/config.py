@@ -60,12 +60,15 @@ def check_file(path: str | Path) -> None:
         raise Refused(f"config '{path}': no such file.")
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"config '{path}': not YAML: {error}") from None
     if not isinstance(found, dict):
         raise Refused(
             f"config '{path}': keys with values are wanted, found {'nothing' if found is None else repr(found)}."
         )
+    for key, type_ in get_type_hints(StudySpec).items():
+        if is_dataclass(type_) and not isinstance(found.get(key, {}), dict):
+            raise Refused(f"config '{path}': {key}: found {found[key]!r}, wanted keys with values.")
 
 
 def explain(error: Exception) -> str:

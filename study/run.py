@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from degradations import Failed
+from degradations import Failed, Refused
 from study.checkpoints import Base, build, find, load_base, recipe_of
 from study.data import load_data
 from study.files.atomic import write_text
@@ -26,7 +26,7 @@ from study.records import Evaluation, Results, Task
 from study.report import figures, table
 from study.report.progress import Progress
 from study.results import collect, report_folder, spec_to_json
-from study.search import CONFIRM, Notebook, check_fingerprint, forget, open_storage, propose
+from study.search import CONFIRM, Notebook, check_fingerprint, forget, names, open_storage, propose
 from study.specs import PairingSpec, StudySpec
 from study.tracking import Tracking
 
@@ -57,12 +57,15 @@ def train_base(
     if card.exists():
         check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
     else:
+        folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be written to is known before the first step
         train(spec.recipe, folder, f"study train configs/{spec.name}.yaml", progress)
     return folder
 
 
 def run(spec: StudySpec, root: Path, retrain: bool = False, fresh: bool = False) -> list[dict[str, Any]]:
     """A study, or what is left of it; returns the rows of its table. Raises Failed where it is running already."""
+    if not spec.pairings:
+        raise Refused("pairings: found none, wanted at least one, such as {main: noise(0.1), guide: noise(0.2)}.")
     evaluator = Evaluator(spec, base_of(spec, root, retrain))  # refuses bad input before anything is written
     with alone(root, spec.name):
         return Study(evaluator, root, fresh).run()
@@ -78,7 +81,8 @@ class Study:
         if fresh:
             forget(storage, spec.name)
         self.shared = Notebook(storage, f"{spec.name}/{CONFIRM}")
-        check_fingerprint(self.shared, self.evaluator.fingerprint())
+        begun = any(Notebook(storage, each).evaluations() for each in names(storage, spec.name))
+        check_fingerprint(self.shared, self.evaluator.fingerprint(), begun)
         self.shared.remember("spec", spec_to_json(spec))
         self.searches = {p: Notebook(storage, f"{spec.name}/{p.name}") for p in spec.pairings}
         for notebook in (self.shared, *self.searches.values()):

@@ -113,7 +113,7 @@ class SamplerSpec:
     chunk: int = 600
 
     def __post_init__(self) -> None:
-        _want(self.steps >= 2, "sampler.steps", self.steps, "at least 2")
+        _want(2 <= self.steps <= 10_000, "sampler.steps", self.steps, "an integer from 2 to 10000")
         _want(0 < self.sigma_min < self.sigma_max < math.inf, "sampler.sigma_min, sampler.sigma_max",
               (self.sigma_min, self.sigma_max), "0 < sigma_min < sigma_max")  # fmt: skip
         _want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
@@ -137,6 +137,9 @@ class PairingSpec:
     main: str
     guide: str
     coupling: Literal["independent", "shared"] = "independent"
+
+    def __post_init__(self) -> None:
+        _want(self.coupling in ("independent", "shared"), "coupling", self.coupling, "independent or shared")
 
     @property
     def name(self) -> str:
@@ -167,6 +170,9 @@ class SearchSpec:
             -math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first"
         )
         _want(0 < self.step <= high - low, "search.step", self.step, f"a number above 0 and at most {high - low:g}")
+        _want(
+            (high - low) / self.step <= 10_000, "search.step", self.step, "at most 10000 steps in the range of weights"
+        )
         _want(self.samples >= 2, "search.samples", self.samples, "at least 2")
         _want(self.trials >= 1, "search.trials", self.trials, "at least 1")
         for weight in self.design:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from degradations import Failed
+from study.files.atomic import check_sqlite
 from study.files.lock import locked
 from study.records import Evaluation
 
@@ -174,6 +175,7 @@ def _client(root: Path) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     root.mkdir(parents=True, exist_ok=True)
+    check_sqlite(root / "mlflow.db")
     with locked(root / "mlflow.lock"):
         client = MlflowClient(tracking_uri=database(root))
         client.search_experiments(max_results=1)
@@ -188,6 +190,7 @@ def _ms(seconds: float) -> int:
 
 def serve(root: Path, port: int) -> int:
     """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises Failed for a port in use."""
+    import signal
     import subprocess
 
     with socket.socket() as probe:
@@ -202,7 +205,9 @@ def serve(root: Path, port: int) -> int:
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(root), "--host", "127.0.0.1",
                "--port", str(port), "--default-artifact-root", (root / "artifacts").resolve().as_uri()]  # fmt: skip
+    print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     with subprocess.Popen(command, env=environment) as server:
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
         try:
             return server.wait()
         except KeyboardInterrupt:

@@ -68,6 +68,7 @@ def test_the_shipped_base_is_small_and_says_how_it_was_made() -> None:
         (lambda f: edit(f, network={"depth": 3}), "depth"),
         (lambda f: edit(f, network=None), "'network' should be"),
         (lambda f: edit(f, sigma_data="x"), "'sigma_data' should be of type float"),
+        (lambda f: edit(f, sigma_data=-1.0), "above 0"),
         (lambda f: edit(f, weights_sha256=None), "'weights_sha256' should be"),
         (lambda f: (f / "weights.safetensors").write_bytes(b"PK\x03\x04"), "damaged, or not its own"),
         (lambda f: rewrite(f, lambda t: {k: v for k, v in t.items() if "leave" not in k}), "no tensor 'network.blocks"),

@@ -43,7 +43,10 @@ def load_base(name: str | Path, data: str) -> Base:
     if trained_on != data:
         raise Refused(f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'.")
     loaded = load_data(trained_on)
-    denoiser = build(_network(card), loaded, float(card.get("sigma_data", float)))
+    sigma_data = card.get("sigma_data", float)
+    if not 0 < sigma_data < float("inf"):
+        raise Refused(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
+    denoiser = build(_network(card), loaded, sigma_data)
     return Base(str(name), denoiser, loaded, fill(denoiser, card))
 
 

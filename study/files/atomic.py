@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from degradations.errors import Refused
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -40,3 +42,11 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_sqlite(path: Path) -> None:
+    """Raises Refused where a file is there that is no SQLite database."""
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(16) != b"SQLite format 3\0":
+                raise Refused(f"{path}: not an SQLite database, or damaged; move it away, or give another --root.")

@@ -128,9 +128,10 @@ class Reference:
             or not np.isfinite(mu).all()
             or not np.isfinite(sigma).all()
             or not np.allclose(sigma, sigma.T)
+            or n < 2
         ):
             raise Refused(
-                f"{path}: mu {mu.shape} and sigma {sigma.shape} are not finite statistics [d] and [d, d], symmetric."
+                f"{path}: mu {mu.shape} and sigma {sigma.shape} of {n} samples are no mean [d] and covariance [d, d]."
             )
         return cls(name, digest, n, FrechetReference(mu, sigma), None)
 

@@ -34,7 +34,7 @@ class Progress:
     def finish(self, cost: int, outcome: str, best: str = "", known: bool = False) -> None:
         """An evaluation has ended, or was known already; `cost` as in the total."""
         self._done += cost
-        self._best = best or self._best
+        self._best = best
         if not known:
             self._fresh += cost
         if self._terminal:

@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from degradations import Failed, Refused
+from study.files.atomic import check_sqlite
 from study.files.lock import locked
 from study.records import Evaluation, Task
 from study.search.propose import weights
@@ -33,6 +34,7 @@ def open_storage(root: Path) -> optuna.storages.RDBStorage:
     """The database of all studies under a root; made, under a lock, where there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     root.mkdir(parents=True, exist_ok=True)
+    check_sqlite(root / "optuna.db")
     url = f"sqlite:///{(root / 'optuna.db').resolve()}"
     with locked(root / "optuna.lock"):
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
@@ -119,24 +121,24 @@ class Notebook:
 
 def forget(storage: optuna.storages.RDBStorage, name: str) -> None:
     """Delete all that is kept of a study."""
-    for each in names(storage):
-        if each == name or each.startswith(f"{name}/"):
-            optuna.delete_study(study_name=each, storage=storage)
+    for each in names(storage, name):
+        optuna.delete_study(study_name=each, storage=storage)
 
 
-def names(storage: optuna.storages.RDBStorage) -> list[str]:
-    """The names of all Optuna studies in a storage."""
-    return list(optuna.get_all_study_names(storage))
+def names(storage: optuna.storages.RDBStorage, study: str | None = None) -> list[str]:
+    """The names of all Optuna studies in a storage, or of those that belong to a study."""
+    found = list(optuna.get_all_study_names(storage))
+    return found if study is None else [each for each in found if each.startswith(f"{study}/")]
 
 
-def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any]) -> None:
-    """Keep what determines the scores of a study, or compare it with what was kept.
+def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any], begun: bool = True) -> None:
+    """Keep what determines the scores of a study, or compare it with what was kept, if there are scores (`begun`).
 
     Raises Refused for a difference, naming the keys.
     """
     kept = notebook.attributes().get("fingerprint")
     fingerprint = json.loads(json.dumps(fingerprint))
-    if kept is None:
+    if kept is None or not begun:
         notebook.remember("fingerprint", fingerprint)
     elif changed := sorted(k for k in kept.keys() | fingerprint.keys() if kept.get(k) != fingerprint.get(k)):
         lines = [f"  {key}: {kept.get(key)} then, {fingerprint.get(key)} now" for key in changed]
