@@ -80,6 +80,7 @@ def _sample_arguments(parser: ArgumentParser) -> None:
 
 def _sample(args: Namespace) -> int:
     import math
+    from dataclasses import replace
 
     from degradations import parse
     from study.files.images import to_uint8, write_npz, write_png
@@ -87,7 +88,7 @@ def _sample(args: Namespace) -> int:
     from study.records import Task
     from study.report import figures
     from study.run import base_of
-    from study.specs import PairingSpec, replace_pairings
+    from study.specs import PairingSpec
 
     spec, root = to_spec(args), _root(args)
     if args.format not in ("npz", "folder"):
@@ -97,7 +98,7 @@ def _sample(args: Namespace) -> int:
     if not math.isfinite(args.weight):
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
     pairing = PairingSpec(str(parse(args.main)), str(parse(args.guide)), args.coupling)
-    evaluator = Evaluator(replace_pairings(spec, (pairing,)), base_of(spec, root))
+    evaluator = Evaluator(replace(spec, pairings=(pairing,)), base_of(spec, root))
     samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:

@@ -5,7 +5,7 @@ Each checks its values when it is made and raises Refused, naming the key, what 
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from degradations.errors import Refused
@@ -243,8 +243,3 @@ class StudySpec:
     def seeds(self) -> list[int]:
         """The seeds of the confirmation's seed sets."""
         return [self.seed + 1 + r for r in range(self.confirm.seed_sets)]
-
-
-def replace_pairings(spec: StudySpec, pairings: tuple[PairingSpec, ...]) -> StudySpec:
-    """The same study with other pairings."""
-    return replace(spec, pairings=pairings)

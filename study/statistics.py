@@ -35,7 +35,7 @@ def compare(weight: float, base: Sequence[float], main: Sequence[float], guided:
 
     *improves* (w > 1) or *blends* (w < 1) if mean(d) − t₀.₉₅,R₋₁·sd(d)/√R > 0.05·mean(c); *no gain* if
     mean(d) + t₀.₉₅,R₋₁·sd(d)/√R < 0.05·mean(c); otherwise *undecided*. The interval of recovered is
-    ± t₀.₉₇₅,R₋₁·sd(d − recovered·c)/(√R·mean(c)) (Fieller's, for a denominator far from 0). Where mean(c) ≤ 0 nothing
+    ± t₀.₉₇₅,R₋₁·sd(d − recovered·c)/(√R·mean(c)) (delta method). Where mean(c) ≤ 0 nothing
     was damaged, and the bounds are compared with 0. Raises Refused for fewer than two seed sets or unequal lengths.
     """
     if not len(base) == len(main) == len(guided) >= 2:
