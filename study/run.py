@@ -117,15 +117,15 @@ class Study:
             self.tracking.evaluation(part, evaluation, curve=True)
             if evaluation.task.weight != 1:
                 self.progress.finish(evaluation.task.cost, "", known=True)
-            elif (alone := self.shared.find(Task.guided(pairing, 1.0, seed, spec.samples, steps))) is not None:
-                self._known_or_new(alone.task)
+            else:
+                self._known_or_new(evaluation.task)
         while len(done) < spec.trials:
             weight = propose(spec, [(e.task.weight, e.scores.get(self.metric)) for e in done], seed)
             if weight is None:
                 return
             task = Task.guided(pairing, weight, seed, spec.samples, steps)
             alone = self._known_or_new(task) if weight == 1 else None
-            with notebook.claim(replace(task, weight=weight), self.metric, spec) as scores:
+            with notebook.claim(task, self.metric, spec) as scores:
                 if alone is None:
                     scores.update(self._evaluate(task))
                 elif alone.reason:
