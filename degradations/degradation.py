@@ -1,62 +1,84 @@
 """The contract of a degradation: a small frozen object that maps a denoiser to a worse one."""
 
 import math
-import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from degradations.denoiser import Denoiser
 from degradations.errors import Refused
 
 
-@dataclass(frozen=True)
 class Degradation(ABC):
-    """A kind and a strength, named `kind(strength)`; strength 0 is the identity, bit for bit.
-
-    A kind gives its name, the range of its strength ([0, below)) and what it does to a denoiser.
-    Raises Refused for a strength outside the range.
-    """
-
-    strength: float = 0.0
-
-    kind: ClassVar[str]
-    below: ClassVar[float] = math.inf
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength < self.below:  # also catches nan
-            upper = "" if math.isinf(self.below) else f" and below {self.below:g}"
-            raise Refused(f"{self}: the strength must be at least 0{upper}, found {self.strength}.")
-        object.__setattr__(self, "strength", float(self.strength))
-
-    def __str__(self) -> str:
-        return f"{self.kind}({self.strength:g})"
-
-    def __call__(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser; the base is unchanged, and shared, not copied."""
-        return base if self.strength == 0 else self.degrade(base)
+    """What maps a denoiser to a worse one, with a name that `parse` reads back."""
 
     @abstractmethod
-    def degrade(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser for a strength above 0. Raises Refused where the base lacks the sites."""
+    def __call__(self, base: Denoiser) -> Denoiser:
+        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises Refused where the base
+        lacks what the degradation acts on."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def __str__(self) -> str:
         raise NotImplementedError
 
 
-def parse(text: str) -> Degradation:
-    """The degradation of a name: `dropout(0.2)`, `noise(0.1)`, `none`. Raises Refused for anything else."""
-    kinds = {kind.kind: kind for kind in Degradation.__subclasses__()}
-    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(\s*([^()]*?)\s*\))?\s*", text)
-    if not match or match[1] not in kinds:
-        known = ", ".join(kind if kind == "none" else f"{kind}(STRENGTH)" for kind in sorted(kinds))
-        raise Refused(f"'{text}' is not a degradation; known are {known}.")
-    kind, strength = kinds[match[1]], match[2]
-    if kind.kind == "none" and strength is None:
-        return kind()
-    try:
-        number = float(strength or "")
-    except ValueError:
-        number = None
-    if number is None or kind.kind == "none":
-        form = kind.kind if kind.kind == "none" else f"{kind.kind}(STRENGTH), with a number in the brackets"
-        raise Refused(f"'{text}': write {form}.")
-    return kind(number)
+@dataclass(frozen=True)
+class Kind(Degradation):
+    """One way to make a denoiser worse, with a strength as its dial, named `kind(strength)`.
+
+    A kind gives its name; the strength that changes nothing, at which the base itself is returned; the range of the
+    other strengths, [least, below), or [least, most] where `most` is given; whether damage rises with the strength; and
+    what it does to a denoiser. Further fields are its options, numbers with defaults: `kind(strength, option=number)`.
+    Raises Refused for a strength outside the range and an option that is not a finite number of its default's type.
+    """
+
+    strength: float
+
+    kind: ClassVar[str]
+    identity: ClassVar[float] = 0.0
+    least: ClassVar[float] = 0.0
+    below: ClassVar[float] = math.inf
+    most: ClassVar[float] = math.inf
+    rises: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        strength = float(self.strength) + 0.0  # + 0.0: −0 has the name of 0
+        object.__setattr__(self, "strength", strength)
+        inside = self.least <= strength <= self.most and strength < self.below
+        if not inside and strength != self.identity:
+            limits = {f"at most {self.most:g}": self.most, f"below {self.below:g}": self.below}
+            upper = " and ".join(words for words, limit in limits.items() if limit < math.inf) or "finite"
+            other = "" if self.least <= self.identity < math.inf else f", or {self.identity:g}"
+            accepted = f"at least {self.least:g} and {upper}{other}"
+            raise Refused(f"{self}: the strength must be {accepted}, found {_short(strength)}.")
+        for name, default in self.options().items():
+            found = getattr(self, name)
+            option = type(default)(found)
+            if option != found or not abs(option) < math.inf:
+                raise Refused(f"{self}: {name} must be a finite {type(default).__name__}, found {found}.")
+            object.__setattr__(self, name, option)
+
+    def __call__(self, base: Denoiser) -> Denoiser:
+        return base if self.strength == self.identity else self.degrade(base)
+
+    def __str__(self) -> str:
+        unusual = [name for name, default in self.options().items() if getattr(self, name) != default]
+        options = "".join(f", {name}={_short(getattr(self, name))}" for name in unusual)
+        return f"{self.kind}({_short(self.strength)}{options})"
+
+    @abstractmethod
+    def degrade(self, base: Denoiser) -> Denoiser:
+        """The degraded denoiser for a strength that is not the identity's. Raises Refused where the base lacks what the
+        kind acts on."""
+        raise NotImplementedError
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The names of the fields beside the strength, with their defaults."""
+        return {field.name: field.default for field in fields(cls) if field.name != "strength"}
+
+
+def _short(number: float) -> str:
+    """The shortest text that reads back as the same number: 0.2, 4, 1e-05, inf."""
+    return repr(number).removesuffix(".0")

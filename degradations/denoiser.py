@@ -9,7 +9,7 @@ Degraded and guided denoisers are denoisers too, so samplers and metrics never h
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Self
 
@@ -19,26 +19,49 @@ from torch import Tensor, nn
 from degradations.draws import Draws
 from degradations.errors import Refused
 
+Action = Callable[[Tensor, Draws | None], Tensor]
+
 
 class Site(nn.Module):
-    """A place in a network that a degradation can act on; by itself the identity.
+    """A place in a network that degradations can act on, one after the other; by itself the identity.
 
-    A network declares a site by calling one: `h = self.site(h, draws)`.
+    A network declares a site by calling one: `h = self.site(h, draws)`. What passes through depends on the role:
+    'dropout' hidden features [B, …]; 'block' the output of a residual branch [B, …], before it is added; 'attention'
+    a map of self-attention [B, heads, N, N], after the softmax; 'map' features with positions [B, C, H, W];
+    'label' a LabelSite's.
     """
 
     def __init__(self, role: str) -> None:
         super().__init__()
         self.role = role
+        self.actions: tuple[Action, ...] = ()
 
     def forward(self, h: Tensor, draws: Draws | None = None) -> Tensor:
+        for act in self.actions:
+            h = act(h, draws)
         return h
+
+    def then(self, act: Action) -> Self:
+        """This site with one more action, after those that it has."""
+        site = copy.copy(self)
+        site.actions = (*self.actions, act)
+        return site
+
+
+class LabelSite(Site):
+    """The site of the label [B] (long), before it is embedded, in a network of so many classes; −1 means no label."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__("label")
+        self.classes = classes
 
 
 class Denoiser(nn.Module, ABC):
     """D(x, sigma, label, draws) → estimate of the clean sample, of the shape of x.
 
-    x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; label: [B] class index or None;
-    draws: where a random denoiser takes its numbers from, None for one that needs none.
+    x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; label: [B] class index, −1 for a
+    sample without one, or None where no sample has one; draws: where a random denoiser takes its numbers from, None for
+    one that needs none.
     """
 
     @abstractmethod
@@ -51,21 +74,42 @@ class Denoiser(nn.Module, ABC):
         """The roles of the sites of this denoiser."""
         return {module.role for module in self.modules() if isinstance(module, Site)}
 
-    def with_sites(self, role: str, make: Callable[[], Site], wanted_by: str) -> Self:
-        """A clone with every site of a role replaced; parameter and buffer tensors are shared, this one stays as it is.
+    def with_sites(self, role: str, make: Callable[[Site], Site], wanted_by: str) -> Self:
+        """A clone with every site of a role replaced by what `make` makes of it: usually `site.then(action)`.
 
-        Raises Refused where there is no such site.
+        Parameters and buffers are shared; this denoiser stays as it is. Raises Refused where there is no such site.
         """
         if role not in self.sites():
             has = ", ".join(sorted(self.sites())) or "no sites at all"
             raise Refused(f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has {has}.")
-        tensors = chain(self.parameters(), self.buffers())
-        clone = copy.deepcopy(self, {id(tensor): tensor for tensor in tensors})
+        clone = self._clone({})
         for module in list(clone.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, Site) and child.role == role:
-                    setattr(module, name, make())
+                    setattr(module, name, make(child))
         return clone
+
+    def with_weights(self, change: Callable[[str, Tensor], Tensor], wanted_by: str) -> Self:
+        """A clone with every weight matrix W, a floating parameter with two or more axes, replaced by change(name, W).
+
+        The name is W's within the innermost denoiser that it belongs to, whatever is wrapped around that one. All other
+        tensors are shared; this denoiser stays as it is. Raises Refused where there is no matrix.
+        """
+        denoisers = (module for module in self.modules() if isinstance(module, Denoiser))  # from the outermost inwards
+        names = {weight: name for denoiser in denoisers for name, weight in denoiser.named_parameters()}
+        changed = {
+            weight: nn.Parameter(change(name, weight.detach()), weight.requires_grad)
+            for weight, name in names.items()
+            if weight.ndim >= 2 and weight.is_floating_point()
+        }
+        if not changed:
+            raise Refused(f"{wanted_by} acts on weight matrices, and {type(self).__name__} has none.")
+        return self._clone(changed)
+
+    def _clone(self, changed: Mapping[nn.Parameter, nn.Parameter]) -> Self:
+        """A copy of the module tree that shares all tensors but the changed parameters."""
+        shared: dict[int, Tensor] = {id(tensor): tensor for tensor in chain(self.parameters(), self.buffers())}
+        return copy.deepcopy(self, shared | {id(old): new for old, new in changed.items()})
 
 
 def column(sigma: Tensor | float, x: Tensor) -> Tensor:

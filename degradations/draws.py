@@ -5,6 +5,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from degradations.errors import Refused
+
 
 class Draws:
     """Named streams of random numbers, determined by (seed, chunk, role) and by how often each was used.
@@ -41,6 +43,11 @@ class Draws:
         for role, child in twin._children.items():
             self.child(role).join(child)
 
+    @property
+    def unused(self) -> bool:
+        """Whether nothing has been drawn, here or by a child."""
+        return not self._counts and all(child.unused for child in self._children.values())
+
     def normal(self, stream: str, like: Tensor) -> Tensor:
         """n ~ N(0, I), of the shape, device and dtype of `like`."""
         return torch.randn(
@@ -58,3 +65,10 @@ class Draws:
         key = f"{self.seed}|{self.chunk}|{self.role}|{stream}|{count}"
         digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
         return torch.Generator(device).manual_seed(int.from_bytes(digest, "little"))
+
+
+def required(draws: Draws | None, by: str) -> Draws:
+    """The draws, for a kind that cannot do without. Raises Refused where there are none."""
+    if draws is None:
+        raise Refused(f"{by} draws random numbers: call the denoiser with draws=Draws(seed).")
+    return draws

@@ -5,14 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degradations.degradation import Degradation
-from degradations.denoiser import Denoiser, Site
-from degradations.draws import Draws
-from degradations.errors import Refused
+from degradations.degradation import Kind
+from degradations.denoiser import Denoiser
+from degradations.draws import Draws, required
 
 
 @dataclass(frozen=True)
-class Dropout(Degradation):
+class Dropout(Kind):
     """`dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) an element, at every site of the role 'dropout'.
 
     Masks are drawn anew at every evaluation as m = [u ≥ p], u ~ U[0, 1): under common draws those of a larger p lie
@@ -23,16 +22,9 @@ class Dropout(Degradation):
     below: ClassVar[float] = 1.0
 
     def degrade(self, base: Denoiser) -> Denoiser:
-        return base.with_sites("dropout", lambda: _Masked(self.strength), wanted_by=str(self))
+        return base.with_sites("dropout", lambda site: site.then(self._mask), wanted_by=str(self))
 
-
-class _Masked(Site):
-    def __init__(self, p: float) -> None:
-        super().__init__("dropout")
-        self.p = p
-
-    def forward(self, h: Tensor, draws: Draws | None = None) -> Tensor:
-        if draws is None:
-            raise Refused(f"dropout({self.p:g}) draws its masks: call the denoiser with draws=Draws(seed).")
+    def _mask(self, h: Tensor, draws: Draws | None) -> Tensor:
+        p = self.strength
         # One multiplication by 0 or 1/(1 − p) instead of a masking and a scaling: the sites are a hot path.
-        return h * draws.uniform("dropout", h).ge_(self.p).mul_(1 / (1 - self.p)).to(h.dtype)
+        return h * required(draws, self.kind).uniform("dropout", h).ge_(p).mul_(1 / (1 - p)).to(h.dtype)

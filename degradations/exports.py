@@ -1,8 +1,11 @@
 """What the package offers, a line each. A new degradation is named here."""
 
+from degradations.block_dropout import BlockDropout as BlockDropout
+from degradations.composition import Composition as Composition
 from degradations.degradation import Degradation as Degradation
-from degradations.degradation import parse as parse
+from degradations.degradation import Kind as Kind
 from degradations.denoiser import Denoiser as Denoiser
+from degradations.denoiser import LabelSite as LabelSite
 from degradations.denoiser import Site as Site
 from degradations.denoiser import epsilon as epsilon
 from degradations.denoiser import score as score
@@ -12,7 +15,21 @@ from degradations.dropout import Dropout as Dropout
 from degradations.errors import Failed as Failed
 from degradations.errors import Refused as Refused
 from degradations.identity import Identity as Identity
+from degradations.input_blur import InputBlur as InputBlur
+from degradations.input_quantize import InputQuantize as InputQuantize
+from degradations.label_drop import LabelDrop as LabelDrop
+from degradations.label_swap import LabelSwap as LabelSwap
+from degradations.map_blur import MapBlur as MapBlur
+from degradations.map_shuffle import MapShuffle as MapShuffle
+from degradations.names import kinds as kinds
+from degradations.names import parse as parse
+from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
 from degradations.pair import Coupling as Coupling
 from degradations.pair import Guided as Guided
 from degradations.pair import Pair as Pair
+from degradations.prune import Prune as Prune
+from degradations.quantize import Quantize as Quantize
+from degradations.sigma_error import SigmaError as SigmaError
+from degradations.turned import Turned as Turned
+from degradations.weight_noise import WeightNoise as WeightNoise

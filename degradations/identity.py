@@ -1,7 +1,6 @@
 """The degradation that changes nothing."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser
@@ -11,12 +10,8 @@ from degradations.denoiser import Denoiser
 class Identity(Degradation):
     """`none`: the base itself."""
 
-    strength: float = field(default=0.0, init=False)
-
-    kind: ClassVar[str] = "none"
+    def __call__(self, base: Denoiser) -> Denoiser:
+        return base
 
     def __str__(self) -> str:
-        return self.kind
-
-    def degrade(self, base: Denoiser) -> Denoiser:
-        return base
+        return "none"

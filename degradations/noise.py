@@ -6,14 +6,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degradations.degradation import Degradation
+from degradations.degradation import Kind
 from degradations.denoiser import Denoiser, column
-from degradations.draws import Draws
-from degradations.errors import Refused
+from degradations.draws import Draws, required
 
 
 @dataclass(frozen=True)
-class InputNoise(Degradation):
+class InputNoise(Kind):
     """`noise(a)`: D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I): the noise level rises by the fraction a.
 
     n is drawn anew at every evaluation. (Karras et al. 2024, synthetic degradations)
@@ -34,7 +33,5 @@ class _Noisy(Denoiser):
     def forward(
         self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
     ) -> Tensor:
-        if draws is None:
-            raise Refused(f"noise({self.a:g}) draws its noise: call the denoiser with draws=Draws(seed).")
-        added = math.sqrt((1 + self.a) ** 2 - 1) * column(sigma, x)
-        return self.base(x + added * draws.normal("noise", x), (1 + self.a) * sigma, label, draws)
+        added = math.sqrt((1 + self.a) ** 2 - 1) * column(sigma, x) * required(draws, "noise").normal("noise", x)
+        return self.base(x + added, (1 + self.a) * sigma, label, draws)

@@ -3,14 +3,16 @@
 import math
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from degradations.degradation import Degradation
-from degradations.denoiser import Denoiser
+from degradations.denoiser import Denoiser, column
 from degradations.draws import Draws
 from degradations.errors import Refused
 
 Coupling = Literal["independent", "shared"]
+Interval = tuple[float, float]
 
 
 class Pair:
@@ -27,9 +29,9 @@ class Pair:
             raise Refused(f"coupling '{coupling}': accepted are {' and '.join(get_args(Coupling))}.")
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
-    def at(self, weight: float) -> "Guided":
+    def at(self, weight: float, interval: Interval | None = None) -> "Guided":
         """The guided denoiser of a weight. Raises Refused for a weight that is not finite."""
-        return Guided(self.main, self.guide, weight, self.coupling)
+        return Guided(self.main, self.guide, weight, self.coupling, interval)
 
 
 class Guided(Denoiser):
@@ -37,24 +39,43 @@ class Guided(Denoiser):
 
     w = 1 is the main alone and w = 0 the guide alone, bit for bit, and the other is not evaluated. The main takes the
     draws as they are given, so its randomness is the same at every weight, and the same as when it is sampled alone.
+    interval: (σ_low, σ_high), both included, outside of which the main is alone (Kynkäänniemi et al. 2024, eq. 5).
     """
 
-    def __init__(self, main: Denoiser, guide: Denoiser, weight: float, coupling: Coupling = "independent") -> None:
+    def __init__(
+        self, main: Denoiser, guide: Denoiser, weight: float, coupling: Coupling = "independent",
+        interval: Interval | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not math.isfinite(weight):
             raise Refused(f"guidance weight {weight}: it must be a finite number.")
+        if interval is not None and not 0 <= interval[0] <= interval[1]:
+            raise Refused(f"guidance interval {interval}: two noise levels are wanted, the lower one first.")
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
+        self.interval = interval
 
     def forward(
         self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
     ) -> Tensor:
-        if self.weight == 1:
+        weight: float | Tensor = self.weight
+        if self.interval is not None:
+            inside = _inside(sigma, self.interval)
+            if not inside.any():
+                weight = 1.0
+            elif not inside.all():
+                weight = column(torch.where(inside, self.weight, 1.0), x)
+        if isinstance(weight, float) and weight == 1:
             return self.main(x, sigma, label, draws)
         twin = draws.twin() if draws is not None and self.coupling == "shared" else None
         guide_draws = twin or (draws and draws.child("guide"))
         d_w = self.guide(x, sigma, label, guide_draws)
-        if self.weight != 0:
-            d_w = self.weight * self.main(x, sigma, label, draws) + (1 - self.weight) * d_w
+        if isinstance(weight, Tensor) or weight != 0:
+            d_w = weight * self.main(x, sigma, label, draws) + (1 - weight) * d_w
         if draws is not None and twin is not None:
             draws.join(twin)
         return d_w
+
+
+def _inside(sigma: Tensor | float, interval: Interval) -> Tensor:
+    levels = torch.as_tensor(sigma, dtype=torch.float64)
+    return (interval[0] <= levels) & (levels <= interval[1])

@@ -26,6 +26,7 @@ class Command(NamedTuple):
 def _run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--retrain", action="store_true", help="train the base anew by the config's recipe")
     parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
 
 
 def _run(args: Namespace) -> int:
@@ -36,11 +37,70 @@ def _run(args: Namespace) -> int:
     spec, root = to_spec(args), _root(args)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise Refused("study run is one process; a launched group (torchrun) can share one evaluation, not a study.")
-    rows = run(spec, root, args.retrain, args.fresh)
+    if not 1 <= args.workers <= 256:
+        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
+    rows = run(spec, root, args.retrain, args.fresh, args.workers)
     print(f"\n{table.render(rows, 'md')}\n")
     print(f"Tables and figures   {report_folder(root, spec.name)}/")
     print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
     print(f"In a notebook        study.results.read({spec.name!r}{f', {str(root)!r}' if _root_flag(root) else ''})")
+    return 0
+
+
+def _no_arguments(parser: ArgumentParser) -> None:
+    """The config is all."""
+
+
+def _worker(args: Namespace) -> int:
+    from study.run import work
+
+    spec = to_spec(args)
+    work(spec, _root(args))
+    print(f"Nothing is left to do for '{spec.name}'.")
+    return 0
+
+
+def _calibrate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", type=str, default="md", help="md, csv or json")
+
+
+def _calibrate(args: Namespace) -> int:
+    from study.report import strengths
+    from study.run import find_strengths
+
+    spec = to_spec(args)
+    strengths.check(args.format)
+    print(strengths.render(find_strengths(spec, _root(args)), spec.calibrate.levels, args.format))
+    return 0
+
+
+def _probe_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", type=str, default="md", help="md, csv or json")
+    parser.add_argument(
+        "--main", type=str, default=None, help="with --guides: the main that several guides guide at once"
+    )
+    parser.add_argument(
+        "--guides", type=list[str], default=[], help="several guides, such as '[dropout(0.4), noise(0.4)]'"
+    )
+
+
+def _probe(args: Namespace) -> int:
+    import json
+
+    from study.forecast import FORMATS, probe_study, render, several_guides
+
+    spec, root = to_spec(args), _root(args)
+    if args.format not in FORMATS:
+        raise Refused(f"--format {args.format}: accepted are {', '.join(FORMATS)}.")
+    if args.guides or args.main:
+        if not (args.guides and args.main):
+            raise Refused("--main and --guides go together: one main, and the guides that guide it at once.")
+        print(json.dumps(several_guides(spec, args.main, args.guides, root), indent=2, ensure_ascii=False))
+        return 0
+    probes = probe_study(spec, root)
+    print(render(probes.rows, args.format))
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in probes.seconds.items())
+    print(f"Took: {spent}", file=sys.stderr)
     return 0
 
 
@@ -53,7 +113,7 @@ def _train_arguments(parser: ArgumentParser) -> None:
 
 
 def _train(args: Namespace) -> int:
-    from study.run import train_base
+    from study.bases import train_base
 
     spec, root = to_spec(args), _root(args)
     out = Path(args.out) if args.out else None
@@ -82,12 +142,11 @@ def _sample(args: Namespace) -> int:
     import math
     from dataclasses import replace
 
-    from degradations import parse
+    from study.checkpoints.names import canonical
     from study.files.images import to_uint8, write_npz, write_png
-    from study.modules.evaluate import Evaluator
     from study.records import Task
     from study.report import figures
-    from study.run import base_of
+    from study.run import evaluator_of
     from study.specs import PairingSpec
 
     spec, root = to_spec(args), _root(args)
@@ -97,8 +156,8 @@ def _sample(args: Namespace) -> int:
         raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
     if not math.isfinite(args.weight):
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
-    pairing = PairingSpec(str(parse(args.main)), str(parse(args.guide)), args.coupling)
-    evaluator = Evaluator(replace(spec, pairings=(pairing,)), base_of(spec, root))
+    pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
+    evaluator = evaluator_of(replace(spec, pairings=(pairing,), matrix=None), root)
     samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:
@@ -124,6 +183,7 @@ def _score_arguments(parser: ArgumentParser) -> None:
         "--reference", type=str, required=True, help="data set, images, or statistics (.npz) to compare with"
     )
     parser.add_argument("--extractor", type=str, default="digits", help="feature extractor: digits, pixels or rff")
+    parser.add_argument("--extrapolate", action="store_true", help="also FD against the number of samples, and FD∞")
     parser.add_argument("--format", type=str, default="text", help="text or json")
 
 
@@ -134,7 +194,7 @@ def _score(args: Namespace) -> int:
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
-    found = score_files(Path(args.path), args.reference, args.extractor)
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate)
     print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
     return 0
 
@@ -183,6 +243,15 @@ COMMANDS = {
   study run configs/digits.yaml
   study run configs/digits.yaml --name more-steps --sampler.steps 64
   study run configs/fractal.yaml --search.trials 10""", _run_arguments, _run, True),
+    "worker": Command("add a process to a study", CONFIG_HELP, """\
+  study worker configs/digits.yaml""", _no_arguments, _worker, True),
+    "probe": Command("say what pairings will gain, without guided sampling", "CONFIG [--format md|csv|json]", """\
+  study probe configs/digits.yaml
+  study probe configs/digits.yaml --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",
+        _probe_arguments, _probe, True),
+    "calibrate": Command("find the strengths at which kinds do equal damage", CONFIG_HELP, """\
+  study calibrate configs/digits.yaml --calibrate.kinds "[dropout, noise, quantize]" --calibrate.levels "[1.5, 3]\"""",
+        _calibrate_arguments, _calibrate, True),
     "train": Command("train the base of a study only", CONFIG_HELP, """\
   study train configs/digits.yaml --out my-base
   study train configs/digits.yaml --recipe.steps 20000 --recipe.seed 1""", _train_arguments, _train, True),

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import Refused
-from study.specs import StudySpec
+from study.specs import SearchSpec, StudySpec
 
 
 def add_spec(parser: ArgumentParser) -> None:
@@ -31,13 +31,13 @@ def to_spec(namespace: Namespace) -> StudySpec:
     keys = StudySpec.__dataclass_fields__
     parser = spec_parser()
     made: Any = parser.instantiate(Namespace(**{k: v for k, v in vars(namespace).items() if k in keys}))  # type: ignore[no-untyped-call]
-    from degradations import parse  # late: PyTorch takes a second
+    from study.checkpoints.names import canonical  # late: PyTorch takes a second
 
-    def plain(name: str) -> str:
-        return str(parse(name))  # however it was written, so that equal evaluations have equal names
-
-    pairings = tuple(replace(p, main=plain(p.main), guide=plain(p.guide)) for p in made["pairings"])
-    return StudySpec(**{**{key: made[key] for key in keys}, "pairings": pairings})
+    if made["search"] == "grid":
+        made["search"] = SearchSpec(method="grid")
+    pairings = tuple(replace(p, main=canonical(p.main), guide=canonical(p.guide)) for p in made["pairings"])
+    search = replace(made["search"], guides=tuple(map(canonical, made["search"].guides)))
+    return StudySpec(**{**{key: made[key] for key in keys}, "pairings": pairings, "search": search})
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:

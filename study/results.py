@@ -10,7 +10,18 @@ from degradations import Refused
 from study.records import Evaluation, Results
 from study.report import table
 from study.search import CONFIRM, Notebook, existing_storage, names
-from study.specs import ConfirmSpec, NetworkSpec, PairingSpec, RecipeSpec, SamplerSpec, SearchSpec, StudySpec
+from study.specs import (
+    CalibrateSpec,
+    ConfirmSpec,
+    MatrixSpec,
+    NetworkSpec,
+    PairingSpec,
+    ProbeSpec,
+    RecipeSpec,
+    SamplerSpec,
+    SearchSpec,
+    StudySpec,
+)
 
 
 def report_folder(root: Path, name: str) -> Path:
@@ -34,7 +45,7 @@ def collect(root: Path, name: str) -> Results:
     for p in spec.pairings:
         begun = f"{name}/{p.name}" in known  # reading must not begin one
         searches[p] = Notebook(storage, f"{name}/{p.name}").evaluations() if begun else []
-    return Results(spec, searches, shared.evaluations())
+    return Results(spec, searches, {evaluation.task: evaluation for evaluation in shared.evaluations()})
 
 
 class StudyFrames:
@@ -47,7 +58,7 @@ class StudyFrames:
         self.table = pd.DataFrame(self.rows)
         self.summary = table.frame(self.rows)
         searched = [_flat(e, p.name) for p, found in self.results.searches.items() for e in found]
-        self.trials = pd.DataFrame(searched + [_flat(e, CONFIRM) for e in self.results.shared])
+        self.trials = pd.DataFrame(searched + [_flat(e, CONFIRM) for e in self.results.shared.values()])
         self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
 
 
@@ -71,12 +82,18 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
 
 def spec_from_json(kept: dict[str, Any]) -> StudySpec:
     """The spec of what `spec_to_json` gave."""
-    recipe, sampler, search = dict(kept["recipe"]), dict(kept["sampler"]), dict(kept["search"])
-    recipe["network"] = NetworkSpec(**recipe["network"])
-    sampler["churn_max"] = float(sampler["churn_max"])
-    search |= {"weight": tuple(search["weight"]), "design": tuple(search["design"])}
-    return StudySpec(**{
-        **kept, "recipe": RecipeSpec(**recipe), "sampler": SamplerSpec(**sampler), "search": SearchSpec(**search),
-        "confirm": ConfirmSpec(**kept["confirm"]), "extractors": tuple(kept["extractors"]),
-        "pairings": tuple(PairingSpec(**pairing) for pairing in kept["pairings"]),
-    })  # fmt: skip
+    inner = {"sampler": SamplerSpec, "search": SearchSpec, "confirm": ConfirmSpec, "calibrate": CalibrateSpec,
+             "matrix": MatrixSpec, "probe": ProbeSpec}  # fmt: skip
+    kept = {**kept, "sampler": {**kept["sampler"], "churn_max": float(kept["sampler"]["churn_max"])}}
+    made: dict[str, Any] = {key: _tuples(value) for key, value in kept.items()}
+    made |= {key: type_(**_tuples(kept[key])) for key, type_ in inner.items() if kept.get(key) is not None}
+    made["recipe"] = RecipeSpec(**{**kept["recipe"], "network": NetworkSpec(**kept["recipe"]["network"])})
+    made["pairings"] = tuple(PairingSpec(**pairing) for pairing in kept["pairings"])
+    return StudySpec(**made)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    if isinstance(value, dict):
+        return {key: _tuples(each) for key, each in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -18,26 +18,36 @@ def _want(good: bool, key: str, found: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """The residual MLP.
+    """A residual MLP, or a transformer on the patches of an image.
 
     Args:
         width: features between the blocks
         hidden: features within a block
         blocks: number of residual blocks, each with a dropout site
         embedding: features of the embedding of noise level and label
+        kind: mlp or transformer
+        heads: attention heads, among which the width is divided (transformer only)
+        patch: side of a patch in pixels (transformer only)
     """
 
     width: int = 64
     hidden: int = 192
     blocks: int = 8
     embedding: int = 32
+    kind: Literal["mlp", "transformer"] = "mlp"
+    heads: int = 4
+    patch: int = 2
 
     def __post_init__(self) -> None:
-        for key, most in (("width", 4096), ("hidden", 16384), ("blocks", 256), ("embedding", 4096)):
+        _want(self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer")
+        sizes = {"width": 4096, "hidden": 16384, "blocks": 256, "embedding": 4096, "heads": 256, "patch": 256}
+        for key, most in sizes.items():
             value = getattr(self, key)
             _want(
                 isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}"
             )
+        _want(self.kind == "mlp" or self.width % self.heads == 0, "network.width", self.width,
+              f"a multiple of network.heads, {self.heads}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class RecipeSpec:
         sigma_data: standard deviation of the data
         ema: relative width of the power-function EMA profile, in (0, 0.28)
         seed: of initial weights and batches
+        samples: share of the data trained on, in (0, 1]; the rest is held out
     """
 
     data: str = "digits"
@@ -69,6 +80,7 @@ class RecipeSpec:
     sigma_data: float = 0.75
     ema: float = 0.05
     seed: int = 0
+    samples: float = 1.0
 
     def __post_init__(self) -> None:
         _want(self.steps >= 1, "recipe.steps", self.steps, "at least 1")
@@ -80,6 +92,7 @@ class RecipeSpec:
         _want(0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0")
         _want(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
         _want(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        _want(0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -151,18 +164,33 @@ class SearchSpec:
     """The search for the weight of each pairing.
 
     Args:
+        method: probe (the endpoint probe's weight, its neighbours, then where a parabola has its least), gp (a design,
+            then a Gaussian process) or grid (every weight)
         weight: lowest and highest guidance weight
         step: weights are multiples of this, counted from the lowest
         samples: samples an evaluation
-        trials: evaluations a pairing
-        design: weights evaluated first; a Gaussian process proposes the rest
+        trials: evaluations a pairing, at most
+        design: weights that gp evaluates first
+        tolerance: stop where the interval of the best weight is narrower than this
+        budget: network evaluations a sample that the search of a pairing may take, main, guide and probe counted
+        screen: do not search a pairing whose probe says 1 and whose FD rises from w = 1 to 1.1
+        interval: noise levels between which the ends of a guidance interval are searched too (gp)
+        strength: range of the guide's strength, searched too (gp)
+        guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
     """
 
+    method: Literal["probe", "gp", "grid"] = "probe"
     weight: tuple[float, float] = (1.0, 3.5)
     step: float = 0.05
     samples: int = 1797
     trials: int = 6
     design: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
+    tolerance: float | None = None
+    budget: int | None = None
+    screen: bool = True
+    interval: tuple[float, float] | None = None
+    strength: tuple[float, float] | None = None
+    guides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.weight
@@ -177,6 +205,43 @@ class SearchSpec:
         _want(self.trials >= 1, "search.trials", self.trials, "at least 1")
         for weight in self.design:
             _want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
+        _want(self.method != "probe" or low <= 1 <= high, "search.weight", self.weight,
+              "a range that holds 1, where the method 'probe' begins")  # fmt: skip
+        self._check_ends()
+        for key in ("interval", "strength"):
+            ends = getattr(self, key)
+            _want(ends is None or 0 < ends[0] < ends[1] < math.inf, f"search.{key}", ends,
+                  "two numbers above 0, the lower one first")  # fmt: skip
+        for key in self.over:
+            _want(self.method == "gp", f"search.{key}", getattr(self, key),
+                  f"nothing with the method '{self.method}': only gp searches more than the weight")  # fmt: skip
+        _want(not (self.strength and self.guides), "search.guides", self.guides,
+              "nothing beside search.strength, the strength of the pairing's own guide")  # fmt: skip
+
+    def _check_ends(self) -> None:
+        width = self.weight[1] - self.weight[0]
+        for key in ("tolerance", "budget"):
+            _want(self.method != "grid" or getattr(self, key) is None, f"search.{key}", getattr(self, key),
+                  "nothing with the method 'grid', which evaluates every weight")  # fmt: skip
+        _want(self.tolerance is None or self.method == "probe", "search.tolerance", self.tolerance,
+              "nothing with the method 'gp', which has no interval of the best weight")  # fmt: skip
+        _want(self.tolerance is None or self.step <= self.tolerance < width, "search.tolerance", self.tolerance,
+              f"at least search.step, {self.step:g}, and below {width:g}, the range of weights")  # fmt: skip
+
+    @property
+    def weights(self) -> list[float]:
+        """All weights that a search may try."""
+        low, high = self.weight
+        return [round(low + i * self.step, 9) for i in range(int((high - low) / self.step + 1e-9) + 1)]
+
+    def snap(self, weight: float) -> float:
+        """The nearest weight that the search may try."""
+        return min(self.weights, key=lambda each: abs(each - weight))
+
+    @property
+    def over(self) -> list[str]:
+        """What the search is over beside the weight."""
+        return [key for key in ("interval", "strength", "guides") if getattr(self, key)]
 
 
 @dataclass(frozen=True)
@@ -199,6 +264,66 @@ class ConfirmSpec:
 
 
 @dataclass(frozen=True)
+class CalibrateSpec:
+    """The strengths at which kinds of degradation do equal damage.
+
+    Args:
+        kinds: names of kinds; none: all that the base can suffer
+        levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second for guides
+        tolerance: relative difference from the level that is accepted
+        trials: evaluations a kind, at most
+    """
+
+    kinds: tuple[str, ...] = ()
+    levels: tuple[float, ...] = (1.5, 3.0)
+    tolerance: float = 0.05
+    trials: int = 30
+
+    def __post_init__(self) -> None:
+        rising = all(1 < level < math.inf for level in self.levels) and tuple(sorted(set(self.levels))) == self.levels
+        _want(len(self.levels) >= 1 and rising, "calibrate.levels", self.levels, "numbers above 1, rising")
+        _want(len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once")
+        _want(0 < self.tolerance < 1, "calibrate.tolerance", self.tolerance, "a number between 0 and 1")
+        _want(self.trials >= 2, "calibrate.trials", self.trials, "at least 2")
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """Every ordered pair of calibrated kinds as a pairing: level 1 as main, level 2 as guide.
+
+    Args:
+        coupling: of all its pairings
+        clean: also the base itself as main
+        tested: kinds whose pairings with one another are searched whatever the screening says
+    """
+
+    coupling: Literal["independent", "shared"] = "shared"
+    clean: bool = False
+    tested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """The probes.
+
+    Args:
+        images: data that mean errors and losses are taken on
+        levels: noise levels
+        draws: evaluations of a random denoiser at each
+        resamples: bootstrap samples behind an interval
+    """
+
+    images: int = 256
+    levels: int = 16
+    draws: int = 32
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for key, least in (("images", 2), ("levels", 2), ("draws", 2), ("resamples", 100)):
+            _want(getattr(self, key) >= least, f"probe.{key}", getattr(self, key), f"at least {least}")
+
+
+@dataclass(frozen=True)
 class StudySpec:
     """A degradation study: one base, pairings of its degradations, and how they are searched and confirmed.
 
@@ -213,6 +338,9 @@ class StudySpec:
         pairings: main and guide of each pairing
         search: how the weight is searched
         confirm: how it is confirmed
+        calibrate: how equally damaging strengths are found
+        matrix: where given, the pairings are those of all calibrated kinds
+        probe: how the probes look
         seed: of the search; the confirmation uses those after it
     """
 
@@ -225,6 +353,9 @@ class StudySpec:
     pairings: tuple[PairingSpec, ...] = ()
     search: SearchSpec = field(default_factory=SearchSpec)
     confirm: ConfirmSpec = field(default_factory=ConfirmSpec)
+    calibrate: CalibrateSpec = field(default_factory=CalibrateSpec)
+    matrix: MatrixSpec | None = None
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -238,6 +369,25 @@ class StudySpec:
             len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once"
         )
         _want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        if self.matrix is not None:
+            _want(len(self.calibrate.levels) == 2, "calibrate.levels", self.calibrate.levels,
+                  "two levels for a matrix, of the mains and of the guides")  # fmt: skip
+            unknown = set(self.matrix.tested) - set(self.calibrate.kinds)
+            _want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
+        least = 4 * self.nfe
+        _want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
+              f"at least {least}, the probe and one evaluation of main and guide at {self.sampler.steps} steps")  # fmt: skip
+
+    @property
+    def named(self) -> list[str]:
+        """The names of denoisers in the study: of its pairings, and of other guides that are searched."""
+        pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
+        return list(dict.fromkeys([*pairings, *self.search.guides]))
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations of a sample of one denoiser."""
+        return self.sampler.steps if self.sampler.solver == "euler" else 2 * self.sampler.steps - 1
 
     @property
     def seeds(self) -> list[int]:

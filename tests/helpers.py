@@ -1,19 +1,31 @@
 """What several tests need: small denoisers and the linear recursion of the exact Gaussian case."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 
-from study.models import EDM, ResidualMLP
+from study.models import EDM, Network, PatchTransformer, ResidualMLP
 from study.sampling import edm_sigmas
 
 
 def small_network(dim: int = 16, classes: int = 3, seed: int = 0) -> EDM:
     """A random denoiser with dropout sites whose output layers are not zero."""
+    return _shaken(lambda: ResidualMLP(dim, classes, width=16, hidden=24, blocks=2, embedding=8), seed)
+
+
+def small_transformer(classes: int = 3, seed: int = 0) -> EDM:
+    """A random denoiser of images [B, 1, 4, 4] with every kind of site, whose output layers are not zero."""
+    return _shaken(
+        lambda: PatchTransformer((1, 4, 4), classes, width=16, hidden=24, blocks=2, embedding=8, heads=2, patch=1), seed
+    )
+
+
+def _shaken(make: Callable[[], Network], seed: int) -> EDM:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        denoiser = EDM(ResidualMLP(dim, classes, width=16, hidden=24, blocks=2, embedding=8), 0.5)
+        denoiser = EDM(make(), 0.5)
         for parameter in denoiser.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
     return denoiser.eval().requires_grad_(False)

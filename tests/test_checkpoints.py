@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from degradations import Refused
-from study.checkpoints import fill, find, load_base, save
+from study.checkpoints import fill, find, load_base, recipe_of, save
 from study.checkpoints.bases import build
 from study.data import load_data
 from study.files.atomic import sha256
-from study.specs import NetworkSpec
+from study.specs import NetworkSpec, RecipeSpec
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def rewrite(folder: Path, change) -> None:  # type: ignore[no-untyped-def]
 def test_what_was_saved_is_loaded(folder: Path) -> None:
     base = load_base(folder, "digits")
     assert base.sha256 == sha256(folder / "weights.safetensors")
-    assert base.denoiser.sites() == {"dropout"}
+    assert "dropout" in base.denoiser.sites()
 
 
 def test_the_shipped_base_is_small_and_says_how_it_was_made() -> None:
@@ -49,8 +49,20 @@ def test_the_shipped_base_is_small_and_says_how_it_was_made() -> None:
     assert card.get("made_by", str) == "study train configs/digits.yaml"
     from study.config import load_spec
 
-    recipe = vars(load_spec("configs/digits.yaml").recipe) | {"network": None}
-    assert card.get("recipe", dict) | {"network": None} == recipe
+    assert recipe_of(card) == load_spec("configs/digits.yaml").recipe
+
+
+def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
+    base = load_base(folder, "digits")
+    assert base.recipe is None
+    assert base.held_out is None
+    edit(folder, recipe={"data": "digits", "samples": 0.75})
+    base = load_base(folder, "digits")
+    assert base.recipe == RecipeSpec(network=NetworkSpec(8, 8, 1, 4), samples=0.75)
+    assert base.held_out is not None
+    assert torch.equal(base.held_out.samples, base.data.split(0.75)[1].samples)
+    edit(folder, recipe={"data": "digits"})
+    assert load_base(folder, "digits").held_out is None
 
 
 @pytest.mark.parametrize(
@@ -66,6 +78,10 @@ def test_the_shipped_base_is_small_and_says_how_it_was_made() -> None:
         (lambda f: edit(f, data="fractal"), "'fractal'.*'digits'"),
         (lambda f: edit(f, network={"width": 10**9}), "network.width"),
         (lambda f: edit(f, network={"depth": 3}), "depth"),
+        (lambda f: edit(f, network={"kind": "unet"}), "network.kind: found 'unet', wanted mlp or transformer"),
+        (lambda f: edit(f, network={"kind": "transformer", "width": 30}), "network.width: found 30.*multiple of.*4"),
+        (lambda f: edit(f, recipe={"samples": 0}), "recipe.samples: found 0"),
+        (lambda f: edit(f, recipe={"depth": 3}), "recipe is not one.*depth"),
         (lambda f: edit(f, network=None), "'network' should be"),
         (lambda f: edit(f, sigma_data="x"), "'sigma_data' should be of type float"),
         (lambda f: edit(f, sigma_data=-1.0), "above 0"),

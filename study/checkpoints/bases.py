@@ -1,31 +1,40 @@
 """Base denoisers, by name, by folder, or in closed form."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
 
 from degradations import Denoiser, Refused
 from study.checkpoints.weights import Card, fill, find
 from study.data import Data, load_data
-from study.models import EDM, ResidualMLP
+from study.models import EDM, PatchTransformer, ResidualMLP
 from study.specs import NetworkSpec, RecipeSpec
 
 
 @dataclass(frozen=True)
 class Base:
-    """A denoiser with its data and the hash of its weights."""
+    """A denoiser with its data set, the hash of its weights, and its recipe where that is known."""
 
     name: str
     denoiser: Denoiser
     data: Data
     sha256: str
+    recipe: RecipeSpec | None = None
+
+    @property
+    def held_out(self) -> Data | None:
+        """The part of the data that it was not trained on; None where it was trained on all, or none knows."""
+        rest = None if self.recipe is None else self.data.split(self.recipe.samples)[1]
+        return rest if rest is not None and len(rest.samples) else None
 
 
 def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
-    """An untrained denoiser for a data set."""
-    dim = int(torch.tensor(data.shape).prod())
-    return EDM(ResidualMLP(dim, data.classes, **asdict(network)), sigma_data)
+    """An untrained denoiser for a data set. Raises Refused for a transformer of data that its patches do not fill."""
+    sizes = asdict(network)
+    kind, heads, patch = sizes.pop("kind"), sizes.pop("heads"), sizes.pop("patch")
+    if kind == "transformer":
+        return EDM(PatchTransformer(data.shape, data.classes, **sizes, heads=heads, patch=patch), sigma_data)
+    return EDM(ResidualMLP(math.prod(data.shape), data.classes, **sizes), sigma_data)
 
 
 def load_base(name: str | Path, data: str) -> Base:
@@ -47,7 +56,8 @@ def load_base(name: str | Path, data: str) -> Base:
     if not 0 < sigma_data < float("inf"):
         raise Refused(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
     denoiser = build(_network(card), loaded, sigma_data)
-    return Base(str(name), denoiser, loaded, fill(denoiser, card))
+    recipe = recipe_of(card) if "recipe" in card.entries else None
+    return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 
 
 def recipe_of(card: Card) -> RecipeSpec:

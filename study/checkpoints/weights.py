@@ -58,8 +58,7 @@ def find(name: str | Path, kind: str) -> Card:
 
 def save(folder: Path, module: nn.Module, kind: str, entries: Mapping[str, Any]) -> Card:
     """Write a network's weights, then its card, each whole or not at all."""
-    with replacing(folder / WEIGHTS) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, part)
+    write(folder / WEIGHTS, module)
     card = {"kind": kind, **entries, "weights_sha256": sha256(folder / WEIGHTS)}
     write_text(folder / CARD, json.dumps(card, indent=2) + "\n")
     return Card(folder, kind, card)
@@ -78,14 +77,30 @@ def fill(module: nn.Module, card: Card) -> str:
     found = sha256(path)
     if found != card.get("weights_sha256", str):
         raise Refused(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
+    module.load_state_dict(read(path, module))
+    module.eval().requires_grad_(False)
+    return found
+
+
+def read(path: Path, module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file of weights. Raises Refused where it is damaged, of another network, or not finite."""
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise Refused(f"{path}: not a whole safetensors file ({error}).") from None
     _compare(path, module.state_dict(), tensors)
-    module.load_state_dict(tensors)
-    module.eval().requires_grad_(False)
-    return found
+    return tensors
+
+
+def write(path: Path, module: nn.Module) -> None:
+    """Write a network's weights, whole or not at all."""
+    with replacing(path) as part:
+        save_file(plain(module), part)
+
+
+def plain(module: nn.Module) -> dict[str, Tensor]:
+    """A network's tensors by name, as they are written."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
 def _compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

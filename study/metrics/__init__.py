@@ -5,9 +5,13 @@ from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import kernel_distance
 from study.metrics.moments import Moments
 from study.metrics.nearest import nearest, nearest_other
-from study.metrics.scorer import Reference, Tally, references, scores
+from study.metrics.neighbours import neighbour_scores, radii
+from study.metrics.reference import Reference, references
+from study.metrics.scorer import replicates, scores, size_curves
+from study.metrics.tally import Tally, strata
 
 __all__ = [
-    "EXTRACTORS", "Extractor", "FrechetReference", "Moments", "Pixels", "Reference", "Tally",
-    "kernel_distance", "load_extractor", "nearest", "nearest_other", "references", "scores",
+    "EXTRACTORS", "Extractor", "FrechetReference", "Moments", "Pixels", "Reference", "Tally", "kernel_distance",
+    "load_extractor", "nearest", "nearest_other", "neighbour_scores", "radii", "references", "replicates", "scores",
+    "size_curves", "strata",
 ]  # fmt: skip

@@ -26,6 +26,10 @@ class Extractor(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def logits(self, features: Tensor) -> Tensor | None:
+        """What the extractor's classifier makes of features, [B, classes]; None of an extractor without one."""
+        return None
+
 
 class Pixels(Extractor):
     """The samples themselves, flattened: the identity."""
@@ -91,6 +95,9 @@ class Digits(Extractor):
         if x.shape[1:] != (1, 8, 8):
             raise Refused(f"extractor 'digits' takes images [n, 1, 8, 8], found samples of shape {list(x.shape[1:])}.")
         return nn.functional.silu(self.network.body(x))
+
+    def logits(self, features: Tensor) -> Tensor:
+        return self.network.head[-1](features)
 
 
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}

@@ -27,14 +27,20 @@ class FrechetReference:
         return np.asfortranarray(root)
 
     def distance(self, mean: Array, covariance: Array) -> float:
-        """|μ − μ_r|² + Tr(Σ + Σ_r − 2√(ΣΣ_r)), where Tr √(ΣΣ_r) = Σᵢ √λᵢ(RΣRᵀ) (Dowson & Landau 1982).
+        """The sum of `parts`, never below 0."""
+        return sum(self.parts(mean, covariance))
 
-        RΣRᵀ is symmetric, so `eigvalsh` finds its eigenvalues; a general matrix root is not needed, and LAPACK's sygst
-        forms it from a triangular R with a quarter of the arithmetic. Raises Refused where the dimensions differ.
+    def parts(self, mean: Array, covariance: Array) -> tuple[float, float]:
+        """|μ − μ_r|² and Tr(Σ + Σ_r − 2√(ΣΣ_r)), where Tr √(ΣΣ_r) = Σᵢ √λᵢ(RΣRᵀ) (Dowson & Landau 1982).
+
+        mean: [d]; covariance: [d, d], symmetric. RΣRᵀ is symmetric, so `eigvalsh` finds its eigenvalues; a general
+        matrix root is not needed, and LAPACK's sygst forms it from a triangular R with a quarter of the arithmetic.
+        Raises Refused where the dimensions differ.
         """
         if mean.shape != self.mean.shape:
             raise Refused(f"Fréchet distance: features of {len(mean)} dimensions, reference of {len(self.mean)}.")
         product, _ = scipy.linalg.lapack.dsygst(covariance, self.root, itype=2)
         values = torch.linalg.eigvalsh(torch.from_numpy(product), UPLO="U").numpy()
         trace = np.trace(covariance) + np.trace(self.covariance) - 2 * np.sqrt(values.clip(min=0)).sum()
-        return float(((mean - self.mean) ** 2).sum() + trace)
+        # The root makes 1e-8 of rounding's 1e-16, and all of that may be on the side below zero.
+        return float(((mean - self.mean) ** 2).sum()), max(float(trace), 0.0)

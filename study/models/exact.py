@@ -32,7 +32,7 @@ class ExactMixture(Denoiser):
     D(x; σ) = Σₖ rₖ(x) [μₖ + Σₖ(Σₖ + σ²I)⁻¹(x − μₖ)],  rₖ ∝ πₖ N(x; μₖ, Σₖ + σ²I).
 
     means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class of each component
-    or None. A label restricts the mixture to the components of its class. x: [B, d]. Raises Refused for other shapes.
+    or None. A label restricts the mixture to the components of its class; −1 does not. x: [B, d]. Raises Refused for other shapes.
     """
 
     means: Tensor
@@ -81,7 +81,7 @@ class ExactMixture(Denoiser):
         total = self.variances.to(x.dtype) + column(sigma, x)[..., None] ** 2
         logs = self.log_weights.to(x.dtype)
         if label is not None and self.classes is not None:
-            logs = torch.where(label[:, None] == self.classes, logs, -torch.inf)
+            logs = torch.where((label[:, None] == self.classes) | (label[:, None] < 0), logs, -torch.inf)
             logs = logs - logs.logsumexp(dim=1, keepdim=True)
         gauss = -0.5 * (rotated**2 / total + (2 * torch.pi * total).log()).sum(dim=2)
         return rotated, total, logs + gauss

@@ -1,46 +1,65 @@
 """A residual MLP on flattened samples: small images and points."""
 
 import math
+from abc import ABC
 
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, Site
+from degradations import Draws, LabelSite, Site
 from study.models.preconditioning import Network
 
 
-class ResidualMLP(Network):
-    """`blocks` residual blocks of `width` features, each LayerNorm → `hidden` → scale and shift by (σ, label) → SiLU →
-    dropout site → `width`.
+class ConditionedNetwork(Network, ABC):
+    """A network that is told the noise level and the label by one vector.
 
-    x: [B, …] with prod(…) = dim; label: [B] in 0…classes − 1, or None for none. Its sites have the role 'dropout'.
+    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all. Where there are classes, the
+    network has a site of the role 'label'.
+    """
+
+    def __init__(self, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.noise = _Fourier(embedding)
+        self.label = _Labels(classes, embedding) if classes else None
+        self.embed = nn.Linear(embedding, embedding)
+
+    def condition(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+        """The vector, [B or 1, embedding]."""
+        embedding = self.noise(c_noise)
+        if self.label is not None:
+            label = torch.full((len(x),), -1, device=x.device) if label is None else label
+            embedding = embedding + self.label(label, draws)
+        return nn.functional.silu(self.embed(embedding))
+
+
+class ResidualMLP(ConditionedNetwork):
+    """`blocks` residual blocks of `width` features, each LayerNorm → `hidden` → scale and shift by (σ, label) → SiLU →
+    dropout site → `width` → block site.
+
+    x: [B, …] with prod(…) = dim. Its sites have the roles 'dropout', 'block' and, where there are classes, 'label'.
     """
 
     def __init__(
         self, dim: int, classes: int, width: int = 64, hidden: int = 192, blocks: int = 8, embedding: int = 32
     ) -> None:
-        super().__init__()
-        self.noise = _Fourier(embedding)
-        self.label = nn.Embedding(classes, embedding) if classes else None
-        self.embed = nn.Linear(embedding, embedding)
+        super().__init__(classes, embedding)
         self.enter = nn.Linear(dim, width)
-        self.blocks = nn.ModuleList(_Block(width, hidden, embedding) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(width, hidden, embedding) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, dim)
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
-        embedding = self.noise(c_noise)
-        if self.label is not None and label is not None:
-            embedding = embedding + self.label(label)
-        embedding = nn.functional.silu(self.embed(embedding))
+        embedding = self.condition(x, c_noise, label, draws)
         h = self.enter(x.flatten(1))
         for block in self.blocks:
             h = block(h, embedding, draws)
         return self.leave(self.norm(h)).reshape(x.shape)
 
 
-class _Block(nn.Module):
+class ResidualBlock(nn.Module):
+    """A block of `ResidualMLP`, on the last axis; h: [B, …, width], embedding: [B or 1, …, embedding]."""
+
     def __init__(self, width: int, hidden: int, embedding: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -49,11 +68,12 @@ class _Block(nn.Module):
         self.dropout = Site("dropout")
         self.leave = nn.Linear(hidden, width)
         nn.init.zeros_(self.leave.weight)
+        self.block = Site("block")
 
     def forward(self, h: Tensor, embedding: Tensor, draws: Draws | None) -> Tensor:
         scale, shift = self.modulate(embedding).chunk(2, dim=-1)
         u = torch.addcmul(shift, self.enter(self.norm(h)), 1 + scale)
-        return h + self.leave(self.dropout(nn.functional.silu(u), draws))
+        return h + self.block(self.leave(self.dropout(nn.functional.silu(u), draws)), draws)
 
 
 class _Fourier(nn.Module):
@@ -69,3 +89,16 @@ class _Fourier(nn.Module):
 
     def forward(self, c: Tensor) -> Tensor:
         return math.sqrt(2) * (2 * math.pi * (c[:, None] * self.frequencies + self.phases)).cos()
+
+
+class _Labels(nn.Module):
+    """A vector for every class, [B] → [B, features], and zero for −1."""
+
+    def __init__(self, classes: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(classes, features))
+        self.site = LabelSite(classes)
+
+    def forward(self, label: Tensor, draws: Draws | None) -> Tensor:
+        # A row of zeros in front of the table costs less than a mask over the batch.
+        return nn.functional.embedding(self.site(label, draws) + 1, nn.functional.pad(self.weight, (0, 0, 1, 0)))

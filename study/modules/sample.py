@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -12,11 +12,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from degradations import Coupling, Degradation, Denoiser, Identity, Pair
-from study.metrics import Extractor, Tally
+from study.metrics import Extractor, Tally, strata
 from study.modules.polite import polite
 from study.sampling import Churn, Source, sample_chunk
 
 Progress = Callable[[int], Any]
+Levels = tuple[float, float]
+
+
+class Sampled(NamedTuple):
+    """A chunk's samples, [B, …], and the labels that they were conditioned on, [B] or None."""
+
+    samples: Tensor
+    label: Tensor | None
 
 
 class PairSampler(pl.LightningModule):
@@ -42,9 +50,9 @@ class PairSampler(pl.LightningModule):
         self.sigmas, self.solver, self.churn = list(sigmas), solver, churn
         self.task: tuple[Denoiser, Source, int] | None = None
 
-    def assign(self, source: Source, weight: float, seed: int) -> None:
-        """Set what the next `predict` samples."""
-        self.task = self.pair.at(weight), source, seed
+    def assign(self, source: Source, weight: float, seed: int, interval: Levels | None = None) -> None:
+        """Set what the next `predict` samples; interval: the noise levels at which the guide acts, None for all."""
+        self.task = self.pair.at(weight, interval), source, seed
 
     def on_predict_start(self) -> None:
         """Lightning has moved the base; a degraded clone shares its parameters, but its buffers are its own."""
@@ -53,53 +61,65 @@ class PairSampler(pl.LightningModule):
         denoiser.to(self.device)
         source.device = self.device
 
-    def predict_step(self, batch: int, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: int, batch_idx: int) -> Sampled:
         assert self.task is not None
         denoiser, source, seed = self.task
-        return sample_chunk(denoiser, source.start(seed, batch), self.sigmas, self.solver, self.churn)
+        start = source.start(seed, batch)
+        return Sampled(sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn), start.label)
 
 
 class _EachChunk(BasePredictionWriter):
     """Hands every chunk on as it comes, so that none is kept."""
 
-    def __init__(self, take: Callable[[int, Tensor], None], progress: Progress | None) -> None:
+    def __init__(self, take: Callable[[int, Sampled], None], progress: Progress | None) -> None:
         super().__init__(write_interval="batch")
         self.take, self.progress = take, progress
 
     def write_on_batch_end(
-        self, trainer: Any, module: Any, prediction: Tensor, indices: Any, batch: int, *_: Any
+        self, trainer: Any, module: Any, prediction: Sampled, indices: Any, batch: int, *_: Any
     ) -> None:
         self.take(batch, prediction)
         if self.progress:
-            self.progress(len(prediction))
+            self.progress(len(prediction.samples))
 
 
 def score(
     module: PairSampler, source: Source, weight: float, seed: int, extractors: Sequence[Extractor],
-    progress: Progress | None = None,
+    progress: Progress | None = None, groups: int = 1, interval: Levels | None = None,
 ) -> Tally:  # fmt: skip
-    """Sample and fold into a tally; a launched group (torchrun) shares the chunks, and all get the sum."""
-    tally = Tally(extractors)
-    _predict(module, source, weight, seed, lambda chunk, x: tally.fold(x, source.indices(chunk).start), progress)
+    """Sample and fold into a tally; a launched group (torchrun) shares the chunks, and all get the sum.
+
+    groups: into how many the samples are divided, for intervals, by `strata`.
+    """
+    division = strata(source.shape[0], source.labels, groups)
+    tally = Tally(extractors, division)
+
+    def fold(chunk: int, part: Sampled) -> None:
+        tally.fold(part.samples, source.indices(chunk).start, part.label)
+
+    _predict(module, source, weight, seed, fold, progress, interval)
     if dist.is_available() and dist.is_initialized():
-        parts: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(parts, (tally.moments, tally.kept))
-        tally = sum((Tally(extractors, *part) for part in parts), Tally(extractors))
+        found: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(found, (tally.parts, tally.kept, tally.right, tally.labelled))
+        tally = sum((Tally(extractors, division, *part) for part in found), Tally(extractors, division))
     return tally
 
 
-def collect(module: PairSampler, source: Source, weight: float, seed: int, progress: Progress | None = None) -> Tensor:
+def collect(
+    module: PairSampler, source: Source, weight: float, seed: int, progress: Progress | None = None,
+    interval: Levels | None = None,
+) -> Tensor:  # fmt: skip
     """The samples themselves, [n, …], on the CPU; of a launched group of processes, this one's share."""
     chunks: dict[int, Tensor] = {}
-    _predict(module, source, weight, seed, lambda chunk, x: chunks.update({chunk: x.cpu()}), progress)
+    _predict(module, source, weight, seed, lambda chunk, x: chunks.update({chunk: x.samples.cpu()}), progress, interval)
     return torch.cat([chunks[chunk] for chunk in sorted(chunks)])
 
 
 def _predict(
-    module: PairSampler, source: Source, weight: float, seed: int, take: Callable[[int, Tensor], None],
-    progress: Progress | None,
+    module: PairSampler, source: Source, weight: float, seed: int, take: Callable[[int, Sampled], None],
+    progress: Progress | None, interval: Levels | None,
 ) -> None:  # fmt: skip
-    module.assign(source, weight, seed)
+    module.assign(source, weight, seed, interval)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     with polite():
         trainer = pl.Trainer(

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from degradations import Failed, Refused
-from study.checkpoints import build, save
+from study.checkpoints import WIDTHS, build, is_kept, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
 from study.modules.polite import polite
@@ -38,16 +38,24 @@ class _Steps(IterableDataset[int]):
 
 
 class TrainDenoiser(pl.LightningModule):
-    """Trains a denoiser by a recipe: the EDM loss, log-normal noise levels, Adam, a power-function EMA in `average`."""
+    """Trains a denoiser by a recipe: the EDM loss, log-normal noise levels, Adam.
+
+    Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, those of which snapshots are kept.
+    """
 
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
         super().__init__()
-        self.recipe, self.data = recipe, data
+        self.recipe, self.data = recipe, data.split(recipe.samples)[0]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.denoiser = build(recipe.network, data, recipe.sigma_data)
         self.average = copy.deepcopy(self.denoiser).requires_grad_(False)
-        self.gamma = exponent(recipe.ema)
+        self.profiles = nn.ModuleList(copy.deepcopy(self.average) for _ in WIDTHS)
+        averages = zip((self.average, *self.profiles), (recipe.ema, *WIDTHS), strict=True)
+        self.averages = [(list(module.parameters()), exponent(width)) for module, width in averages]
+        self.weights = list(
+            self.denoiser.parameters()
+        )  # flat, since to walk the tree at each step takes longer than the sum
 
     def training_step(self, batch: int, index: int) -> Tensor:
         recipe, data = self.recipe, self.data
@@ -64,7 +72,8 @@ class TrainDenoiser(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: int, batch_idx: int) -> None:
-        update(self.average.parameters(), self.denoiser.parameters(), self.global_step, self.gamma)
+        for averages, gamma in self.averages:
+            update(averages, self.weights, self.global_step, gamma)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = asdict(self.recipe)
@@ -104,6 +113,28 @@ class _KeepState(pl.Callback):
             trainer.save_checkpoint(part)
 
 
+class _KeepSnapshots(pl.Callback):
+    """Writes the profiles at the steps of which snapshots are kept.
+
+    Before a batch, as the state is saved, and before the state, which then is never ahead of its snapshots.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        self._write(trainer.global_step, module)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._write(trainer.global_step, module)
+
+    def _write(self, step: int, module: pl.LightningModule) -> None:
+        assert isinstance(module, TrainDenoiser)
+        if is_kept(step, module.recipe.steps):
+            for profile, width in zip(module.profiles, WIDTHS, strict=True):
+                write(snapshot_path(self.folder, step, width), profile)
+
+
 class _Bar(pl.Callback):
     """A bar with the loss, over steps; Lightning's own counts epochs, of which there are none."""
 
@@ -137,25 +168,31 @@ def folder_of(recipe: RecipeSpec, root: Path) -> Path:
     return root / "bases" / f"{recipe.data}-{digest}"
 
 
-def train(recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True, save_every: int = 1000) -> Path:
+def train(
+    recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True, save_every: int = 1000,
+    until: int | None = None,
+) -> Path:  # fmt: skip
     """Train a base by a recipe into a folder, going on from the state found there; returns the folder.
 
-    The folder then has the averaged weights with their card, and Lightning's state. Raises Failed if the loss diverges.
+    The folder then has the averaged weights with their card, snapshots, and Lightning's state; with `until`, which ends
+    the training early at that step, the state and the snapshots so far. Raises Failed if the loss diverges.
     """
     module = TrainDenoiser(recipe, load_data(recipe.data))
-    state = folder / STATE
+    state, last = folder / STATE, min(until or recipe.steps, recipe.steps)
     with polite():
         trainer = pl.Trainer(
-            max_steps=recipe.steps, max_epochs=-1, accelerator="auto", devices=1, logger=False,
+            max_steps=last, max_epochs=-1, accelerator="auto", devices=1, logger=False,
             enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-            callbacks=[_KeepState(state, save_every), *([_Bar()] if progress else [])],
+            callbacks=[_KeepSnapshots(folder), _KeepState(state, save_every), *([_Bar()] if progress else [])],
         )  # fmt: skip
         loader = DataLoader(_Steps(recipe.steps), batch_size=None)
         trainer.fit(module, loader, ckpt_path=state if state.exists() else None, weights_only=True)
-    if trainer.interrupted or trainer.global_step < recipe.steps:
+    if trainer.interrupted or trainer.global_step < last:
         raise KeyboardInterrupt
     if not all(torch.isfinite(p).all() for p in module.average.parameters()):
         raise Failed(f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a lower lr.")
+    if last < recipe.steps:
+        return folder
     entries = asdict(recipe)
     save(folder, module.average, "denoiser", {
         "data": recipe.data, "sigma_data": recipe.sigma_data, "network": entries.pop("network"), "recipe": entries,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.files.atomic import replacing
 from study.files.images import to_uint8
-from study.records import Results, Task
+from study.records import BASE, Results, Task
 
 COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 
@@ -58,7 +58,7 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
 def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> None:
     key = (row["main"], row["guide"], row["coupling"])
     pairing = next(p for p in results.spec.pairings if (p.main, p.guide, p.coupling) == key)
-    colour, base = COLOURS[row["coupling"]], results.values([results.searched_base()], metric)
+    colour, base = COLOURS[row["coupling"]], results.values([results.single(BASE)], metric)
     found = sorted((e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores)
     if found and base:
         weights, values = zip(*found, strict=True)
@@ -67,7 +67,9 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"
         label = f"confirmed at w = {row['weight']:.2f}{recovered}"
-        _point(axes, results, row["weight"], results.guided(pairing, row["weight"]), metric, "D", colour, label)
+        tested = results.tested(pairing, metric)
+        assert tested is not None
+        _point(axes, results, row["weight"], results.confirmed(tested), metric, "D", colour, label)
 
 
 def _main(axes: Any, results: Results, main: str, metric: str) -> None:
@@ -78,11 +80,31 @@ def _point(
     axes: Any, results: Results, weight: float, tasks: list[Task], metric: str, mark: str, colour: str, label: str
 ) -> None:
     """Mean ± standard deviation over the confirmation's seed sets, relative to the base on the same."""
-    base, values = results.values(results.alone("none"), metric), results.values(tasks, metric)
+    base, values = results.values(results.alone(BASE), metric), results.values(tasks, metric)
     if base and values:
         ratio = np.divide(values, base)
         axes.errorbar([weight], [ratio.mean()], [ratio.std(ddof=1)], fmt=mark, ms=6, mfc="white", capsize=3,
                       color=colour, zorder=5, label=label)  # fmt: skip
+
+
+def heat(values: Any, title: str, low: float, high: float, form: str = ".2f", colours: str = "RdBu") -> Figure:
+    """A map of a number over mains (rows) and guides (columns), a data frame; white where there is none."""
+    lines, columns = values.shape
+    figure = Figure(figsize=(2.4 + 0.72 * columns, 1.9 + 0.42 * lines), layout="constrained")
+    axes = figure.add_subplot()
+    shown = axes.imshow(values.to_numpy(float), cmap=colours, vmin=low, vmax=high, aspect="auto")
+    axes.set_xticks(range(columns), values.columns, rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(lines), values.index, fontsize=8)
+    axes.set_xlabel("guide")
+    axes.set_ylabel("main")
+    axes.set_title(title, fontsize=10)
+    middle, reach = (low + high) / 2, (high - low) / 2
+    for (i, j), value in np.ndenumerate(values.to_numpy(float)):
+        if np.isfinite(value):
+            dark = abs(value - middle) > 0.6 * reach
+            axes.text(j, i, f"{value:{form}}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    figure.colorbar(shown, ax=axes, shrink=0.8)
+    return figure
 
 
 def samples(grids: Mapping[str, Tensor]) -> Figure:

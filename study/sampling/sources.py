@@ -25,7 +25,9 @@ class Start(NamedTuple):
 
 
 class Source(ABC):
-    """shape: [n, …] of all samples; chunk: samples in a unit of work."""
+    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n], where every seed has the same ones."""
+
+    labels: Tensor | None = None
 
     def __init__(self, shape: Sequence[int], chunk: int, device: torch.device | str = "cpu") -> None:
         if len(shape) < 2 or min(shape) < 1 or chunk < 1:

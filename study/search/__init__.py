@@ -1,9 +1,9 @@
 """The search for weights, and the storage of every evaluation. The only room that imports Optuna."""
 
-from study.search.propose import propose, weights
+from study.search.propose import distributions, parameters, propose, spent
 from study.search.storage import CONFIRM, Notebook, check_fingerprint, existing_storage, forget, names, open_storage
 
 __all__ = [
-    "CONFIRM", "Notebook", "check_fingerprint", "existing_storage", "forget", "names", "open_storage", "propose",
-    "weights",
+    "CONFIRM", "Notebook", "check_fingerprint", "distributions", "existing_storage", "forget", "names", "open_storage",
+    "parameters", "propose", "spent",
 ]  # fmt: skip

@@ -1,56 +1,175 @@
-"""Which weight to evaluate next."""
+"""What to evaluate next: pure functions of what is known, so that an interrupted search goes on as if it had not been."""
 
 import hashlib
+import math
 import warnings
-from collections.abc import Sequence
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from study.specs import SearchSpec
+from degradations import parse
+from degradations.degradation import Kind
+from study.records import TESTED_BESIDE, Evaluation, Results, Task
+from study.specs import PairingSpec, SearchSpec
+from study.statistics import difference
+
+BESIDE = 0.25  # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
+SCREEN = (1.5, 2.0)  # further weights of a pairing that is searched although it was screened out
 
 
-def propose(space: SearchSpec, done: Sequence[tuple[float, float | None]], seed: int) -> float | None:
-    """The next weight, given the (weight, FD or None) of those that ended; None where every weight was tried.
+def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task | None:
+    """The next evaluation of a pairing's search, or None where it has ended.
 
-    The design comes first, then a Gaussian process (expected improvement, without noise: seeds are common to all
-    weights). The proposal is a function of its arguments alone, so an interrupted search goes on as if it had not been.
+    The endpoint probe has to be among `results.shared` for the method 'probe'.
     """
-    grid = weights(space)
-    tried = {_snap(space, weight) for weight, _ in done}
-    design = [w for w in dict.fromkeys(_snap(space, weight) for weight in space.design) if w not in tried]
-    if design:
-        return design[0]
-    untried = [weight for weight in grid if weight not in tried]
-    if not untried:
+    spec, done = results.spec.search, results.searches[pairing]
+    if len(done) >= spec.trials and spec.method != "grid":
         return None
-    proposal = _gaussian_process(space, [(w, fd) for w, fd in done if fd is not None], seed, len(done))
-    return min(untried, key=lambda weight: (abs(weight - proposal), weight))
+    if spec.method == "grid":
+        tried = {e.task.weight for e in done}
+        left = [weight for weight in spec.weights if weight not in tried]
+        return results.searched(pairing, left[0]) if left else None
+    task = _gaussian_process(results, pairing) if spec.method == "gp" else _around_the_probe(results, pairing, screen)
+    return task if task is not None and _affordable(results, pairing, task) else None
 
 
-def weights(space: SearchSpec) -> list[float]:
-    """All weights that a search may try."""
-    low, high = space.weight
-    return [round(low + i * space.step, 9) for i in range(int((high - low) / space.step + 1e-9) + 1)]
+def spent(results: Results, pairing: PairingSpec) -> int:
+    """Network evaluations a sample that a pairing's search took: its probe's main and guide, and what was guided.
+
+    Weight 1 is the probe's main, and costs nothing more.
+    """
+    guided = sum(1 for e in results.searches[pairing] if e.task.weight != 1)
+    return 2 * results.spec.nfe * (1 + guided)
 
 
-def _snap(space: SearchSpec, weight: float) -> float:
-    return min(weights(space), key=lambda w: abs(w - weight))
+def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
+    budget = results.spec.search.budget
+    more = 0 if task.weight == 1 else 2 * results.spec.nfe
+    return budget is None or spent(results, pairing) + more <= budget
 
 
-def _gaussian_process(space: SearchSpec, done: Sequence[tuple[float, float]], seed: int, count: int) -> float:
-    digest = hashlib.blake2b(f"{seed}|{count}".encode(), digest_size=4).digest()
-    low = space.weight[0]
-    distribution = FloatDistribution(low, weights(space)[-1], step=space.step)
+def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> Task | None:
+    """w = 1, the endpoint weight, its neighbours; then outwards until the least is bracketed, then the parabola's least.
+
+    Where the probe says 1, the slope at 1 decides (`screen`) whether there is anything to search.
+    """
+    spec, metric = results.spec.search, results.primary
+    curve = {e.task.weight: e for e in results.searches[pairing]}
+    probe = results.shared[results.endpoints(pairing)].scores.get(f"endpoint_weight_{metric}", 1.0)
+    start, low, high = spec.snap(probe), spec.weight[0], spec.weights[-1]
+
+    def first(*wanted: float) -> float | None:
+        inside = (spec.snap(weight) for weight in wanted if low - 1e-9 <= weight <= high + 1e-9)
+        return next((weight for weight in inside if weight not in curve), None)
+
+    def found(weight: float | None) -> Task | None:
+        return None if weight is None else results.searched(pairing, weight)
+
+    beside = spec.snap(TESTED_BESIDE)
+    if (weight := first(1.0)) is not None:
+        return found(weight)
+    if abs(start - 1) <= beside - 1 + 1e-9:
+        if (weight := first(beside)) is not None:
+            return found(weight)
+        if _rises(curve, metric, beside):
+            return None if screen else found(first(*SCREEN))
+        start = 1 + BESIDE
+    if (weight := first(start, start + BESIDE, start - BESIDE)) is not None:
+        return found(weight)
+    tried = sorted(weight for weight, e in curve.items() if metric in e.scores)
+    if len(tried) < 3:
+        return None
+    at = tried.index(min(tried, key=lambda weight: (curve[weight].scores[metric], abs(weight - 1))))
+    if at == len(tried) - 1 and (weight := first(tried[-1] + BESIDE, high)) is not None:
+        return found(weight)
+    if at == 0 and (weight := first(tried[0] - BESIDE, low)) is not None:
+        return found(weight)
+    best = results.best(pairing, metric)
+    if best is None or (spec.tolerance is not None and best.high - best.low < spec.tolerance):
+        return None
+    return found(first(best.weight, best.weight - spec.step, best.weight + spec.step))
+
+
+def _rises(curve: dict[float, Evaluation], metric: str, beside: float) -> bool:
+    """Whether FD is larger beside 1 than at 1, at 95 %, on the same samples."""
+    one, other = curve[1.0], curve[beside]
+    if metric not in one.scores or metric not in other.scores:
+        return True  # a guided sampling that is not finite is no reason to go further
+    gap = difference(other.scores[metric], one.scores[metric], other.replicates(metric), one.replicates(metric))
+    return gap.low > 0
+
+
+def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
+    """A design in the weight, then expected improvement under a Gaussian process, without noise: seeds are common."""
+    spec, done = results.spec.search, results.searches[pairing]
+    tried = {e.task for e in done}
+    design = [results.searched(pairing, spec.snap(weight)) for weight in spec.design]
+    left = [task for task in dict.fromkeys(design) if task not in tried]
+    if left:
+        return left[0]
+    if not spec.over and {e.task.weight for e in done} >= set(spec.weights):
+        return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    digest = hashlib.blake2b(f"{results.spec.seed}|{len(done)}".encode(), digest_size=4).digest()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.GPSampler(
             seed=int.from_bytes(digest, "little"), n_startup_trials=1, deterministic_objective=True
         )
-    study = optuna.create_study(sampler=sampler, direction="minimize")
-    for weight, fd in done:
-        study.add_trial(
-            optuna.create_trial(params={"weight": weight}, distributions={"weight": distribution}, value=fd)
-        )
-    return study.ask({"weight": distribution}).params["weight"]
+    study, space = optuna.create_study(sampler=sampler, direction="minimize"), distributions(spec, pairing)
+    for e in done:
+        if results.primary in e.scores:
+            params = parameters(spec, pairing, e.task)
+            study.add_trial(optuna.create_trial(params=params, distributions=space, value=e.scores[results.primary]))
+    task = _task(results, pairing, study.ask(space).params)
+    if task not in tried:
+        return task
+    near = sorted(spec.weights, key=lambda weight: (abs(weight - task.weight), weight))
+    untried = (Task(**{**vars(task), "weight": weight}) for weight in near if weight != 1)
+    return next((each for each in untried if each not in tried), None)
+
+
+def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDistribution]:
+    """What the search of a pairing is over."""
+    found: dict[str, BaseDistribution] = {
+        "weight": FloatDistribution(space.weight[0], space.weights[-1], step=space.step)
+    }
+    if space.interval:
+        found |= {key: FloatDistribution(*space.interval, log=True) for key in ("sigma_a", "sigma_b")}
+    if space.strength:
+        found["strength"] = FloatDistribution(*space.strength, log=True)
+    if space.guides:
+        found["guide"] = CategoricalDistribution([pairing.guide, *space.guides])
+    return found
+
+
+def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str, float | str]:
+    """The parameters of a task; `_task` is its inverse. Weight 1, which has none but the weight, gets the widest ones."""
+    found: dict[str, float | str] = {"weight": task.weight}
+    guide = pairing.guide if task.weight == 1 else task.guide
+    if space.interval:
+        low, high = task.interval or space.interval
+        found |= {"sigma_a": low, "sigma_b": high}
+    if space.strength:
+        kind = parse(guide)
+        strength = kind.strength if isinstance(kind, Kind) else math.nan
+        found["strength"] = min(max(strength, space.strength[0]), space.strength[1])
+    if space.guides:
+        found["guide"] = guide
+    return found
+
+
+def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]) -> Task:
+    """The task of parameters; the ends of the interval are the two noise levels, whichever is the lower."""
+    task = results.searched(pairing, results.spec.search.snap(float(params["weight"])))
+    if task.weight == 1:
+        return task
+    changed = vars(task).copy()
+    if "guide" in params:
+        changed["guide"] = str(params["guide"])
+    if "strength" in params:
+        changed["guide"] = str(type(parse(task.guide))(float(f"{float(params['strength']):.4g}")))  # type: ignore[call-arg]
+    if "sigma_a" in params:
+        ends = sorted(float(f"{float(params[key]):.4g}") for key in ("sigma_a", "sigma_b"))
+        changed["interval"] = (ends[0], ends[1])
+    return Task(**changed)

@@ -9,22 +9,21 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from degradations import Failed, Refused
 from study.files.atomic import check_sqlite
 from study.files.lock import locked
-from study.records import Evaluation, Task
-from study.search.propose import weights
-from study.specs import SearchSpec
+from study.records import Evaluation, Outcome, Task
 
 LOST = "its process ended"
 CONFIRM = "confirm"
@@ -47,6 +46,15 @@ def existing_storage(root: Path) -> optuna.storages.RDBStorage:
     return open_storage(root)
 
 
+class Claim:
+    """A task taken: what was found out goes to `keep`."""
+
+    outcome: Outcome | None = None
+
+    def keep(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
 class Notebook:
     """The evaluations of one Optuna study: looked up by task, and kept as they are finished."""
 
@@ -66,50 +74,72 @@ class Notebook:
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
         return [_evaluation(trial) for trial in trials if "task" in trial.user_attrs and not _lost(trial)]
 
-    def find(self, task: Task) -> Evaluation | None:
-        """The evaluation of a task, finished or failed, if there is one."""
-        return next((evaluation for evaluation in self.evaluations() if evaluation.task == task), None)
-
     def release_lost(self) -> int:
         """Give up running trials of this machine whose process has ended; returns how many there were."""
         lost = [trial for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _dead(trial)]
         for trial in lost:
-            self._fail(trial, LOST)
+            with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another process was quicker
+                self._fail(trial, LOST)
         return len(lost)
 
-    @contextmanager
-    def claim(self, task: Task, metric: str, space: SearchSpec | None = None) -> Iterator[dict[str, float]]:
-        """Keep what the block puts into the dictionary as the scores of a task, with `metric` as the trial's value.
+    def running(self) -> set[Task]:
+        """The tasks that a live process is at work on."""
+        found = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return {Task.of(trial.user_attrs["task"]) for trial in found if not _dead(trial)}
 
-        A block that raises Failed leaves a failed trial with its reason; one that is interrupted leaves a trial that
-        counts for nothing. A search space makes the weight a parameter that samplers learn from.
+    @contextmanager
+    def claim(
+        self, task: Task, metric: str, params: Mapping[str, Any] | None = None,
+        space: Mapping[str, BaseDistribution] | None = None,
+    ) -> Iterator["Claim | None"]:  # fmt: skip
+        """Take a task for this process: the block calls `keep` with what it found. None where another was first.
+
+        A block that raises Failed leaves a failed trial with its reason; one that is interrupted, or keeps nothing,
+        leaves a trial that counts for nothing. `params` within `space` are the trial's own, from which samplers learn;
+        the score by `metric` is its value.
         """
-        trial = self._begin(task, space)
-        scores: dict[str, float] = {}
+        trial = self._begin(task, params or {}, space or {})
+        if self._taken(task, trial):
+            self._fail(trial, LOST)
+            yield None
+            return
+        claim = Claim()
         try:
-            yield scores
-            self._sign(trial, "scores", scores)
-            self._study.tell(trial.number, scores[metric])
+            yield claim
+            if claim.outcome is None:
+                self._fail(trial, LOST)
+                return
+            self._sign(trial, "outcome", asdict(claim.outcome))
+            self._study.tell(trial.number, claim.outcome.scores[metric])
         except Failed as error:
             self._fail(trial, str(error))
         except BaseException:
             self._fail(trial, LOST)
             raise
 
-    def _begin(self, task: Task, space: SearchSpec | None) -> FrozenTrial:
+    def _begin(self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> FrozenTrial:
         """A running trial, signed by its owner in the transaction that makes it, so that none is ever without."""
         claim = uuid.uuid4().hex
-        params: dict[str, float] = {}
-        distributions: dict[str, BaseDistribution] = {}
-        if space:
-            params = {"weight": task.weight}
-            distributions = {"weight": FloatDistribution(space.weight[0], weights(space)[-1], step=space.step)}
         attrs = {"task": task.as_dict(), "owner": _owner(), "claim": claim}
         self._study.add_trial(
-            optuna.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attrs)
+            optuna.create_trial(
+                state=TrialState.RUNNING, params=dict(params), distributions=dict(space), user_attrs=attrs
+            )
         )
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return next(trial for trial in running if trial.user_attrs["claim"] == claim)
+
+    def _taken(self, task: Task, mine: FrozenTrial) -> bool:
+        """Whether an earlier trial of a task has ended, or is at work. Claims are entered before they are compared, so
+        of two processes that claim at once the database's order decides, and each sees it."""
+        return any(
+            trial._trial_id < mine._trial_id
+            and "task" in trial.user_attrs
+            and Task.of(trial.user_attrs["task"]) == task
+            and not _lost(trial)
+            and not (trial.state == TrialState.RUNNING and _dead(trial))
+            for trial in self._study.get_trials(deepcopy=False)
+        )
 
     def _sign(self, trial: FrozenTrial, key: str, value: Any) -> None:
         self._study._storage.set_trial_user_attr(trial._trial_id, key, value)
@@ -154,8 +184,8 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
     attrs = trial.user_attrs
     started, ended = (t.timestamp() if t else time.time() for t in (trial.datetime_start, trial.datetime_complete))
     return Evaluation(
-        Task(**attrs["task"]), attrs.get("scores", {}), attrs.get("reason", ""), trial.number, started, ended,
-        attrs.get("owner", {}).get("host", ""),
+        Task.of(attrs["task"]), Outcome(**attrs.get("outcome", {})), attrs.get("reason", ""), trial.number,
+        started, ended, attrs.get("owner", {}).get("host", ""),
     )  # fmt: skip
 
 

@@ -1,12 +1,24 @@
-"""Power-function averages of the weights of a training run (Karras et al. 2024, EDM2, § 3.1 and appendix C)."""
+"""Power-function averages of the weights of a training run (Karras et al. 2024, EDM2, § 3 and appendix C)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from degradations import Refused
+
+
+class Profile(NamedTuple):
+    """An average at a step T with exponent γ: the weights of step t count as p(t) = (γ + 1)·tᵞ/T^(γ + 1), 0 ≤ t ≤ T.
+
+    The recursion of `update` is its average exactly, if those of step k are taken to last from k − 1 to k.
+    """
+
+    step: float
+    gamma: float
 
 
 def exponent(sigma_rel: float) -> float:
@@ -23,6 +35,38 @@ def exponent(sigma_rel: float) -> float:
 @torch.no_grad()
 def update(averages: Iterable[Tensor], weights: Iterable[Tensor], step: int, gamma: float) -> None:
     """θ̂ ← β·θ̂ + (1 − β)·θ with β = (1 − 1/t)^(γ + 1) at step t ≥ 1, in place (EDM2, eq. 123)."""
-    beta = (1 - 1 / step) ** (gamma + 1)
-    for average, weight in zip(averages, weights, strict=True):
-        average.lerp_(weight, 1 - beta)
+    beta: float = (1 - 1 / step) ** (gamma + 1)
+    torch._foreach_lerp_(list(averages), list(weights), 1 - beta)  # one call for all, not one for each
+
+
+def inner(p: Profile, q: Profile) -> float:
+    """⟨p, q⟩ = ∫ p(t)·q(t) dt = (γ + 1)(γ' + 1)/(γ + γ' + 1) · (T/T')^γ'/T' where T ≤ T'.
+
+    Both are zero beyond T, so the integral is that of t^(γ + γ') from 0 to T.
+    """
+    p, q = sorted((p, q))
+    return (p.gamma + 1) * (q.gamma + 1) / (p.gamma + q.gamma + 1) * (p.step / q.step) ** q.gamma / q.step
+
+
+def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[np.float64], float]:
+    """Coefficients c, [n], of kept averages whose sum comes nearest to a wanted one, and its error |Σ cᵢpᵢ − p|/|p|.
+
+    The least squares of ∫(Σ cᵢpᵢ − p)² dt under Σ cᵢ = 1, without which a sum would shrink the weights. What is kept of
+    later steps than the wanted one has no part in it. Raises Refused where nothing earlier is kept. (EDM2, § 3.2)
+    """
+    coefficients = np.zeros(len(kept))
+    if wanted in kept:
+        coefficients[kept.index(wanted)] = 1
+        return coefficients, 0.0
+    used = [i for i, p in enumerate(kept) if p.step <= wanted.step]
+    if not used:
+        raise Refused(f"EMA: no average up to step {wanted.step:g} was kept.")
+    n, norm = len(used), inner(wanted, wanted)
+    scale = np.array([(inner(kept[i], kept[i]) / norm) ** 0.5 for i in used])  # so that the diagonal is one
+    matrix = np.array([[inner(kept[i], kept[j]) for j in used] for i in used]) / np.outer(scale, scale) / norm
+    vector = np.array([inner(kept[i], wanted) for i in used]) / scale / norm
+    bordered = np.block([[matrix, 1 / scale[:, None]], [1 / scale, np.zeros(1)]])  # with Lagrange's multiplier
+    scaled = np.linalg.lstsq(bordered, np.append(vector, 1.0), rcond=None)[0][:n]
+    coefficients[used] = scaled / scale
+    error = 1 - 2 * scaled @ vector + scaled @ matrix @ scaled
+    return coefficients, float(max(error, 0) ** 0.5)

@@ -1,0 +1,38 @@
+"""A blurred input."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from degradations.blur import blur
+from degradations.degradation import Kind
+from degradations.denoiser import Denoiser
+from degradations.draws import Draws
+from degradations.errors import Refused
+
+
+@dataclass(frozen=True)
+class InputBlur(Kind):
+    """`input-blur(s)`: D(G_s x; σ), Gaussian blur with a standard deviation of s pixels.
+
+    x: [B, C, H, W]; the degraded denoiser raises Refused for other shapes.
+    """
+
+    kind: ClassVar[str] = "input-blur"
+
+    def degrade(self, base: Denoiser) -> Denoiser:
+        return _Blurred(base, self.strength)
+
+
+class _Blurred(Denoiser):
+    def __init__(self, base: Denoiser, std: float) -> None:
+        super().__init__()
+        self.base, self.std = base, std
+
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
+        if x.ndim != 4:
+            raise Refused(f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}.")
+        return self.base(blur(x, self.std), sigma, label, draws)

@@ -1,0 +1,31 @@
+"""A wrong noise level."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from degradations.degradation import Kind
+from degradations.denoiser import Denoiser
+from degradations.draws import Draws
+
+
+@dataclass(frozen=True)
+class SigmaError(Kind):
+    """`sigma(a)`: D(x; (1 + a)·σ): the denoiser is told a noise level too high by the fraction a."""
+
+    kind: ClassVar[str] = "sigma"
+
+    def degrade(self, base: Denoiser) -> Denoiser:
+        return _Mistold(base, self.strength)
+
+
+class _Mistold(Denoiser):
+    def __init__(self, base: Denoiser, a: float) -> None:
+        super().__init__()
+        self.base, self.a = base, a
+
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
+        return self.base(x, (1 + self.a) * sigma, label, draws)

@@ -1,0 +1,53 @@
+"""An error of chosen length and direction, to test with."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from degradations.degradation import Kind
+from degradations.denoiser import Denoiser
+from degradations.draws import Draws
+
+
+@dataclass(frozen=True)
+class Turned(Kind):
+    """`turned(r, angle=0)`: D + r·R u, with u(x; σ) = D(x; 1.2·σ) − D(x; σ) and R a rotation by `angle` degrees.
+
+    R rotates coordinates 1 and 2, 3 and 4, … of the flattened sample; an odd last one stays. So in an even number of
+    coordinates the errors of turned(r) and turned(q, angle=θ) have lengths in proportion r : q and the cosine cos θ,
+    everywhere: what a measure of how two errors match can be tested with. Where D is random, both evaluations see the
+    same draws.
+    """
+
+    angle: float = 0.0
+
+    kind: ClassVar[str] = "turned"
+
+    def degrade(self, base: Denoiser) -> Denoiser:
+        return _Turned(base, self.strength, math.radians(self.angle))
+
+
+class _Turned(Denoiser):
+    def __init__(self, base: Denoiser, r: float, theta: float) -> None:
+        super().__init__()
+        self.base, self.r, self.theta = base, r, theta
+
+    def forward(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+    ) -> Tensor:
+        twin = draws and draws.twin()
+        d = self.base(x, sigma, label, draws)
+        u = self.base(x, 1.2 * sigma, label, twin) - d
+        return d + self.r * _rotated(u, self.theta)
+
+
+def _rotated(u: Tensor, theta: float) -> Tensor:
+    flat = u.flatten(1)
+    pairs = flat.shape[1] // 2
+    first, second = flat[:, : 2 * pairs : 2], flat[:, 1 : 2 * pairs : 2]
+    cos, sin = math.cos(theta), math.sin(theta)
+    turned = torch.stack((cos * first - sin * second, sin * first + cos * second), dim=2).flatten(1)
+    return torch.cat((turned, flat[:, 2 * pairs :]), dim=1).reshape(u.shape)

@@ -1,0 +1,171 @@
+"""The base of a study and its variants: loaded, trained where they are not yet, or made of a training's snapshots."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from degradations import Refused
+from study.checkpoints import (
+    CARD,
+    SNAPSHOTS,
+    WIDTHS,
+    Base,
+    Variant,
+    blend,
+    build,
+    find,
+    kept_up_to,
+    load_base,
+    recipe_of,
+    snapshot_path,
+)
+from study.data import load_data
+from study.files.lock import locked
+from study.modules.train import STATE, check_recipe, folder_of, train
+from study.specs import RecipeSpec, StudySpec
+from study.training import Profile, exponent, reconstruct
+
+OWN, EXACT = "base", "exact"
+
+
+def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool = True) -> Base:
+    """The base of a study: loaded, or trained into mlruns/bases, where it is found the next time.
+
+    To retrain is to train it anew by the config's recipe, whatever the config names. Raises Refused as `resolve` does.
+    """
+    return resolve(OWN, by_recipe(spec) if retrain else spec, root, progress, again=retrain)
+
+
+def by_recipe(spec: StudySpec) -> StudySpec:
+    """The study with its base, or the same variant of it, trained by the config's recipe, whatever the config names."""
+    variant = Variant(OWN) if spec.base is None else replace(Variant.parse(spec.base), base=OWN)
+    return replace(spec, base=str(variant) if variant.changes else None)
+
+
+def untrained(spec: StudySpec, name: str = OWN) -> Base:
+    """The base of a name as `resolve` finds it, before its training where it is one that is trained.
+
+    Raises Refused for every name, recipe and network that `resolve` would refuse.
+    """
+    plan = _plan(name, spec)
+    if plan.recipe is None:
+        return _loaded(plan, spec)
+    data = load_data(plan.recipe.data)
+    return Base(str(plan.variant), build(plan.recipe.network, data, plan.recipe.sigma_data), data, "", plan.recipe)
+
+
+def resolve(name: str, spec: StudySpec, root: Path, progress: bool = True, again: bool = False) -> Base:
+    """The base of a name in a study: `base` for its own, a card's name, a folder, `exact`, or a variant of these.
+
+    A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and one of other
+    networks, data or seeds is a training of its own; what is not yet trained is, into mlruns/bases, no further than it
+    is wanted. Raises Refused for a name or a variant of nothing, and for a data set other than the study's reference.
+    """
+    plan = _plan(name, spec)
+    if plan.recipe is None:
+        return _loaded(plan, spec)
+    folder = plan.home or folder_of(plan.recipe, root)
+    made_by = _made_by(spec) if plan.variant == Variant(OWN) else str(plan.variant)
+    until = None if plan.step == plan.recipe.steps else plan.step
+    _train(plan.recipe, folder, made_by, until, again, progress)
+    if plan.is_average:
+        return _average(plan, plan.recipe, folder)
+    return replace(load_base(folder, spec.reference), name=str(plan.variant))
+
+
+def train_base(
+    spec: StudySpec, root: Path, again: bool = False, progress: bool = True, out: Path | None = None
+) -> Path:
+    """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on."""
+    folder = out or folder_of(spec.recipe, root)
+    _train(spec.recipe, folder, _made_by(spec), None, again, progress)
+    check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
+    return folder
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where a base comes from: without a recipe, it is loaded by its name; with one, it is trained by it, at home or in
+    mlruns/bases, as far as a step, and then loaded, or averaged with a width."""
+
+    variant: Variant
+    recipe: RecipeSpec | None = None
+    home: Path | None = None
+    step: int = 0
+    width: float = 0.0
+
+    @property
+    def is_average(self) -> bool:
+        return self.recipe is not None and (self.step, self.width) != (self.recipe.steps, self.recipe.ema)
+
+
+def _plan(name: str, spec: StudySpec) -> _Plan:
+    variant = Variant.parse(name)
+    if variant.base == OWN and spec.base is not None:
+        variant = variant.of(Variant.parse(spec.base))
+    if variant.base == EXACT and variant.changes:
+        raise Refused(f"'{variant}': the closed form of the data has no variants.")
+    if variant.base != OWN and not variant.changes:
+        return _Plan(variant)
+    card = None if variant.base == OWN else find(variant.base, "denoiser")
+    origin = spec.recipe if card is None else recipe_of(card)
+    recipe = variant.recipe(origin)
+    if recipe.data != spec.reference:
+        raise Refused(f"'{variant}': a denoiser of '{recipe.data}', the study's data set is '{spec.reference}'.")
+    at_home = card is not None and recipe == origin
+    home = card.folder if card is not None and at_home and (card.folder / SNAPSHOTS).is_dir() else None
+    plan = _Plan(variant, recipe, home, variant.snapshot or recipe.steps, variant.ema or recipe.ema)
+    if plan.is_average:
+        replace(variant, ema=plan.width)  # refuses a recipe's own width that the snapshots cannot make
+    elif at_home:
+        return _Plan(Variant(variant.base))
+    return plan
+
+
+def _loaded(plan: _Plan, spec: StudySpec) -> Base:
+    return load_base(plan.variant.base, spec.reference)
+
+
+def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
+    """The average of a training up to a step, made of its snapshots."""
+    data = load_data(recipe.data)
+    denoiser = build(recipe.network, data, recipe.sigma_data)
+    kept = [(step, width) for step in kept_up_to(plan.step) for width in WIDTHS]
+    profiles = [Profile(step, exponent(width)) for step, width in kept]
+    coefficients, _ = reconstruct(profiles, Profile(plan.step, exponent(plan.width)))
+    parts = zip(kept, coefficients, strict=True)
+    sha256 = blend(denoiser, {snapshot_path(folder, step, width): c for (step, width), c in parts if c})
+    return Base(str(plan.variant), denoiser, data, sha256, recipe)
+
+
+def _train(recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, again: bool, progress: bool) -> None:
+    """Train by a recipe, to the end or until a step, what is not trained so far. Interrupted, it goes on."""
+    wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
+    if wanted.exists() and not again:
+        return
+    with _alone(folder):  # which makes the folder: a place that cannot be written to is known before the first step
+        if again:
+            shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
+            for name in (CARD, STATE):
+                (folder / name).unlink(missing_ok=True)
+        if not wanted.exists():
+            train(recipe, folder, made_by, progress, until=until)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder of a training for one process; another waits, and then finds it done."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError:
+            print(f"Another process is training {folder}: waiting for it.", file=sys.stderr)
+            held.enter_context(locked(folder / ".lock"))
+        yield
+
+
+def _made_by(spec: StudySpec) -> str:
+    return f"study train configs/{spec.name}.yaml"

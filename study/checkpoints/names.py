@@ -1,0 +1,23 @@
+"""Names of denoisers in a study: a degradation of its base, or of a variant of it."""
+
+from degradations import Degradation, Identity, parse
+from study.checkpoints.variants import Variant
+
+
+def split(name: str) -> tuple[Variant | None, Degradation]:
+    """The variant of a name, if it has one, and the degradation that follows: `digits@snapshot=512+dropout(0.1)`.
+
+    Raises Refused for what is neither.
+    """
+    if "@" not in name:
+        return None, parse(name)
+    variant, plus, rest = name.partition("+")
+    return Variant.parse(variant.strip()), parse(rest) if plus else Identity()
+
+
+def canonical(name: str) -> str:
+    """A name as it is written everywhere, so that equal denoisers have equal names. Raises Refused as `split` does."""
+    variant, degradation = split(name)
+    if variant is None:
+        return str(degradation)
+    return str(variant) if degradation == Identity() else f"{variant}+{degradation}"

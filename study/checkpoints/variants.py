@@ -1,0 +1,123 @@
+"""Names of variants of a base: `digits@snapshot=512,ema=0.05`."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from degradations import Refused
+from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH, is_kept
+from study.specs import NetworkSpec, RecipeSpec
+
+
+class _Key(NamedTuple):
+    read: Callable[[str], int | float]
+    good: Callable[[Any], bool]
+    wanted: str
+
+
+KEYS = {
+    "snapshot": _Key(int, lambda v: v >= 1, "a step: a power of two, or the last"),
+    "ema": _Key(float, lambda v: LEAST_WIDTH <= v <= MOST_WIDTH,
+                f"a relative width from {LEAST_WIDTH} to {MOST_WIDTH}, those that the snapshots make to 5 %"),
+    "width": _Key(float, lambda v: 0 < v <= 4, "a factor above 0 and at most 4"),
+    "samples": _Key(float, lambda v: 0 < v <= 1, "a share of the data above 0 and at most 1"),
+    "seed": _Key(int, lambda v: 0 <= v < 2**31, "an integer from 0 to 2³¹ − 1"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A base, and what is otherwise about it than its recipe says; written `BASE@KEY=VALUE,…`.
+
+    Args:
+        base: a card's name, a folder, `exact`, or `base`, that of the study
+        snapshot: training stopped after these steps: a power of two, or the last
+        ema: relative width of the EMA profile of the weights
+        width: factor of the network's width and hidden features
+        samples: share of the data trained on
+        seed: of initial weights and batches
+
+    Raises Refused for values out of range.
+    """
+
+    base: str
+    snapshot: int | None = None
+    ema: float | None = None
+    width: float | None = None
+    samples: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.changes.items():
+            if not KEYS[name].good(value):
+                raise Refused(f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}.")
+
+    @property
+    def changes(self) -> dict[str, int | float]:
+        """What is otherwise, by key."""
+        return {name: getattr(self, name) for name in KEYS if getattr(self, name) is not None}
+
+    def __str__(self) -> str:
+        changes = ",".join(f"{name}={_plain(value)}" for name, value in self.changes.items())
+        return f"{self.base}@{changes}" if changes else self.base
+
+    @classmethod
+    def parse(cls, text: str) -> "Variant":
+        """The variant of a name; a name without `@` is the base itself.
+
+        Raises Refused for unknown and repeated keys, and for values that are none or out of range.
+        """
+        base, at, changes = text.rpartition("@")
+        if not at or "/" in changes:  # the @ of a folder further up
+            return cls(text)
+        values: dict[str, Any] = {}
+        for change in changes.split(","):
+            name, _, value = (part.strip() for part in change.partition("="))
+            if name not in KEYS:
+                close = get_close_matches(name, KEYS, n=1)
+                meant = f" Did you mean {close[0]}?" if close else ""
+                raise Refused(f"'{text}': '{change}' is no change of a base; known are {'=…, '.join(KEYS)}=….{meant}")
+            if name in values:
+                raise Refused(f"'{text}': {name} is given twice.")
+            try:
+                values[name] = KEYS[name].read(value)
+            except ValueError:
+                raise Refused(f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}.") from None
+        if not base:
+            raise Refused(f"'{text}': a base is wanted before the @, such as base@{changes}.")
+        return cls(base, **values)
+
+    def of(self, base: "Variant") -> "Variant":
+        """This variant of a base that is one itself: the widths multiply, of the rest this one's stands."""
+        changes: dict[str, Any] = base.changes | self.changes
+        if self.width and base.width:
+            changes["width"] = self.width * base.width
+        return Variant(base.base, **changes)
+
+    def recipe(self, recipe: RecipeSpec) -> RecipeSpec:
+        """The recipe by which the variant is trained, of its base's.
+
+        Raises Refused where that recipe keeps no such snapshot, or its network would be too large.
+        """
+        if self.snapshot is not None and not is_kept(self.snapshot, recipe.steps):
+            raise Refused(f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to {recipe.steps}, or "
+                          f"{recipe.steps}, the last step.")  # fmt: skip
+        return replace(
+            recipe,
+            network=recipe.network if self.width is None else _scaled(recipe.network, self.width),
+            samples=recipe.samples if self.samples is None else self.samples,
+            seed=recipe.seed if self.seed is None else self.seed,
+        )
+
+
+def _scaled(network: NetworkSpec, factor: float) -> NetworkSpec:
+    """A network with its width and hidden features times a factor; a transformer's width in whole heads."""
+    unit = network.heads if network.kind == "transformer" else 1
+    width = unit * max(1, round(factor * network.width / unit))
+    return replace(network, width=width, hidden=max(1, round(factor * network.hidden)))
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

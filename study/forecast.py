@@ -1,0 +1,199 @@
+"""The command `probe`: what can be said of a study's pairings without guided sampling."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from degradations import Denoiser, Refused
+from study import plan, probe
+from study.checkpoints.names import canonical
+from study.data import Data
+from study.modules.evaluate import Evaluator
+from study.publish import write
+from study.records import Results
+from study.report import figures
+from study.results import report_folder
+from study.run import evaluator_of, opened
+from study.sampling import Fixed, edm_sigmas
+from study.specs import PairingSpec, ProbeSpec, StudySpec
+
+FORMATS = ("md", "csv", "json")
+WARNING = (
+    "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it is about 1 even where "
+    "guidance improves the samples: it says something only of mains that were degraded."
+)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The rows of the probes, a row a pairing, and the seconds that mean errors, losses and endpoints took."""
+
+    rows: list[dict[str, Any]]
+    seconds: dict[str, float]
+
+
+def probe_study(spec: StudySpec, root: Path) -> Probes:
+    """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a search finds them."""
+    evaluator = evaluator_of(spec, root)
+    with opened(evaluator, root) as study:
+        expanded = study.worker.expand(study.progress)
+        names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
+        began = time.perf_counter()
+        looked = _look(evaluator, names, expanded.probe, expanded.seed)
+        seconds = {"mean errors": time.perf_counter() - began}
+        began = time.perf_counter()
+        losses = {p: looked.loss(p) for p in expanded.pairings}
+        seconds["losses"] = time.perf_counter() - began
+        began = time.perf_counter()
+        study.worker.work(plan.endpoints, study.progress)
+        seconds["endpoints"] = time.perf_counter() - began
+        results = study.worker.results
+        rows = [{**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings]
+        folder = report_folder(root, spec.name)
+        written = [write(folder / "probe.json", json.dumps(rows, indent=2, ensure_ascii=False)),
+                   write(folder / "probe.md", render(rows, "md")), *_maps(rows, folder)]  # fmt: skip
+        study.published.tracking.files(written, "probe")
+        for row, pairing in zip(rows, expanded.pairings, strict=True):
+            found = {f"probe_{key}": value for key, value in row.items() if isinstance(value, float)}
+            study.published.tracking.conclude(study.published.part(pairing), found, {})
+        study.published.tracking.close()
+        return Probes(rows, seconds)
+
+
+def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path) -> dict[str, Any]:
+    """The weights of several guides of one main, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error."""
+    main, guides = canonical(main), [canonical(guide) for guide in guides]
+    if len(set(guides)) < 2:
+        raise Refused(f"--guides: at least two different ones are wanted, found {', '.join(guides) or 'none'}.")
+    pairings = tuple(PairingSpec(main, guide) for guide in guides)
+    evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
+    looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
+    found = {name: probe.several_guides(products, main, guides) for name, products in looked.products.items()}
+    return {"main": main, "guides": guides, "weights": found["data"], "weights_on_trajectories": found["trajectories"]}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Products of mean errors on noised data and on trajectories, and what they were taken from."""
+
+    spec: ProbeSpec
+    seed: int
+    points: probe.Points
+    denoisers: Mapping[str, Denoiser]
+    products: Mapping[str, probe.Products]
+    is_held_out: bool
+
+    def forecast(self, pairing: PairingSpec) -> dict[str, Any]:
+        """The row of a pairing's mean errors."""
+        found = {name: self._forecast(products, pairing) for name, products in self.products.items()}
+        return {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling, **found["data"],
+                "on_trajectories": found["trajectories"]}  # fmt: skip
+
+    def _forecast(self, products: probe.Products, pairing: PairingSpec) -> dict[str, Any]:
+        ends = pairing.main, pairing.guide
+        pooled = probe.forecast(products, *ends, self.spec.resamples, self.seed)
+        levels = [probe.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
+        keys = ("cosine", "ratio", "criterion", "gain", "weight")
+        by_sigma = {"sigma": list(products.sigmas)} | {key: [getattr(each, key) for each in levels] for key in keys}
+        return {**pooled.as_dict(), "by_sigma": by_sigma}
+
+    def loss(self, pairing: PairingSpec) -> dict[str, Any]:
+        """The row of a pairing's denoising loss."""
+        main, guide = self.denoisers[pairing.main], self.denoisers[pairing.guide]
+        draws = max(2, self.spec.draws // 4)  # the loss is a mean over images, levels and draws: fewer draws do
+        found = probe.loss(main, guide, pairing.coupling, self.points, draws, self.spec.resamples, self.seed)
+        return {"loss_weight": found.weight, "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,
+                "loss_gain": found.gain, "loss_on_held_out": self.is_held_out}  # fmt: skip
+
+
+def _look(evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int) -> _Look:
+    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is one."""
+    base, sampler = evaluator.base, evaluator.spec.sampler
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = device or torch.device("cpu")
+    own = base.denoiser.to(device)
+    denoisers = {name: evaluator.degradation(name)(own).to(device) for name in names}
+    data = base.held_out or base.data
+    clean, labels = _some(data, spec.images)
+    labels = None if labels is None else labels.to(device)
+    sigmas = edm_sigmas(sampler.steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
+    start = Fixed((len(clean), *data.shape), len(clean), labels, device).start(seed, 0)
+    trajectories = probe.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
+    points = probe.noised(clean.to(device), labels, trajectories.sigmas, seed)
+    products = {
+        name: probe.mean_errors(own, denoisers, where, spec.draws, seed)
+        for name, where in (("data", points), ("trajectories", trajectories))
+    }
+    return _Look(spec, seed, points, denoisers, products, base.held_out is not None)
+
+
+def _some(data: Data, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """n data, the same ones always, and their labels; all of them where there are no more."""
+    chosen = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(0))[:n]
+    return data.samples[chosen], None if data.labels is None else data.labels[chosen]
+
+
+def _endpoints(results: Results, pairing: PairingSpec) -> dict[str, Any]:
+    """The row of a pairing's endpoints: of the primary metric, of every metric, and the curve."""
+    found = results.shared[results.endpoints(pairing)]
+
+    def of(metric: str) -> dict[str, float | None]:
+        return {key: found.scores.get(f"{key}_{metric}") for key in ("endpoint_weight", "endpoint_gain")}
+
+    curve = {key: list(values) for key, values in found.outcome.curve.items()}
+    return {**of(results.primary), "endpoints": {metric: of(metric) for metric in results.metrics},
+            "endpoint_curve": curve}  # fmt: skip
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The probes for people: mean errors on data, on trajectories, endpoints, loss."""
+
+    def number(value: float | None, interval: Sequence[float] | None = None) -> str:
+        if value is None:
+            return "undetermined"
+        return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+    return pd.DataFrame([{
+        "main": row["main"], "guide": row["guide"], "draws": row["coupling"], "ρ": number(row["cosine"]),
+        "r": number(row["ratio"]), "ρ·r": number(row["criterion"], row["criterion_ci"]),
+        "w": number(row["weight"], row["weight_ci"]), "gain": number(row["gain"], row["gain_ci"]),
+        "ρ·r, trajectories": number(row["on_trajectories"]["criterion"], row["on_trajectories"]["criterion_ci"]),
+        "w, trajectories": number(row["on_trajectories"]["weight"], row["on_trajectories"]["weight_ci"]),
+        "endpoint w": number(row["endpoint_weight"]), "endpoint gain": number(row["endpoint_gain"]),
+        "loss w": number(row["loss_weight"], row["loss_weight_ci"]),
+    } for row in rows])  # fmt: skip
+
+
+def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
+    """The probes in one of FORMATS."""
+    if form == "json":
+        return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
+    if form == "csv":
+        text: str = frame(rows).to_csv(index=False)
+        return text.rstrip("\n")
+    markdown: str = frame(rows).to_markdown(index=False, disable_numparse=True)
+    return (
+        f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: cosine ρ, length ratio r; "
+        "guidance with w > 1 lessens them if and only if ρ·r > 1, most at w. Endpoints: the best mixture of main and guide "
+        f"sampled alone. {WARNING}"
+    )
+
+
+def _maps(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Heat maps over mains and guides."""
+    table = pd.DataFrame([{key: row[key] for key in ("main", "guide", "criterion", "endpoint_weight")} for row in rows])
+    written = []
+    titles = {"criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1.0, 3.0),
+              "endpoint_weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5)}  # fmt: skip
+    for key, (title, low, high) in titles.items():
+        values = table.drop_duplicates(["main", "guide"]).pivot(index="main", columns="guide", values=key)
+        if np.isfinite(values.to_numpy(float)).any():
+            written.append(figures.save(figures.heat(values, title, low, high), folder / f"probe-{key}.png"))
+    return written

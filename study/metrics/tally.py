@@ -1,0 +1,96 @@
+"""What was seen of a stream of samples, folded in chunk by chunk, mergeable, and kept by groups."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from degradations import Refused
+from study.metrics.extractors import Extractor
+from study.metrics.moments import Moments
+
+KEPT = 5000  # features kept for kernel and neighbours, whatever the number of samples
+# More groups take more memory, and narrow an interval by 13 % at most: its t-quantile falls from 2.26 to 1.96.
+GROUPS = 10
+
+
+def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor:
+    """The group of each of n samples, int64 [n]: groups as equal as can be, of the samples and of each label, to ± 1.
+
+    The position in a stable order by label, modulo the number of groups; without labels the index modulo it. Fewer
+    groups where one would have less than two samples. labels: [n] or None. Raises Refused for another number of them.
+    """
+    if labels is not None and len(labels) != n:
+        raise Refused(f"groups: {n} samples want as many labels, found {len(labels)}.")
+    order = torch.arange(n) if labels is None else labels.cpu().argsort(stable=True)
+    found = torch.empty(n, dtype=torch.int64)
+    found[order] = torch.arange(n) % max(min(groups, n // 2), 1)
+    return found
+
+
+@dataclass
+class Tally:
+    """Moments of a stream's samples as some extractors see them, by group, and the features of the first KEPT samples.
+
+    groups: the group of every sample of the stream, [n], as `strata` gives them; None: all in one. right, labelled: how
+    many samples an extractor's classifier took for what they were conditioned on, and how many it was asked about. Two
+    tallies of one stream's parts merge by `+`. Memory does not grow with the number of samples, but for `groups`.
+    """
+
+    extractors: Sequence[Extractor]
+    groups: Tensor | None = None
+    parts: dict[str, list[Moments]] = field(default_factory=dict)
+    kept: dict[str, dict[int, npt.NDArray[np.float32]]] = field(default_factory=dict)
+    right: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)
+
+    @torch.inference_mode()
+    def fold(self, samples: Tensor, first: int, labels: Tensor | None = None) -> None:
+        """Take in samples, [B, …], of which the first has the index `first` in the stream, and their labels, [B]."""
+        for extractor in self.extractors:
+            name, features = extractor.name, extractor.to(samples.device)(samples)
+            self._fold_moments(name, features, first)
+            if first < KEPT:
+                self.kept.setdefault(name, {})[first] = features[: KEPT - first].float().cpu().numpy()
+            logits = None if labels is None else extractor.logits(features)
+            if labels is not None and logits is not None:
+                self.right[name] += int((logits.argmax(1) == labels).sum())
+                self.labelled[name] += len(labels)
+
+    def _fold_moments(self, name: str, features: Tensor, first: int) -> None:
+        count = 1 if self.groups is None else int(self.groups.max()) + 1
+        if name not in self.parts:
+            self.parts[name] = [Moments.zeros(features.shape[1]) for _ in range(count)]
+        if self.groups is None:
+            self.parts[name][0].fold(features)
+        else:
+            groups = self.groups[first : first + len(features)].to(features.device)
+            for group, part in enumerate(self.parts[name]):
+                part.fold(features[groups == group])
+
+    def __add__(self, other: "Tally") -> "Tally":
+        names = [e.name for e in self.extractors if e.name in self.parts or e.name in other.parts]
+        parts = {n: _sum(self.parts.get(n, []), other.parts.get(n, [])) for n in names}
+        kept = {n: {**self.kept.get(n, {}), **other.kept.get(n, {})} for n in names}
+        right, labelled = self.right + other.right, self.labelled + other.labelled
+        return Tally(self.extractors, self.groups, parts, kept, right, labelled)
+
+    @property
+    def moments(self) -> dict[str, Moments]:
+        """The moments of all groups together, by the extractor's name."""
+        return {name: reduce(add, parts) for name, parts in self.parts.items()}
+
+    def features(self, name: str) -> npt.NDArray[np.float32]:
+        """The kept features of an extractor, in the stream's order."""
+        kept = self.kept[name]
+        return np.concatenate([kept[first] for first in sorted(kept)])
+
+
+def _sum(a: list[Moments], b: list[Moments]) -> list[Moments]:
+    return [x + y for x, y in zip(a, b, strict=True)] if a and b else a or b

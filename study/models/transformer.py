@@ -1,0 +1,87 @@
+"""A small transformer on the patches of an image."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from degradations import Draws, Refused, Site
+from study.models.mlp import ConditionedNetwork, ResidualBlock
+
+
+class PatchTransformer(ConditionedNetwork):
+    """Patches as tokens with learned positions, and `blocks` of self-attention and an MLP told (σ, label).
+
+    A block: map site; h + attention(LayerNorm(h)), its map through an attention site; then the residual block of
+    `ResidualMLP`, token by token. x: [B, C, H, W], shape = (C, H, W). Its sites have the roles 'map' ([B, width,
+    H/patch, W/patch]), 'attention', 'dropout', 'block' and, where there are classes, 'label'. Raises Refused for a
+    shape that patches do not fill and a width that the heads do not divide. (After DiT, Peebles & Xie 2023)
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], classes: int, width: int = 64, hidden: int = 192, blocks: int = 4,
+        embedding: int = 32, heads: int = 4, patch: int = 2,
+    ) -> None:  # fmt: skip
+        if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
+            raise Refused(f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of {patch}.")
+        if width % heads:
+            raise Refused(f"PatchTransformer: width {width} is not a multiple of the {heads} heads.")
+        super().__init__(classes, embedding)
+        self.patch, features = patch, shape[0] * patch**2
+        tokens = (shape[1] // patch) * (shape[2] // patch)
+        self.enter = nn.Linear(features, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.blocks = nn.ModuleList(_Block(width, hidden, embedding, heads) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Linear(width, features)
+        nn.init.zeros_(self.leave.weight)
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+        embedding = self.condition(x, c_noise, label, draws)[:, None]
+        patches = nn.functional.pixel_unshuffle(x, self.patch)
+        grid = patches.shape[2:]
+        h = self.enter(_tokens(patches)) + self.positions
+        for block in self.blocks:
+            h = block(h, embedding, grid, draws)
+        return nn.functional.pixel_shuffle(_map(self.leave(self.norm(h)), grid), self.patch)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, hidden: int, embedding: int, heads: int) -> None:
+        super().__init__()
+        self.map = Site("map")
+        self.attention = _Attention(width, heads)
+        self.mlp = ResidualBlock(width, hidden, embedding)
+
+    def forward(self, h: Tensor, embedding: Tensor, grid: torch.Size, draws: Draws | None) -> Tensor:
+        h = _tokens(self.map(_map(h, grid), draws))
+        return self.mlp(self.attention(h, draws), embedding, draws)
+
+
+class _Attention(nn.Module):
+    """h + (softmax(q kᵀ/√d) through the attention site) v, projected, through the block site."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.attention = Site("attention")
+        self.leave = nn.Linear(width, width)
+        nn.init.zeros_(self.leave.weight)
+        self.block = Site("block")
+
+    def forward(self, h: Tensor, draws: Draws | None) -> Tensor:
+        q, k, v = self.project(self.norm(h)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)  # [B, heads, N, N]
+        return h + self.block(self.leave((attention @ v).transpose(1, 2).flatten(2)), draws)
+
+
+def _tokens(features: Tensor) -> Tensor:
+    """[B, C, H, W] → [B, H·W, C]"""
+    return features.flatten(2).transpose(1, 2)
+
+
+def _map(tokens: Tensor, grid: torch.Size) -> Tensor:
+    """[B, H·W, C] → [B, C, H, W]"""
+    return torch.unflatten(tokens.transpose(1, 2), 2, grid)

@@ -1,0 +1,108 @@
+"""What is to be evaluated next, as a function of what is known. Stopped anywhere and begun anywhere, by any number of
+processes, a study goes the same way."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from degradations import kinds
+from study.calibrate import calibrate
+from study.records import BASE, Results, Task
+from study.search import propose
+from study.specs import PairingSpec, StudySpec
+
+Wanted = tuple[PairingSpec | None, Task]  # a trial of a pairing's search, or one that is shared
+
+
+def expand(results: Results) -> StudySpec | None:
+    """The study with the pairings of its matrix, every main at level 1 with every guide at level 2; None until calibrated.
+
+    Kinds that do not reach a level are left out. Without a matrix it is the study as it is.
+    """
+    spec = results.spec
+    if spec.matrix is None:
+        return spec
+    if results.single(BASE) not in results.shared:
+        return None
+    found = [calibrate(results, kind) for kind in spec.calibrate.kinds]
+    if any(each.next is not None for each in found):
+        return None
+    able = [each for each in found if each.found]
+    mains = [*([BASE] if spec.matrix.clean else []), *(each.name(0) for each in able)]
+    pairings = (PairingSpec(main, each.name(1), spec.matrix.coupling) for main in mains for each in able)
+    return replace(spec, pairings=tuple(dict.fromkeys([*spec.pairings, *pairings])))
+
+
+def calibration(results: Results) -> Iterator[Wanted]:
+    """The next evaluation of every kind's calibration."""
+    base = results.single(BASE)
+    if base not in results.shared:
+        yield None, base
+        return
+    for kind in results.spec.calibrate.kinds:
+        strength = calibrate(results, kind).next
+        if strength is not None:
+            yield None, results.single(str(kinds()[kind](strength)))
+
+
+def endpoints(results: Results) -> Iterator[Wanted]:
+    """The endpoint probes, and the base on the same seed."""
+    wanted = [results.single(BASE), *(results.endpoints(pairing) for pairing in results.spec.pairings)]
+    yield from ((None, task) for task in wanted if task not in results.shared)
+
+
+def study(results: Results, is_random: Callable[[str], bool]) -> Iterator[Wanted]:
+    """Everything that a study with its pairings still wants and that can be evaluated now, the first to be done first."""
+    if results.single(BASE) not in results.shared:
+        yield None, results.single(BASE)
+    ended = []
+    for pairing in results.spec.pairings:
+        wanted = _search(results, pairing)
+        if wanted is None:
+            ended.append(pairing)
+        else:
+            yield wanted
+    tasks = (task for task in confirmation(results, ended, is_random) if task not in results.shared)
+    yield from ((None, task) for task in tasks)
+
+
+def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
+    if results.spec.search.method == "probe" and results.endpoints(pairing) not in results.shared:
+        return None, results.endpoints(pairing)
+    task = propose(results, pairing, _screened(results.spec, pairing))
+    if task is not None and task.weight == 1 and task not in results.shared:
+        return None, task
+    return None if task is None else (pairing, task)
+
+
+def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
+    """Whether a pairing need not be searched where its probes say that it cannot gain: all but those of tested kinds."""
+    tested = spec.matrix.tested if spec.matrix else ()
+    return spec.search.screen and not all(name.split("(")[0] in tested for name in (pairing.main, pairing.guide))
+
+
+def confirmation(results: Results, ended: list[PairingSpec], is_random: Callable[[str], bool]) -> Iterator[Task]:
+    """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings found, controls."""
+    found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
+    for pairing in results.spec.pairings:
+        found |= dict.fromkeys([*results.alone(pairing.main), *results.alone(pairing.guide)])
+    for pairing in ended:
+        for metric in results.metrics:
+            tested = results.tested(pairing, metric)
+            if tested is not None:
+                found |= dict.fromkeys(results.confirmed(tested))
+    for name in results.controls():
+        found |= dict.fromkeys(results.alone(name, double=True))
+        if is_random(name):
+            found |= dict.fromkeys(results.averaged(name))
+    return iter(found)
+
+
+def cost(spec: StudySpec) -> int:
+    """About what a study takes, as `Task.cost` counts, if nothing is known yet and no search ends early."""
+    mains = {pairing.main for pairing in spec.pairings}
+    singles = {BASE, *mains, *(pairing.guide for pairing in spec.pairings)}
+    trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
+    controls = 2 * len({BASE, *mains}) if spec.confirm.controls else 0
+    searched = spec.search.samples * (len(singles) + 2 * (trials - 1) * len(spec.pairings))
+    confirmed = spec.confirm.samples * spec.confirm.seed_sets * (len(singles) + 2 * len(spec.pairings) + controls)
+    return spec.sampler.steps * (searched + confirmed)

@@ -1,0 +1,68 @@
+"""The map of a matrix study: what each main gains from each guide, and what the probes foretold."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from study.records import Results
+from study.report.figures import heat
+
+FORETOLD = ("cosine", "ratio", "criterion", "gain", "weight", "endpoint_weight", "endpoint_gain", "loss_weight")
+
+
+def cells(results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a cell: the table's row, the slope FD(1.1) − FD(1) where it was evaluated, and the probes' forecasts."""
+    known = {(p["main"], p["guide"], p["coupling"]): p for p in probed}
+    found = []
+    for row, pairing in zip(rows, results.spec.pairings, strict=True):
+        probe = known.get((pairing.main, pairing.guide, pairing.coupling), {})
+        ends = results.shared.get(results.endpoints(pairing))
+        measured = (
+            {f"endpoint_{key}": ends.scores.get(f"endpoint_{key}_{results.primary}") for key in ("weight", "gain")}
+            if ends
+            else {}
+        )
+        kept = ("main", "guide", "coupling", "metric", "fd_base", "fd_main", "fd_guide", "weight", "fd", "fd_sd",
+                "recovered", "recovered_ci", "verdict", "tested_weight", "tested_fd", "tested_recovered",
+                "tested_recovered_ci", "gain", "gain_bounds")  # fmt: skip
+        found.append({
+            "main_kind": _kind(pairing.main), "guide_kind": _kind(pairing.guide),
+            **{{"gain": "measured_gain", "gain_bounds": "measured_gain_bounds"}.get(key, key): row[key] for key in kept},
+            "weights_tried": len({e.task.weight for e in results.searches[pairing]}),
+            **{f"foretold_{key}": probe.get(key) for key in FORETOLD},
+            **{f"foretold_{key}_on_trajectories": probe.get("on_trajectories", {}).get(key)
+               for key in ("cosine", "ratio", "criterion", "gain", "weight")},
+            **{f"foretold_{key}": value for key, value in measured.items()},
+        })  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def maps(cells: pd.DataFrame) -> dict[str, Figure]:
+    """Heat maps over kinds: recovered and best weight as measured, criterion and endpoint weight as foretold."""
+    shown = {
+        "recovered": ("recovered: share of the main's damage that guidance undoes", -1.0, 1.0, "recovered"),
+        "best-weight": ("best weight (1 where nothing is gained)", -0.5, 2.5, "weight"),
+        "foretold-criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1.0, 3.0, "foretold_criterion"),
+        "foretold-endpoint-weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5, "foretold_endpoint_weight"),
+    }  # fmt: skip
+    found = {}
+    for name, (title, low, high, column) in shown.items():
+        table = grid(cells, column)
+        if np.isfinite(table.to_numpy(float)).any():
+            found[f"matrix-{name}"] = heat(table, title, low, high)
+    return found
+
+
+def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of the cells as a table, mains down and guides across, in the order of the study."""
+    table = cells.pivot_table(index="main_kind", columns="guide_kind", values=column, aggfunc="first", sort=False, dropna=False)  # fmt: skip
+    return table.reindex(
+        index=list(dict.fromkeys(cells["main_kind"])), columns=list(dict.fromkeys(cells["guide_kind"]))
+    )
+
+
+def _kind(name: str) -> str:
+    return name.split("(")[0]

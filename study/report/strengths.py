@@ -1,0 +1,36 @@
+"""The table of a calibration."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from degradations import Refused
+
+FORMATS = ("md", "csv", "json")
+
+
+def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
+    """What was found of each kind: strength and ratio of every level, or why there is none.
+
+    Raises Refused for a format that is none of FORMATS.
+    """
+    check(form)
+    if form == "json":
+        return json.dumps([{**vars(each), "levels": list(levels)} for each in found], indent=2, allow_nan=False)
+    lines = []
+    for each in found:
+        line = {"kind": each.kind}
+        for level, strength, ratio in zip(levels, each.strengths, each.ratios, strict=True):
+            line[f"{level:g} × base"] = "–" if strength is None else f"{strength:g} ({ratio:.2f})"
+        lines.append({**line, "": each.reason})
+    table = pd.DataFrame(lines)
+    text: str = table.to_csv(index=False) if form == "csv" else table.to_markdown(index=False, disable_numparse=True)
+    return text.rstrip("\n")
+
+
+def check(form: str) -> None:
+    """Raises Refused for a format that is none of FORMATS."""
+    if form not in FORMATS:
+        raise Refused(f"--format {form}: accepted are {', '.join(FORMATS)}.")

@@ -1,0 +1,281 @@
+"""Variants of a base: their names, and the snapshots, averages and trainings behind them."""
+
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from degradations import Denoiser, Refused
+from study import bases
+from study.bases import base_of, by_recipe, resolve, train_base, untrained
+from study.checkpoints import Variant, snapshot_path
+from study.files.atomic import sha256
+from study.modules.train import STATE, folder_of, train
+from study.specs import NetworkSpec, RecipeSpec, StudySpec
+
+RECIPE = RecipeSpec(network=NetworkSpec(8, 12, 1, 4), steps=300, batch=16, ema=0.1, lr=5e-3)
+SPEC = StudySpec("tiny", recipe=RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "variant", "canonical"),
+    [
+        ("digits", Variant("digits"), "digits"),
+        ("digits@snapshot=512", Variant("digits", snapshot=512), "digits@snapshot=512"),
+        ("base@seed=1,ema=0.050", Variant("base", ema=0.05, seed=1), "base@ema=0.05,seed=1"),
+        ("digits@ width = 1.0 , samples=.25", Variant("digits", width=1, samples=0.25), "digits@width=1,samples=0.25"),
+        ("a/b@c/base", Variant("a/b@c/base"), "a/b@c/base"),
+        ("a/b@c/base@seed=0", Variant("a/b@c/base", seed=0), "a/b@c/base@seed=0"),
+    ],
+)
+def test_names_are_read_and_written(text: str, variant: Variant, canonical: str) -> None:
+    assert Variant.parse(text) == variant
+    assert str(variant) == canonical
+    assert Variant.parse(canonical) == variant
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("digits@", "'' is no change of a base; known are snapshot=…, ema=…, width=…, samples=…, seed=…"),
+        ("digits@seed", "seed: found '', wanted an integer"),
+        ("digits@snapshots=4", "'snapshots=4' is no change of a base.* Did you mean snapshot?"),
+        ("digits@seed=1,seed=2", "seed is given twice"),
+        ("@seed=1", "a base is wanted before the @, such as base@seed=1"),
+        ("digits@snapshot=0", "snapshot: found 0, wanted a step"),
+        ("digits@snapshot=1.5", "snapshot: found '1.5', wanted a step"),
+        ("digits@ema=wide", "ema: found 'wide', wanted a relative width from 0.04 to 0.24"),
+        ("digits@ema=0.03", "ema: found 0.03, wanted a relative width from 0.04 to 0.24"),
+        ("digits@ema=0.25", "ema: found 0.25"),
+        ("digits@width=0", "width: found 0, wanted a factor above 0 and at most 4"),
+        ("digits@width=nan", "width: found nan"),
+        ("digits@width=inf", "width: found inf"),
+        ("digits@samples=1.01", "samples: found 1.01, wanted a share"),
+        ("digits@seed=-1", "seed: found -1, wanted an integer from 0"),
+    ],
+)
+def test_bad_names_are_refused(text: str, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        Variant.parse(text)
+
+
+def test_a_variant_of_a_variant() -> None:
+    variant = Variant.parse("base@width=0.5,seed=2").of(Variant.parse("digits@width=0.5,seed=1,ema=0.05"))
+    assert str(variant) == "digits@ema=0.05,width=0.25,seed=2"
+
+
+def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
+    changed = Variant.parse("base@width=0.6,samples=0.5,seed=7,ema=0.2,snapshot=4").recipe(RECIPE)
+    assert changed == replace(RECIPE, network=NetworkSpec(5, 7, 1, 4), samples=0.5, seed=7)
+    assert Variant.parse("base@width=0.01").recipe(RECIPE).network == NetworkSpec(1, 1, 1, 4)
+    transformer = replace(RECIPE, network=NetworkSpec(32, 50, kind="transformer", heads=4))
+    scaled = Variant.parse("base@width=0.3").recipe(transformer).network
+    assert (scaled.width, scaled.hidden) == (8, 15)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("base@snapshot=299", "snapshot: found 299, wanted a power of two up to 300, or 300, the last step"),
+        ("base@snapshot=512", "snapshot: found 512, wanted a power of two up to 300"),
+        ("exact@seed=1", "the closed form of the data has no variants"),
+        ("nowhere@seed=1", "neither a shipped card"),
+        ("nowhere", "neither a shipped card"),
+        ("base@width=4", "network.width: found 4096 .*|network.hidden"),
+    ],
+)
+def test_variants_of_nothing_are_refused_before_anything_is_written(text: str, says: str, tmp_path: Path) -> None:
+    wide = replace(RECIPE, network=replace(RECIPE.network, hidden=16384))
+    for refuse in (lambda spec: untrained(spec, text), lambda spec: resolve(text, spec, tmp_path, progress=False)):
+        with pytest.raises(Refused, match=says):
+            refuse(replace(SPEC, recipe=wide))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
+    narrow = replace(SPEC, recipe=replace(RECIPE, ema=0.02))
+    assert untrained(narrow).recipe == narrow.recipe
+    assert untrained(narrow, "base@snapshot=4,ema=0.05").name == "base@snapshot=4,ema=0.05"
+    with pytest.raises(Refused, match=r"ema: found 0\.02, wanted a relative width from 0\.04"):
+        untrained(narrow, "base@snapshot=4")
+
+
+def test_another_data_set_than_the_reference_is_refused() -> None:
+    spec = StudySpec("other", base="base@seed=1", recipe=replace(RECIPE, data="fractal"))
+    with pytest.raises(Refused, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"):
+        untrained(spec)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the base of SPEC is trained."""
+    root = tmp_path_factory.mktemp("root")
+    train_base(SPEC, root, progress=False)
+    return root
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RecipeSpec, int | None]]:
+    """The trainings of a test, as they come: recipe and until."""
+    calls: list[tuple[RecipeSpec, int | None]] = []
+
+    def counted(recipe: RecipeSpec, *args: Any, until: int | None = None) -> Path:
+        calls.append((recipe, until))
+        return train(recipe, *args, until=until)
+
+    monkeypatch.setattr(bases, "train", counted)
+    return calls
+
+
+def parameters(denoiser: Denoiser) -> torch.Tensor:
+    return torch.cat([p.flatten() for p in denoiser.parameters()])
+
+
+def test_a_variant_that_changes_nothing_is_the_base(root: Path, trained: list[Any]) -> None:
+    folder = folder_of(RECIPE, root)
+    base = base_of(SPEC, root)
+    assert base.name == "base"
+    assert base.sha256 == sha256(folder / "weights.safetensors")
+    for name in ("base@seed=0", "base@snapshot=300", "base@ema=0.1", f"{folder}", f"{folder}@width=1"):
+        assert resolve(name, SPEC, root).sha256 == base.sha256
+    assert resolve("digits@ema=0.1,snapshot=20000", SPEC, root).name == "digits"
+    assert trained == []
+
+
+def test_a_snapshot_is_the_average_so_far(root: Path, trained: list[Any]) -> None:
+    base = resolve("base@snapshot=64", SPEC, root)
+    assert base.name == "base@snapshot=64"
+    assert base.recipe == RECIPE
+    assert base.sha256 == sha256(snapshot_path(folder_of(RECIPE, root), 64, 0.1))
+    assert not base.denoiser.training
+    assert resolve(f"{folder_of(RECIPE, root)}@snapshot=64", SPEC, root / "other").sha256 == base.sha256
+    assert trained == []
+
+
+@pytest.mark.parametrize("step", [256, 300])
+@pytest.mark.parametrize("ema", [0.07, 0.15])
+def test_an_average_of_another_width_is_that_of_a_training_that_tracks_it(
+    step: int, ema: float, root: Path, tmp_path: Path
+) -> None:
+    """The same training with the same learning rates, its own average being tracked with that width."""
+    made = parameters(resolve(f"base@ema={ema},snapshot={step}", SPEC, root).denoiser)
+    stored = parameters(resolve(f"base@snapshot={step}", SPEC, root).denoiser)
+    monitored = train(replace(RECIPE, ema=ema), tmp_path, "", progress=False, until=step)
+    state = torch.load(monitored / STATE, weights_only=True)["state_dict"]
+    names = [name for name, _ in untrained(SPEC).denoiser.named_parameters()]
+    direct = torch.cat([state[f"average.{name}"].flatten().cpu() for name in names])
+    assert float((made - direct).norm()) < 0.15 * float((stored - direct).norm())
+
+
+def test_variants_are_trained_once_and_no_further_than_wanted(tmp_path: Path, trained: list[Any]) -> None:
+    recipe = replace(RECIPE, seed=5)
+    first = resolve("base@snapshot=32,seed=5", SPEC, tmp_path, progress=False)
+    assert resolve("base@seed=5,snapshot=32", SPEC, tmp_path).sha256 == first.sha256
+    resolve("base@seed=5,snapshot=16,ema=0.2", SPEC, tmp_path)
+    assert trained == [(recipe, 32)]
+    assert not (folder_of(recipe, tmp_path) / "card.json").exists()
+    on = resolve("base@seed=5", SPEC, tmp_path, progress=False)
+    assert resolve("base@seed=5,snapshot=32", SPEC, tmp_path).sha256 == first.sha256
+    assert trained == [(recipe, 32), (recipe, None)]
+    through = train(recipe, tmp_path / "through", "", progress=False)
+    assert on.sha256 == sha256(through / "weights.safetensors")
+    assert on.sha256 != base_of(SPEC, tmp_path, progress=False).sha256
+
+
+def test_width_and_samples_make_trainings_of_their_own(tmp_path: Path) -> None:
+    base = resolve("base@width=0.5,samples=0.25,snapshot=2", SPEC, tmp_path, progress=False)
+    assert base.recipe == replace(RECIPE, network=NetworkSpec(4, 6, 1, 4), samples=0.25)
+    assert dict(base.denoiser.named_parameters())["network.enter.weight"].shape == (4, 64)
+    assert len(base.data.samples) == 1797
+    assert base.held_out is not None
+    assert len(base.held_out.samples) == 1797 - round(0.25 * 1797)
+
+
+def test_a_transformer_is_trained_and_has_variants(tmp_path: Path) -> None:
+    network = NetworkSpec(8, 12, 1, 4, kind="transformer", heads=2, patch=4)
+    spec = replace(SPEC, recipe=replace(RECIPE, network=network, steps=3))
+    base = base_of(spec, tmp_path, progress=False)
+    assert base.recipe == spec.recipe
+    assert "attention" in base.denoiser.sites()
+    half = resolve("base@width=0.5,snapshot=2,ema=0.08", spec, tmp_path, progress=False)
+    assert half.recipe is not None
+    assert (half.recipe.network.width, half.recipe.network.hidden) == (4, 6)
+    with pytest.raises(Refused):
+        untrained(replace(spec, recipe=replace(spec.recipe, network=replace(network, patch=3))))
+
+
+def test_the_base_of_a_study_may_be_a_variant(root: Path, trained: list[Any]) -> None:
+    folder = folder_of(RECIPE, root)
+    spec = replace(SPEC, base=f"{folder}@ema=0.2", recipe=replace(RECIPE, seed=9))
+    assert base_of(spec, root).sha256 == sha256(snapshot_path(folder, 300, 0.2))
+    assert resolve("base@snapshot=8", spec, root).name == f"{folder}@snapshot=8,ema=0.2"
+    assert resolve("base@snapshot=8", spec, root).sha256 == sha256(snapshot_path(folder, 8, 0.2))
+    assert trained == []
+
+
+def test_a_shipped_card_is_trained_again_by_its_recipe(tmp_path: Path, trained: list[Any]) -> None:
+    base = resolve("digits@snapshot=4", StudySpec("digits", base="digits"), tmp_path, progress=False)
+    ((recipe, until),) = trained
+    assert (recipe, until) == (base.recipe, 4)
+    assert recipe.steps == 20000
+    assert [path.parent.name for path in tmp_path.rglob(STATE)] == [folder_of(recipe, tmp_path).name]
+
+
+def test_to_retrain_is_to_train_anew_by_the_recipe(tmp_path: Path, trained: list[Any]) -> None:
+    spec = replace(SPEC, base="digits@snapshot=8")
+    assert by_recipe(spec) == replace(SPEC, base="base@snapshot=8")
+    assert by_recipe(replace(SPEC, base="exact")) == SPEC
+    for _ in range(2):
+        assert base_of(spec, tmp_path, retrain=True, progress=False).name == "base@snapshot=8"
+    assert trained == [(RECIPE, 8), (RECIPE, 8)]
+
+
+def test_untrained_bases_have_the_network_of_the_trained_ones(root: Path) -> None:
+    for name in ("base", "base@snapshot=64", "base@width=2", "digits", "digits@seed=3"):
+        base = untrained(SPEC, name)
+        assert base.name == name
+        assert base.recipe is not None
+        assert base.denoiser.sites() >= {"dropout"}
+    assert parameters(untrained(SPEC).denoiser).shape == parameters(base_of(SPEC, root).denoiser).shape
+    fractal = replace(SPEC, base="exact", reference="fractal")
+    assert untrained(fractal).denoiser is not None
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda path: path.unlink(), "missing; remove .*tiny, and it is trained anew"),
+        (lambda path: path.write_bytes(path.read_bytes()[:99]), "not a whole safetensors file"),
+    ],
+)
+def test_lost_and_damaged_snapshots_are_refused(harm: Any, says: str, root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(folder_of(RECIPE, root), folder)
+    harm(snapshot_path(folder, 128, 0.05))
+    with pytest.raises(Refused, match=says):
+        resolve(f"{folder}@ema=0.07", SPEC, tmp_path)
+
+
+def test_two_at_once_train_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[Path] = []
+
+    def slow(recipe: RecipeSpec, folder: Path, *args: Any, **kwargs: Any) -> Path:
+        begun.append(folder)
+        time.sleep(0.5)
+        return Path(shutil.copytree(folder_of(RECIPE, root), folder, dirs_exist_ok=True))
+
+    monkeypatch.setattr(bases, "train", slow)
+    both = [threading.Thread(target=train_base, args=(SPEC, tmp_path)) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert begun == [folder_of(RECIPE, tmp_path)]
+    assert "waiting" in capsys.readouterr().err
