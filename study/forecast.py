@@ -180,9 +180,9 @@ def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
         return text.rstrip("\n")
     markdown: str = frame(rows).to_markdown(index=False, disable_numparse=True)
     return (
-        f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: cosine ρ, length ratio r; "
-        "guidance with w > 1 lessens them if and only if ρ·r > 1, most at w. Endpoints: the best mixture of main and guide "
-        f"sampled alone. {WARNING}"
+        f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: cosine ρ, ratio of "
+        "lengths r; guidance with w > 1 lessens them only if ρ·r > 1, most at w. Endpoints: the best mixture of main "
+        f"and guide sampled alone. {WARNING}"
     )
 
 

@@ -14,9 +14,9 @@ Wanted = tuple[PairingSpec | None, Task]  # a trial of a pairing's search, or on
 
 
 def expand(results: Results) -> StudySpec | None:
-    """The study with the pairings of its matrix, every main at level 1 with every guide at level 2; None until calibrated.
+    """The study with the pairings of its matrix, every main at level 1 with every guide at level 2.
 
-    Kinds that do not reach a level are left out. Without a matrix it is the study as it is.
+    Kinds that do not reach a level are left out. None until all is calibrated; without a matrix the study as it is.
     """
     spec = results.spec
     if spec.matrix is None:
@@ -51,18 +51,23 @@ def endpoints(results: Results) -> Iterator[Wanted]:
 
 
 def study(results: Results, is_random: Callable[[str], bool]) -> Iterator[Wanted]:
-    """Everything that a study with its pairings still wants and that can be evaluated now, the first to be done first."""
+    """What a study with its pairings still wants and what can be evaluated now, the first to be done first."""
     if results.single(BASE) not in results.shared:
         yield None, results.single(BASE)
-    ended = []
-    for pairing in results.spec.pairings:
-        wanted = _search(results, pairing)
-        if wanted is None:
-            ended.append(pairing)
-        else:
-            yield wanted
+    ended: list[PairingSpec] = []
+    yield from searches(results, ended)
     tasks = (task for task in confirmation(results, ended, is_random) if task not in results.shared)
     yield from ((None, task) for task in tasks)
+
+
+def searches(results: Results, ended: list[PairingSpec] | None = None) -> Iterator[Wanted]:
+    """What the search of every pairing wants next; pairings whose search has ended are added to `ended`."""
+    for pairing in results.spec.pairings:
+        wanted = _search(results, pairing)
+        if wanted is not None:
+            yield wanted
+        elif ended is not None:
+            ended.append(pairing)
 
 
 def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
@@ -75,7 +80,7 @@ def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
 
 
 def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
-    """Whether a pairing need not be searched where its probes say that it cannot gain: all but those of tested kinds."""
+    """Whether a pairing may be left where its probes say that it cannot gain: all but those of tested kinds."""
     tested = spec.matrix.tested if spec.matrix else ()
     return spec.search.screen and not all(name.split("(")[0] in tested for name in (pairing.main, pairing.guide))
 

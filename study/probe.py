@@ -4,9 +4,9 @@ Errors are those against the base at the same (x, σ): e = E[D] − D_base over 
 
     e_w = w·e1 + (1 − w)·e0,    A = ⟨e1, e1⟩,  B = ⟨e0, e0⟩,  C = ⟨e1, e0⟩,
 
-|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is least at w* = (B − C)/(A − 2C + B), above 1 if and only if C/A > 1. With the cosine
-ρ = C/√(AB) and the ratio of lengths r = √(B/A) this criterion is C/A = ρ·r, and the share of |e1|² that w* removes is
-1 − B(1 − ρ²)/(A − 2C + B).
+|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is least at w* = (B − C)/(A − 2C + B), above 1 if and only if C/A > 1. With the
+cosine ρ = C/√(AB) and the ratio of lengths r = √(B/A) this criterion is C/A = ρ·r, and the share of |e1|² that w*
+removes is 1 − B(1 − ρ²)/(A − 2C + B).
 """
 
 import math
@@ -51,7 +51,8 @@ def noised(clean: Tensor, labels: Tensor | None, sigmas: Sequence[float], seed: 
 def along_trajectories(base: Denoiser, start: Start, sigmas: Sequence[float], solver: str, levels: int) -> Points:
     """The base's own trajectories at some of the sampler's noise levels, evenly spaced in their number.
 
-    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the next level that is kept.
+    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the next
+    level that is kept.
     """
     noise, labels, draws = start
     kept = sorted({round(i) for i in np.linspace(0, len(sigmas) - 2, levels)})
@@ -89,8 +90,8 @@ def mean_errors(
 ) -> Products:
     """Unbiased ⟨eᵢ, eⱼ⟩ from K draws, summed over elements, (⟨Σeᵢᵏ, Σeⱼᵏ⟩ − Σ⟨eᵢᵏ, eⱼᵏ⟩)/(K(K − 1)).
 
-    Every draw is shared by all denoisers, so the products of equal draws, which hold the covariance of the randomness, are
-    left out also between different ones. What is estimated belongs to the means, and is the same under both couplings.
+    Every draw is shared by all denoisers, so the products of equal draws, which hold the covariance of the randomness,
+    are left out also between different ones. What is estimated belongs to the means: the coupling does not matter.
     A denoiser that takes nothing from its draws is evaluated once.
     """
     names, found = list(denoisers), []
@@ -108,7 +109,7 @@ def mean_errors(
                     error = denoiser(x, sigma, points.labels, own) - clean
                     if own.unused:
                         fixed[name] = error
-                errors.append(fixed[name] if name in fixed else error)
+                errors.append(fixed.get(name, error))
             e = torch.stack(errors).double()
             total += e
             same += _gram(e)
@@ -211,7 +212,7 @@ def several_guides(products: Products, main: str, guides: Sequence[str]) -> list
 
 @dataclass(frozen=True)
 class LossForecast:
-    """The weight at which the denoising loss of D_w is least, with its interval, and the share of the loss it removes."""
+    """The weight at which the denoising loss of D_w is least, its interval, and the share of the loss it removes."""
 
     weight: float | None
     weight_ci: tuple[float, float] | None
@@ -230,8 +231,8 @@ def loss(
 ) -> LossForecast:
     """Where E|D_w(y + σn) − y|², a quadratic in w, is least; it needs clean data (best held out) and no base.
 
-    The loss contains the variance of the draws, so the coupling counts. The loss of a *trained* main is stationary in the
-    direction of any fixed guide: its best weight is about 1 even where guidance improves the samples.
+    The loss contains the variance of the draws, so the coupling counts. The loss of a *trained* main is stationary in
+    the direction of any fixed guide: its best weight is about 1 even where guidance improves the samples.
     """
     if points.clean is None:
         raise Refused("probe: the loss wants noised data, found points without clean images.")

@@ -18,7 +18,7 @@ from study.metrics import nearest, nearest_other
 from study.modules.evaluate import Evaluator
 from study.records import BASE, Evaluation, Results, Task
 from study.report import figures, matrix, table
-from study.results import report_folder, spec_to_json
+from study.results import report_folder, spec_to_yaml
 from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
 from study.tracking import Tracking
@@ -58,7 +58,7 @@ def report(results: Results, published: Published, evaluator: Evaluator | None, 
     folder, rows = report_folder(root, results.spec.name), table.rows(results)
     written = [write(folder / f"table.{suffix}", table.render(rows, form))
                for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))]  # fmt: skip
-    written.append(write(folder / "config.json", json.dumps(spec_to_json(results.spec), indent=2)))
+    written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
     few = len(results.spec.pairings) <= PANELS
     for metric in results.metrics if few else ():
         shown = rows if metric == results.primary else table.rows(results, metric)

@@ -130,7 +130,7 @@ class Results:
         return self.metrics[0]
 
     def best(self, pairing: PairingSpec, metric: str) -> BestWeight | None:
-        """The weight where the parabola through a search's scores is least, with its interval; None of fewer than three."""
+        """Where the parabola through a search's scores is least, with its interval; None of fewer than three."""
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if len(found) < 3:
             return None

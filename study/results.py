@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from degradations import Refused
 from study.records import Evaluation, Results
@@ -70,7 +71,7 @@ def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
 def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
     seconds = evaluation.ended - evaluation.started
     return {"part": part, "denoiser": evaluation.task.name, **evaluation.task.as_dict(), **evaluation.scores,
-            "seconds": seconds, "reason": evaluation.reason}  # fmt: skip
+            "evaluations": evaluation.outcome.evaluations, "seconds": seconds, "reason": evaluation.reason}  # fmt: skip
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
@@ -78,6 +79,19 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     found = asdict(spec)
     found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)  # may be infinite, which JSON has not
     return found
+
+
+def spec_to_yaml(spec: StudySpec) -> str:
+    """A spec as a config that can be given to every command."""
+    text: str = yaml.safe_dump(_lists(asdict(spec)), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as the lists that YAML has for them."""
+    if isinstance(value, dict):
+        return {key: _lists(each) for key, each in value.items()}
+    return [_lists(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def spec_from_json(kept: dict[str, Any]) -> StudySpec:

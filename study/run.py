@@ -1,6 +1,5 @@
 """The commands that make a study and go on with it: run, worker, calibrate, sync."""
 
-import json
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from study.modules.evaluate import Evaluator, suffers
 from study.publish import Published, describe, report, write
 from study.records import Evaluation
 from study.report.progress import Progress
-from study.results import collect, report_folder, spec_to_json
+from study.results import collect, report_folder, spec_to_yaml
 from study.search import CONFIRM, Notebook, open_storage
 from study.specs import PairingSpec, StudySpec
 from study.work import Worker
@@ -158,7 +157,7 @@ def _helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
         return
     threads = max(1, torch.get_num_threads() // (count + 1))
     torch.set_num_threads(threads)
-    config = write(report_folder(root, spec.name) / "config.json", json.dumps(spec_to_json(spec), indent=2))
+    config = write(report_folder(root, spec.name) / "config.yaml", spec_to_yaml(spec))
     command = [sys.executable, "-m", "study.cli", "worker", str(config), "--root", str(root)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     started = [

@@ -376,7 +376,7 @@ class StudySpec:
             _want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
         least = 4 * self.nfe
         _want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
-              f"at least {least}, the probe and one evaluation of main and guide at {self.sampler.steps} steps")  # fmt: skip
+              f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps")  # fmt: skip
 
     @property
     def named(self) -> list[str]:

@@ -5,6 +5,9 @@ import pytest
 from scipy import stats
 
 from degradations import Refused
+from study.records import Evaluation, Outcome, Results
+from study.report.table import FORMATS, render, rows
+from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
 from study.statistics import best_weight, compare, difference, extrapolate, jackknife, paired
 
 BASE, MAIN = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], [2.0, 2.1, 1.9, 2.05, 2.0, 1.95]
@@ -198,23 +201,21 @@ def test_the_extrapolation_is_the_line_s_intercept() -> None:
         extrapolate([(100, 1.0), (100, 1.1)], [])
 
 
-def results(searched: dict[float, float], at: dict[float, float], low: float = 0.0):  # type: ignore[no-untyped-def]
+def results(searched: dict[float, float], at: dict[float, float], low: float = 0.0) -> Results:
     """A study of one pairing whose FDs are given: by weight in the search, and in the confirmation; base 1, main 2."""
-    from study.records import Evaluation, Results, Task
-    from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
-
     pairing = PairingSpec("a", "b")
     confirm = ConfirmSpec(samples=10, seed_sets=4, controls=False)
-    search = SearchSpec(weight=(low, 3.0), design=(1.0,))
+    search = SearchSpec(weight=(low, 3.0))
     spec = StudySpec("x", base="y", extractors=("e",), pairings=(pairing,), search=search, confirm=confirm)
-    found = Results(spec, {pairing: []}, [])
-    shared = [
-        Evaluation(task, {"fd_e": value + 0.01 * task.seed})
-        for value, tasks in [(1.0, found.alone("none")), (2.0, found.alone("a")), (4.0, found.alone("b")),
-                             *((fd, found.guided(pairing, w)) for w, fd in at.items())]
+    found = Results(spec, {pairing: []}, {})
+    confirmed = [(1.0, found.alone("none")), (2.0, found.alone("a")), (4.0, found.alone("b")),
+                 *((fd, found.confirmed(found.searched(pairing, weight))) for weight, fd in at.items())]  # fmt: skip
+    shared = {
+        task: Evaluation(task, Outcome({"fd_e": value + 0.01 * task.seed}))
+        for value, tasks in confirmed
         for task in tasks
-    ]  # fmt: skip
-    searches = [Evaluation(Task.guided(pairing, w, 0, 10, 32), {"fd_e": fd}) for w, fd in searched.items()]
+    }
+    searches = [Evaluation(found.searched(pairing, w), Outcome({"fd_e": fd})) for w, fd in searched.items()]
     return Results(spec, {pairing: searches}, shared)
 
 
@@ -229,8 +230,6 @@ def results(searched: dict[float, float], at: dict[float, float], low: float = 0
     ],
 )
 def test_rows(searched: dict, at: dict, verdict: str, weight: float, fd: float) -> None:
-    from study.report.table import FORMATS, render, rows
-
     table = rows(results(searched, at))
     assert (table[0]["verdict"], table[0]["weight"]) == (verdict, weight)
     assert table[0]["fd"] == pytest.approx(fd)
@@ -240,8 +239,6 @@ def test_rows(searched: dict, at: dict, verdict: str, weight: float, fd: float) 
 
 
 def test_rows_of_an_unfinished_study_are_undecided() -> None:
-    from study.report.table import FORMATS, render, rows
-
     table = rows(results({1.0: 2.0}, {}))
     assert table[0]["verdict"] == "undecided"
     assert table[0]["recovered"] is None

@@ -106,7 +106,7 @@ def test_mlflow_mirrors_the_study(root: Path) -> None:
     assert {"version.torch", "git.commit", "base.sha256", "reference.sha256", "extractor.digits.sha256"} <= set(tags)
     assert params["sampler.steps"] == "6"
     artifacts = {item.path for item in client.list_artifacts(study[0].info.run_id, "report")}
-    assert {f"report/{name}" for name in ("table.md", "table.csv", "fd_digits.png", "config.json")} <= artifacts
+    assert {f"report/{name}" for name in ("table.md", "table.csv", "fd_digits.png", "config.yaml")} <= artifacts
     assert "table.json" in {item.path for item in client.list_artifacts(study[0].info.run_id)}
 
 

@@ -32,7 +32,8 @@ class ExactMixture(Denoiser):
     D(x; σ) = Σₖ rₖ(x) [μₖ + Σₖ(Σₖ + σ²I)⁻¹(x − μₖ)],  rₖ ∝ πₖ N(x; μₖ, Σₖ + σ²I).
 
     means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class of each component
-    or None. A label restricts the mixture to the components of its class; −1 does not. x: [B, d]. Raises Refused for other shapes.
+    or None. A label restricts the mixture to the components of its class; −1 does not. x: [B, d].
+    Raises Refused for other shapes.
     """
 
     means: Tensor

@@ -53,8 +53,8 @@ class Variation(Degradation):
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name. Raises Refused at once for names of the study that are no degradations, or
-    that the base cannot suffer.
+    variant: finds the base of a variant's name. Raises Refused at once for names of the study that are no degradations,
+    or that the base cannot suffer.
     """
 
     def __init__(self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None) -> None:
@@ -231,7 +231,7 @@ def _reference_of(reference: str, extractor: Extractor) -> Reference:
 
 
 def _tally_of(path: Path, extractor: Extractor, grouped: bool = False) -> Tally:
-    """A tally of files; in groups, by their number modulo ten, if it is to be: the files are then gone through twice."""
+    """A tally of files, in groups by their number modulo ten where wanted: the files are then gone through twice."""
     n = sum(len(batch) for batch in batches(path)) if grouped else 0
     tally, first = Tally([extractor], strata(n) if grouped else None), 0
     for batch in batches(path):

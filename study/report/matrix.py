@@ -27,10 +27,10 @@ def cells(results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[
         )
         kept = ("main", "guide", "coupling", "metric", "fd_base", "fd_main", "fd_guide", "weight", "fd", "fd_sd",
                 "recovered", "recovered_ci", "verdict", "tested_weight", "tested_fd", "tested_recovered",
-                "tested_recovered_ci", "gain", "gain_bounds")  # fmt: skip
+                "tested_recovered_ci")  # fmt: skip
         found.append({
             "main_kind": _kind(pairing.main), "guide_kind": _kind(pairing.guide),
-            **{{"gain": "measured_gain", "gain_bounds": "measured_gain_bounds"}.get(key, key): row[key] for key in kept},
+            **{key: row[key] for key in kept}, "measured_gain": row["gain"], "measured_gain_bounds": row["gain_bounds"],
             "weights_tried": len({e.task.weight for e in results.searches[pairing]}),
             **{f"foretold_{key}": probe.get(key) for key in FORETOLD},
             **{f"foretold_{key}_on_trajectories": probe.get("on_trajectories", {}).get(key)
@@ -46,7 +46,7 @@ def maps(cells: pd.DataFrame) -> dict[str, Figure]:
         "recovered": ("recovered: share of the main's damage that guidance undoes", -1.0, 1.0, "recovered"),
         "best-weight": ("best weight (1 where nothing is gained)", -0.5, 2.5, "weight"),
         "foretold-criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1.0, 3.0, "foretold_criterion"),
-        "foretold-endpoint-weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5, "foretold_endpoint_weight"),
+        "foretold-endpoint-weight": ("endpoints: best weight of the mixture", -0.5, 2.5, "foretold_endpoint_weight"),
     }  # fmt: skip
     found = {}
     for name, (title, low, high, column) in shown.items():
@@ -58,10 +58,8 @@ def maps(cells: pd.DataFrame) -> dict[str, Figure]:
 
 def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
     """A column of the cells as a table, mains down and guides across, in the order of the study."""
-    table = cells.pivot_table(index="main_kind", columns="guide_kind", values=column, aggfunc="first", sort=False, dropna=False)  # fmt: skip
-    return table.reindex(
-        index=list(dict.fromkeys(cells["main_kind"])), columns=list(dict.fromkeys(cells["guide_kind"]))
-    )
+    mains, guides = (list(dict.fromkeys(cells[key])) for key in ("main_kind", "guide_kind"))
+    return cells.pivot(index="main_kind", columns="guide_kind", values=column).reindex(index=mains, columns=guides)
 
 
 def _kind(name: str) -> str:

@@ -19,8 +19,8 @@ FORMATS = ("md", "csv", "json", "latex")
 def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
     """One row a pairing and coupling: FDs as means over the confirmation's seed sets, and the verdict.
 
-    Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and `fd` is `fd_main`, and
-    what was tested stands in `tested_weight`, `tested_fd`.
+    Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and `fd` is `fd_main`,
+    and what was tested stands in `tested_weight`, `tested_fd`.
     Raises Refused for a metric that was not measured.
     """
     metric = metric or results.primary
@@ -107,8 +107,8 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} samples, "
         f"{row['steps']} steps ({row['nfe_main']} evaluations of the main, as many of the guide where w ≠ 1); "
         "guided: ± standard deviation over seed sets; least: the smallest of them, which decides nothing; "
-        "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls as dear as guidance, "
-        "twice the steps, and two draws of the main averaged at every evaluation (– where it draws nothing)."
+        "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls as dear as "
+        "guidance, twice the steps, and two draws of the main averaged at every evaluation (– where it draws nothing)."
     )
 
 

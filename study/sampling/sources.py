@@ -25,7 +25,7 @@ class Start(NamedTuple):
 
 
 class Source(ABC):
-    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n], where every seed has the same ones."""
+    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n] if all seeds have the same."""
 
     labels: Tensor | None = None
 

@@ -1,4 +1,4 @@
-"""What to evaluate next: pure functions of what is known, so that an interrupted search goes on as if it had not been."""
+"""What to evaluate next, as a function of what is known: an interrupted search goes on as if it had not been."""
 
 import hashlib
 import math
@@ -49,7 +49,7 @@ def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
 
 
 def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> Task | None:
-    """w = 1, the endpoint weight, its neighbours; then outwards until the least is bracketed, then the parabola's least.
+    """w = 1, the endpoint weight, its neighbours; outwards until the least is bracketed; then the parabola's least.
 
     Where the probe says 1, the slope at 1 decides (`screen`) whether there is anything to search.
     """
@@ -121,12 +121,10 @@ def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
         if results.primary in e.scores:
             params = parameters(spec, pairing, e.task)
             study.add_trial(optuna.create_trial(params=params, distributions=space, value=e.scores[results.primary]))
-    task = _task(results, pairing, study.ask(space).params)
-    if task not in tried:
-        return task
-    near = sorted(spec.weights, key=lambda weight: (abs(weight - task.weight), weight))
-    untried = (Task(**{**vars(task), "weight": weight}) for weight in near if weight != 1)
-    return next((each for each in untried if each not in tried), None)
+    proposal = study.ask(space).params
+    near = sorted(spec.weights, key=lambda weight: (abs(weight - proposal["weight"]), weight))
+    tasks = (_task(results, pairing, {**proposal, "weight": weight}) for weight in near)
+    return next((task for task in tasks if task not in tried), None)
 
 
 def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDistribution]:
@@ -144,7 +142,7 @@ def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDist
 
 
 def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str, float | str]:
-    """The parameters of a task; `_task` is its inverse. Weight 1, which has none but the weight, gets the widest ones."""
+    """The parameters of a task, as `_task` takes them. Weight 1, which has no others, gets the widest ones."""
     found: dict[str, float | str] = {"weight": task.weight}
     guide = pairing.guide if task.weight == 1 else task.guide
     if space.interval:

@@ -1,0 +1,134 @@
+"""Several processes on one study, and what remains when they are killed."""
+
+import json
+import multiprocessing
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.cli import call
+from study.results import collect, read
+from study.search import CONFIRM, Notebook, names, open_storage
+
+SMALL = "tests/small.yaml"
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("undisturbed")
+    assert call(["run", SMALL, "--root", str(root)]) == 0
+    return root
+
+
+def scores(root: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """The scores of everything that is finished, by part and task."""
+    storage, found = open_storage(root), {}
+    for part in names(storage, "small"):
+        for evaluation in Notebook(storage, part).evaluations():
+            key = part, json.dumps(evaluation.task.as_dict())
+            assert key not in found, "a task was evaluated twice"
+            found[key] = dict(evaluation.scores)
+    return found
+
+
+def rows(root: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    capsys.readouterr()
+    assert call(["table", "small", "--format", "json", "--root", str(root)]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_two_workers_find_what_one_does(undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["run", SMALL, "--root", str(tmp_path), "--workers", "2"]) == 0
+    owners = {trial.user_attrs["owner"]["pid"] for trial in _trials(tmp_path)}
+    assert len(owners) == 2, "only one process did all the work"
+    assert scores(tmp_path) == scores(undisturbed)
+    assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
+
+
+def test_a_worker_alone_finishes_a_study_and_run_shows_it(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["worker", SMALL, "--root", str(tmp_path)]) == 0
+    assert not (tmp_path / "mlflow.db").exists()
+    assert scores(tmp_path) == scores(undisturbed)
+    capsys.readouterr()
+    assert call(["run", SMALL, "--root", str(tmp_path)]) == 0
+    assert "left" not in capsys.readouterr().err
+    assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
+
+
+def test_a_study_with_workers_is_not_begun_afresh(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from study.files.lock import locked
+
+    with locked(undisturbed / "locks" / "small.workers.lock", shared=True):
+        assert call(["run", SMALL, "--root", str(undisturbed), "--fresh"]) == 1
+    assert "has workers" in capsys.readouterr().err
+
+
+def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two workers at a time; one of them, at work on something, is killed, and replaced."""
+    chance, killed, kept = random.Random(0), 0, dict[tuple[str, str], dict[str, float]]()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["study.run", "study.cli", "sklearn.datasets"])
+
+    def start() -> Any:
+        process = context.Process(target=call, args=(["worker", SMALL, "--root", str(tmp_path)],))
+        process.start()
+        return process
+
+    workers = [start(), start()]
+    while killed < KILLS:
+        busy = [worker for worker in workers if worker.pid in _busy(tmp_path)]
+        if not busy:
+            assert any(worker.is_alive() for worker in workers), "the study ended before the killing did"
+            time.sleep(0.01)
+            continue
+        time.sleep(chance.uniform(0, 0.05))
+        victim = chance.choice(busy)
+        victim.kill()
+        victim.join()
+        killed += victim.exitcode == -signal.SIGKILL
+        now = scores(tmp_path)
+        assert all(now[key] == values for key, values in kept.items()), (
+            "a finished trial was lost, or its score changed"
+        )
+        kept = now
+        workers[workers.index(victim)] = start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    assert scores(tmp_path) == scores(undisturbed)
+    assert call(["run", SMALL, "--root", str(tmp_path)]) == 0
+    assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
+    assert {trial.state.name for trial in _trials(tmp_path)} <= {"COMPLETE", "FAIL"}
+
+
+def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
+    results = collect(undisturbed, "small")
+    for evaluation in results.shared.values():
+        networks = 1 if evaluation.task.weight == 1 else 2
+        assert evaluation.outcome.evaluations == 180 * networks * (2 * evaluation.task.steps - 1)
+    assert read("small", undisturbed).trials.evaluations.sum() > 0
+
+
+def _trials(root: Path) -> list[Any]:
+    import optuna
+
+    storage = open_storage(root)
+    studies = (optuna.load_study(study_name=name, storage=storage) for name in names(storage, "small"))
+    return [trial for study in studies for trial in study.get_trials(deepcopy=False) if "owner" in trial.user_attrs]
+
+
+def _busy(root: Path) -> set[int]:
+    """The processes that are at work on a trial."""
+    if not (root / "optuna.db").exists() or f"small/{CONFIRM}" not in names(open_storage(root), "small"):
+        return set()
+    return {trial.user_attrs["owner"]["pid"] for trial in _trials(root) if trial.state.name == "RUNNING"}
