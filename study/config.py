@@ -7,14 +7,26 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader
 
 from degradations.errors import Refused
-from study.specs import SearchSpec, StudySpec
+from study.specs import StudySpec
+
+
+def _load(text: str) -> Any:
+    """YAML in which `search: grid` is short for `search: {method: grid}`."""
+    found = get_loader("yaml")(text)
+    if isinstance(found, dict) and isinstance(found.get("search"), str):
+        found["search"] = {"method": found["search"]}
+    return found
+
+
+set_loader("study", _load)
 
 
 def add_spec(parser: ArgumentParser) -> None:
     """Arguments for every value of a study: `CONFIG`, then `--sampler.steps 64` and the like."""
+    parser.parser_mode = "study"
     parser.add_argument("--config", action="config", help="the study's YAML; the same as CONFIG")
     parser.add_class_arguments(StudySpec, None, help="values of the config, each of which can be overridden")
 
@@ -33,8 +45,6 @@ def to_spec(namespace: Namespace) -> StudySpec:
     made: Any = parser.instantiate(Namespace(**{k: v for k, v in vars(namespace).items() if k in keys}))  # type: ignore[no-untyped-call]
     from study.checkpoints.names import canonical  # late: PyTorch takes a second
 
-    if made["search"] == "grid":
-        made["search"] = SearchSpec(method="grid")
     pairings = tuple(replace(p, main=canonical(p.main), guide=canonical(p.guide)) for p in made["pairings"])
     search = replace(made["search"], guides=tuple(map(canonical, made["search"].guides)))
     return StudySpec(**{**{key: made[key] for key in keys}, "pairings": pairings, "search": search})
@@ -67,7 +77,8 @@ def check_file(path: str | Path) -> None:
             f"config '{path}': keys with values are wanted, found {'nothing' if found is None else repr(found)}."
         )
     for key, type_ in get_type_hints(StudySpec).items():
-        if is_dataclass(type_) and not isinstance(found.get(key, {}), dict):
+        short = key == "search" and isinstance(found.get(key), str)
+        if is_dataclass(type_) and not short and not isinstance(found.get(key, {}), dict):
             raise Refused(f"config '{path}': {key}: found {found[key]!r}, wanted keys with values.")
 
 

@@ -20,7 +20,7 @@ from study.publish import write
 from study.records import Results
 from study.report import figures
 from study.results import report_folder
-from study.run import evaluator_of, opened
+from study.run import evaluator_of, opened, want_pairings
 from study.sampling import Fixed, edm_sigmas
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
@@ -41,6 +41,7 @@ class Probes:
 
 def probe_study(spec: StudySpec, root: Path) -> Probes:
     """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a search finds them."""
+    want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with opened(evaluator, root) as study:
         expanded = study.worker.expand(study.progress)

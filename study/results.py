@@ -23,6 +23,7 @@ from study.specs import (
     SearchSpec,
     StudySpec,
 )
+from study.statistics import difference
 
 
 def report_folder(root: Path, name: str) -> Path:
@@ -50,7 +51,10 @@ def collect(root: Path, name: str) -> Results:
 
 
 class StudyFrames:
-    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by name, as paths."""
+    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by name, as paths.
+
+    differences: FD(w) − FD(1) of every weight that was searched, with paired intervals.
+    """
 
     def __init__(self, root: Path, name: str) -> None:
         self.results = collect(root, name)
@@ -60,12 +64,26 @@ class StudyFrames:
         self.summary = table.frame(self.rows)
         searched = [_flat(e, p.name) for p, found in self.results.searches.items() for e in found]
         self.trials = pd.DataFrame(searched + [_flat(e, CONFIRM) for e in self.results.shared.values()])
+        self.differences = pd.DataFrame(_differences(self.results))
         self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
 
 
 def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
     """A finished or running study as data frames. Raises Refused for a study that is not there."""
     return StudyFrames(Path(root), name)
+
+
+def _differences(results: Results) -> list[dict[str, Any]]:
+    """FD(w) − FD(1) of every weight that a search tried, on the same samples, with its interval at 95 %."""
+    found = []
+    for pairing, evaluations in results.searches.items():
+        alone = next((e for e in evaluations if e.task.weight == 1 and e.scores), None)
+        for e in evaluations if alone else ():
+            for metric in results.metrics if e.scores and e.task.weight != 1 else ():
+                gap = difference(e.scores[metric], alone.scores[metric], e.replicates(metric), alone.replicates(metric))  # type: ignore[union-attr]
+                found.append({"part": pairing.name, "denoiser": e.task.name, "weight": e.task.weight, "metric": metric,
+                              "difference": gap.mean, "low": gap.low, "high": gap.high})  # fmt: skip
+    return found
 
 
 def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
 from study.publish import Published, describe, report, write
 from study.records import Evaluation
+from study.report import strengths
 from study.report.progress import Progress
 from study.results import collect, report_folder, spec_to_yaml
 from study.search import CONFIRM, Notebook, open_storage
@@ -35,8 +36,7 @@ def run(
 
     Raises Failed where it is running already.
     """
-    if not spec.pairings and not spec.matrix:
-        raise Refused("pairings: found none, wanted at least one, such as {main: noise(0.1), guide: noise(0.2)}.")
+    want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
     with opened(evaluator, root, fresh) as study, _helpers(evaluator.spec, root, workers - 1):
         study.search()
@@ -55,7 +55,18 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     evaluator = evaluator_of(spec, root)
     with opened(evaluator, root) as study:
         study.worker.work(plan.calibration, study.progress)
-        return [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
+        found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
+        text = strengths.render(found, spec.calibrate.levels, "json")
+        kept = write(report_folder(root, spec.name) / "calibration.json", text)
+        study.published.tracking.files([kept], "report")
+        study.published.tracking.close()
+        return found
+
+
+def want_pairings(spec: StudySpec) -> None:
+    """Raises Refused for a study that has nothing to pair."""
+    if not spec.pairings and not spec.matrix:
+        raise Refused("pairings: found none, wanted at least one, such as {main: noise(0.1), guide: noise(0.2)}.")
 
 
 def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False) -> Evaluator:

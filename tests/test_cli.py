@@ -1,5 +1,6 @@
 """The command line: what is printed, and that every bad input gets one clear message."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -74,6 +75,22 @@ BAD = [
     ("untrainable", ["--base", "null", "--pairings", "[{main: dropout(2), guide: none}]"], "dropout(2)"),
     ("name", ["--name", "a/b"], "name"),
     ("seed sets", ["--confirm.seed_sets", "1"], "confirm.seed_sets"),
+    ("no attention", ["--pairings", "[{main: none, guide: no-attention(1)}]"], "no-attention(1)"),
+    ("no map", ["--pairings", "[{main: none, guide: dropout(0.1)+map-blur(1)}]"], "map-blur(1)"),
+    ("bits", ["--pairings", "[{main: quantize(0.5), guide: none}]"], "quantize(0.5)"),
+    ("variant key", ["--pairings", "[{main: none, guide: digits@snapshto=512}]"], "snapshot"),
+    ("variant value", ["--pairings", "[{main: none, guide: digits@snapshot=500}]"], "a power of two"),
+    ("variant of another", ["--pairings", "[{main: none, guide: nowhere@snapshot=512}]"], "nowhere"),
+    ("variant, then no degradation", ["--pairings", "[{main: none, guide: digits@ema=0.05+dropuot(1)}]"], "dropuot"),
+    ("guides", ["--search.guides", "[digits@width=9]"], "width"),
+    ("kinds", ["--calibrate.kinds", "[dropuot]"], "calibrate.kinds"),
+    ("kind without its site", ["--calibrate.kinds", "[no-attention]"], "no-attention"),
+    ("levels", ["--calibrate.levels", "[3, 1.5]"], "calibrate.levels"),
+    ("interval", ["--search.interval", "[9, 1]"], "search.interval"),
+    ("tolerance", ["--search.method", "probe", "--search.tolerance", "9"], "search.tolerance"),
+    ("budget", ["--search.budget", "40"], "search.budget"),
+    ("workers", ["--workers", "0"], "--workers 0"),
+    ("probe", ["--probe.draws", "1"], "probe.draws"),
 ]
 
 
@@ -94,12 +111,73 @@ def test_bad_configs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
         says(capsys, ["run", str(path)], 2, text)
     says(capsys, ["run", str(tmp_path / "none.yaml")], 2, "no such file")
     says(capsys, ["run"], 2, "CONFIG")
-    says(capsys, ["rnu"], 2, "rnu", "run, train")
+    says(capsys, ["rnu"], 2, "rnu", "run, worker")
 
 
 def test_a_base_without_the_sites_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["run", SMALL, "--root", str(tmp_path / "r"), "--base", "exact", "--reference", "fractal"]
     says(capsys, [*argv, "--extractors", "[rff]"], 2, "dropout(0.4)", "ExactMixture has no sites")
+
+
+def test_a_label_degradation_wants_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["run", "configs/fractal.yaml", "--root", str(tmp_path / "r"), "--recipe.steps", "10"]
+    for name in ("label-drop", "input-blur"):
+        says(capsys, [*argv, "--pairings", f"[{{main: none, guide: {name}(0.1)}}]"], 2, name)
+    assert not (tmp_path / "r").exists()
+
+
+def test_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The promised keys, what mean errors are known to say of the shipped base, and endpoints that the search finds."""
+    quick = ["--root", str(tmp_path), "--probe.images", "64", "--probe.levels", "4", "--probe.draws", "4"]
+    assert call(["probe", SMALL, *quick, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    keys = {"main", "guide", "coupling", "cosine", "ratio", "criterion", "gain", "gain_ci", "weight", "weight_ci",
+            "endpoint_weight", "endpoint_gain", "by_sigma"}  # fmt: skip
+    for row in rows:
+        assert set(row) >= keys
+        assert len(row["by_sigma"]["sigma"]) == len(row["by_sigma"]["criterion"]) == 4
+        assert set(row["endpoints"]) == {"fd_digits", "fd_pixels"}
+        if row["weight"] is not None:
+            assert row["weight_ci"][0] < row["weight"] < row["weight_ci"][1]
+    same, other, _ = rows
+    assert same["criterion"] > 1 > other["criterion"]
+    assert (tmp_path / "reports" / "small" / "probe-criterion.png").is_file()
+    assert call(["probe", SMALL, *quick]) == 0  # endpoints are kept
+    shown = capsys.readouterr()
+    assert "endpoints:" not in shown.err
+    assert "ρ·r" in shown.out
+    says(capsys, ["probe", SMALL, *quick, "--format", "xml"], 2, "--format xml")
+
+
+def test_probe_of_several_guides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["--root", str(tmp_path), "--probe.images", "32", "--probe.levels", "3", "--probe.draws", "3"]
+    both = ["--main", "noise(0.2)", "--guides", "[noise(0.4), dropout(0.4)]"]
+    assert call(["probe", SMALL, *quick, *both]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["guides"] == ["noise(0.4)", "dropout(0.4)"]
+    assert len(found["weights"]) == len(found["weights_on_trajectories"]) == 2
+    says(capsys, ["probe", SMALL, *quick, *both[:2]], 2, "go together")
+    says(capsys, ["probe", SMALL, *quick, *both[:3], "[noise(0.4)]"], 2, "two different")
+
+
+def test_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Strengths within the tolerance, by real evaluations; what cannot be reached is said."""
+    argv = ["calibrate", SMALL, "--root", str(tmp_path), "--sampler.steps", "18", "--calibrate.kinds"]
+    assert call([*argv, "[noise, label-drop]", "--calibrate.levels", "[1.5, 30]", "--format", "json"]) == 0
+    noise, label = json.loads(capsys.readouterr().out)
+    assert noise["ratios"][0] == pytest.approx(1.5, rel=0.05)
+    assert label["strengths"][0] is not None
+    assert label["strengths"][1] is None
+    assert "label-drop(1)" in label["reason"]
+    assert (tmp_path / "reports" / "small" / "calibration.json").is_file()
+    says(capsys, [*argv, "[noise]", "--format", "xml"], 2, "--format xml")
+
+
+def test_the_short_form_of_a_grid(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text("name: grid\nbase: digits\nsearch: grid\n")
+    search = load_spec(path).search
+    assert (search.method, search.weight, len(search.weights)) == ("grid", (1.0, 3.5), 51)
 
 
 def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,22 +12,26 @@ import pytest
 
 from study.cli import call
 from study.results import collect, read
-from study.search import CONFIRM, Notebook, names, open_storage
+from study.search import Notebook, names, open_storage
 
-SMALL = "tests/small.yaml"
+SMALL = ["tests/small.yaml", "--confirm.seed_sets", "8", "--extractors", "[digits]"]
 KILLS = 20
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("undisturbed")
-    assert call(["run", SMALL, "--root", str(root)]) == 0
+    assert call(["run", *SMALL, "--root", str(root)]) == 0
     return root
 
 
 def scores(root: Path) -> dict[tuple[str, str], dict[str, float]]:
     """The scores of everything that is finished, by part and task."""
-    storage, found = open_storage(root), {}
+    return finished(open_storage(root))
+
+
+def finished(storage: Any) -> dict[tuple[str, str], dict[str, float]]:
+    found = {}
     for part in names(storage, "small"):
         for evaluation in Notebook(storage, part).evaluations():
             key = part, json.dumps(evaluation.task.as_dict())
@@ -43,10 +47,30 @@ def rows(root: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]
     return found
 
 
-def test_two_workers_find_what_one_does(undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["run", SMALL, "--root", str(tmp_path), "--workers", "2"]) == 0
-    owners = {trial.user_attrs["owner"]["pid"] for trial in _trials(tmp_path)}
-    assert len(owners) == 2, "only one process did all the work"
+def start(root: Path) -> Any:
+    """A worker in a process of its own, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["study.run", "study.cli", "sklearn.datasets"])
+    process = context.Process(target=call, args=(["worker", *SMALL, "--root", str(root)],))
+    process.start()
+    return process
+
+
+def test_two_workers_find_what_one_does(undisturbed: Path, tmp_path: Path) -> None:
+    workers = [start(tmp_path), start(tmp_path)]
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    done = [trial for trial in _trials(open_storage(tmp_path)) if trial.state.name == "COMPLETE"]
+    assert {trial.user_attrs["owner"]["pid"] for trial in done} == {worker.pid for worker in workers}
+    assert scores(tmp_path) == scores(undisturbed)
+
+
+def test_run_with_workers_ends_in_the_same_table(
+    undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(["run", *SMALL, "--root", str(tmp_path), "--workers", "2"]) == 0
+    assert "ended with status" not in capsys.readouterr().err
     assert scores(tmp_path) == scores(undisturbed)
     assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
 
@@ -54,11 +78,11 @@ def test_two_workers_find_what_one_does(undisturbed: Path, tmp_path: Path, capsy
 def test_a_worker_alone_finishes_a_study_and_run_shows_it(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(["worker", SMALL, "--root", str(tmp_path)]) == 0
+    assert call(["worker", *SMALL, "--root", str(tmp_path)]) == 0
     assert not (tmp_path / "mlflow.db").exists()
     assert scores(tmp_path) == scores(undisturbed)
     capsys.readouterr()
-    assert call(["run", SMALL, "--root", str(tmp_path)]) == 0
+    assert call(["run", *SMALL, "--root", str(tmp_path)]) == 0
     assert "left" not in capsys.readouterr().err
     assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
 
@@ -67,7 +91,7 @@ def test_a_study_with_workers_is_not_begun_afresh(undisturbed: Path, capsys: pyt
     from study.files.lock import locked
 
     with locked(undisturbed / "locks" / "small.workers.lock", shared=True):
-        assert call(["run", SMALL, "--root", str(undisturbed), "--fresh"]) == 1
+        assert call(["run", *SMALL, "--root", str(undisturbed), "--fresh"]) == 1
     assert "has workers" in capsys.readouterr().err
 
 
@@ -76,17 +100,9 @@ def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
 ) -> None:
     """Two workers at a time; one of them, at work on something, is killed, and replaced."""
     chance, killed, kept = random.Random(0), 0, dict[tuple[str, str], dict[str, float]]()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.run", "study.cli", "sklearn.datasets"])
-
-    def start() -> Any:
-        process = context.Process(target=call, args=(["worker", SMALL, "--root", str(tmp_path)],))
-        process.start()
-        return process
-
-    workers = [start(), start()]
+    storage, workers = open_storage(tmp_path), [start(tmp_path), start(tmp_path)]
     while killed < KILLS:
-        busy = [worker for worker in workers if worker.pid in _busy(tmp_path)]
+        busy = [worker for worker in workers if worker.pid in _busy(storage)]
         if not busy:
             assert any(worker.is_alive() for worker in workers), "the study ended before the killing did"
             time.sleep(0.01)
@@ -96,19 +112,19 @@ def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
         victim.kill()
         victim.join()
         killed += victim.exitcode == -signal.SIGKILL
-        now = scores(tmp_path)
+        now = finished(storage)
         assert all(now[key] == values for key, values in kept.items()), (
             "a finished trial was lost, or its score changed"
         )
         kept = now
-        workers[workers.index(victim)] = start()
+        workers[workers.index(victim)] = start(tmp_path)
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
     assert scores(tmp_path) == scores(undisturbed)
-    assert call(["run", SMALL, "--root", str(tmp_path)]) == 0
+    assert call(["run", *SMALL, "--root", str(tmp_path)]) == 0
     assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
-    assert {trial.state.name for trial in _trials(tmp_path)} <= {"COMPLETE", "FAIL"}
+    assert {trial.state.name for trial in _trials(open_storage(tmp_path))} <= {"COMPLETE", "FAIL"}
 
 
 def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
@@ -119,16 +135,13 @@ def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
     assert read("small", undisturbed).trials.evaluations.sum() > 0
 
 
-def _trials(root: Path) -> list[Any]:
+def _trials(storage: Any) -> list[Any]:
     import optuna
 
-    storage = open_storage(root)
     studies = (optuna.load_study(study_name=name, storage=storage) for name in names(storage, "small"))
     return [trial for study in studies for trial in study.get_trials(deepcopy=False) if "owner" in trial.user_attrs]
 
 
-def _busy(root: Path) -> set[int]:
+def _busy(storage: Any) -> set[int]:
     """The processes that are at work on a trial."""
-    if not (root / "optuna.db").exists() or f"small/{CONFIRM}" not in names(open_storage(root), "small"):
-        return set()
-    return {trial.user_attrs["owner"]["pid"] for trial in _trials(root) if trial.state.name == "RUNNING"}
+    return {trial.user_attrs["owner"]["pid"] for trial in _trials(storage) if trial.state.name == "RUNNING"}

@@ -64,3 +64,24 @@ def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def _kind(name: str) -> str:
     return name.split("(")[0]
+
+
+def judge(cells: pd.DataFrame) -> pd.DataFrame:
+    """How well each probe foretold the cells, a row a probe.
+
+    foretold: cells in which it says that guidance gains; agreement: share of cells where that is the verdict (improves
+    or not); missed, wrong: cells that it was wrong about; rank_correlation: Spearman's, of its score with recovered. A
+    probe that is undetermined foretells nothing. (The thresholds are those of `notebooks/log.md`, set before the run.)
+    """
+    improves = cells["verdict"] == "improves"
+    probes = {"endpoint": ("foretold_endpoint_weight", 1.0, "foretold_endpoint_gain"),
+              "ρ·r > 1": ("foretold_criterion", 1.0, "foretold_criterion"),
+              "ρ > 0.5": ("foretold_cosine", 0.5, "foretold_cosine")}  # fmt: skip
+    found = []
+    for name, (column, threshold, score) in probes.items():
+        says = pd.to_numeric(cells[column]).fillna(-np.inf) > threshold
+        ranked = pd.to_numeric(cells[score]).corr(cells["recovered"].fillna(0.0), method="spearman")
+        found.append({"probe": name, "cells": len(cells), "improves": int(improves.sum()), "foretold": int(says.sum()),
+                      "agreement": float((says == improves).mean()), "missed": int((improves & ~says).sum()),
+                      "wrong": int((says & ~improves).sum()), "rank_correlation": float(ranked)})  # fmt: skip
+    return pd.DataFrame(found)
