@@ -36,32 +36,42 @@ class Calibration:
 
 
 def calibrate(results: Results, kind: str) -> Calibration:
-    """Where the calibration of a kind stands; a function of the evaluations alone, so that it can go on at any time."""
-    spec, made = results.spec.calibrate, kinds()[kind]
-    known = _known(results, kind)
-    strengths: list[float | None] = []
-    ratios: list[float | None] = []
-    reason = ""
+    """Where the calibration of a kind stands, found by going its way again from the start among the evaluations.
+
+    What else is known of the kind, by pairings of their own, changes nothing: a calibration ends the same at any time.
+    """
+    spec, made, known = results.spec.calibrate, kinds()[kind], _known(results, kind)
+    seen: dict[float, float] = {}
+    found: list[tuple[float | None, float | None]] = []
+    proposal, reason = None, ""
     for level in spec.levels:
-        close = [(abs(ratio / level - 1), strength, ratio) for strength, ratio in known.items()]
-        best = min(close, default=None)
-        if best is not None and best[0] <= spec.tolerance:
-            strengths.append(best[1])
-            ratios.append(best[2])
-            continue
-        strengths.append(None)
-        ratios.append(None)
-        proposal, why = _propose(made, known, level)
-        if proposal is not None and len(known) < spec.trials:
-            return Calibration(kind, tuple(strengths), tuple(ratios), proposal)
-        reason = why or f"no strength within {spec.tolerance:g} of {level:g} after {len(known)} evaluations"
-        break
-    rest = len(spec.levels) - len(strengths)
-    return Calibration(kind, (*strengths, *[None] * rest), (*ratios, *[None] * rest), None, reason)
+        while not (close := _close(seen, level, spec.tolerance)):
+            proposal, reason = _propose(made, dict(sorted(seen.items(), reverse=not made.rises)), level)
+            if proposal is not None and len(seen) >= spec.trials:
+                proposal, reason = (
+                    None,
+                    f"no strength within {spec.tolerance:g} of {level:g} after {len(seen)} evaluations",
+                )
+            if proposal not in known:
+                break
+            seen[proposal] = known[proposal]
+        if not close:
+            break
+        found.append(close)
+    found += [(None, None)] * (len(spec.levels) - len(found))
+    strengths, ratios = zip(*found, strict=True)
+    done = None not in strengths
+    return Calibration(kind, strengths, ratios, None if done else proposal, "" if done or proposal else reason)
+
+
+def _close(seen: dict[float, float], level: float, tolerance: float) -> tuple[float, float] | None:
+    """The strength nearest a level, with its ratio, if that is within the tolerance."""
+    distance, strength = min(((abs(ratio / level - 1), s) for s, ratio in seen.items()), default=(math.inf, 0.0))
+    return (strength, seen[strength]) if distance <= tolerance else None
 
 
 def _known(results: Results, kind: str) -> dict[float, float]:
-    """FD relative to the base's by strength, of the evaluations of a kind alone on the search's seed, weakest first."""
+    """FD relative to the base's by strength, of the evaluations of a kind alone on the search's seed."""
     base = results.shared[results.single(BASE)].scores.get(results.primary)
     if base is None:
         raise Failed(f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}")
@@ -71,13 +81,15 @@ def _known(results: Results, kind: str) -> dict[float, float]:
             degradation = parse(task.main)
             if isinstance(degradation, Kind) and str(type(degradation)(degradation.strength)) == task.main:
                 found[degradation.strength] = evaluation.scores.get(results.primary, math.inf) / base
-    return dict(sorted(found.items(), reverse=not kinds()[kind].rises))
+    return found
 
 
 def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple[float | None, str]:
-    """The next strength to evaluate, or None and why: outwards until the level is bracketed, then false position in
+    """The next strength to evaluate after those known, weakest first, or None and why.
 
-    ln(ratio) over ln(strength) (over the bits, where fewer are worse), kept a tenth away from the bracket's ends."""
+    Outwards until the level is bracketed, then false position in ln(ratio) over ln(strength) (over the bits, where
+    fewer are worse), kept a tenth away from the bracket's ends.
+    """
     weakest, strongest = _ends(kind)
     if not known:
         return first_strength(kind), ""

@@ -76,8 +76,11 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
     pairings = tuple(PairingSpec(main, guide) for guide in guides)
     evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
     looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
-    found = {name: probe.several_guides(products, main, guides) for name, products in looked.products.items()}
-    return {"main": main, "guides": guides, "weights": found["data"], "weights_on_trajectories": found["trajectories"]}
+    found: dict[str, Any] = {"main": main, "guides": guides}
+    for suffix, products in (("", looked.products["data"]), ("_on_trajectories", looked.products["trajectories"])):
+        weights, intervals = probe.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
+        found |= {f"weights{suffix}": weights, f"weights_ci{suffix}": intervals}
+    return found
 
 
 @dataclass(frozen=True)

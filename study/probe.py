@@ -197,17 +197,25 @@ def _away_from_zero(resampled: Array) -> bool:
     return bool(low > 0 or high < 0)
 
 
-def several_guides(products: Products, main: str, guides: Sequence[str]) -> list[float]:
-    """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error: w = 1 − G⁻¹g,
+def several_guides(
+    products: Products, main: str, guides: Sequence[str], resamples: int = 1000, seed: int = 0
+) -> tuple[list[float], list[tuple[float, float]]]:
+    """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error, and intervals:
 
-    G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises Refused where G is singular: guides that err alike.
+    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises Refused where the interval of G's least
+    eigenvalue includes 0: guides that err alike, whose weights are not determined.
     """
-    gram = np.einsum("l,lbij->ij", np.asarray(products.weights), products.of([main, *guides]))
+    images = np.einsum("l,lbij->bij", np.asarray(products.weights), products.of([main, *guides]))
+    counts = np.random.default_rng(seed).multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
+    gram = np.concatenate([images.sum(0)[None], np.tensordot(counts, images, 1)])
     difference = np.hstack([np.ones((len(guides), 1)), -np.eye(len(guides))])  # rows: e1 − e0ᵢ
-    g_matrix, g = difference @ gram @ difference.T, difference @ gram[0]
-    if np.linalg.matrix_rank(g_matrix, hermitian=True) < len(guides):
+    g_matrix, g = difference @ gram @ difference.T, (difference @ gram[:, :, :1])[:, :, 0]
+    least = np.linalg.eigvalsh(g_matrix)[:, 0]
+    if np.quantile(least, 0.025) <= 1e-9 * np.trace(g_matrix[0]):
         raise Refused(f"probe: {', '.join(guides)} do not differ in their errors; their weights are not determined.")
-    return [float(weight) for weight in 1 - np.linalg.solve(g_matrix, g)]
+    weights = 1 - np.linalg.solve(g_matrix, g[..., None])[..., 0]
+    low, high = np.quantile(weights[1:], [0.025, 0.975], axis=0)
+    return weights[0].tolist(), list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -245,8 +253,9 @@ def loss(
             r0 = (guide(x, sigma, points.labels, other) - points.clean).flatten(1).double()
             r1 = (main(x, sigma, points.labels, given) - points.clean).flatten(1).double()
             products = torch.stack([(r1 * r1).sum(1), (r0 * r0).sum(1), (r1 * r0).sum(1)], 1)
-            sums += weight / draws * products.cpu().numpy()
-            if given.unused and other.unused:
+            fixed = given.unused and other.unused
+            sums += weight / (1 if fixed else draws) * products.cpu().numpy()
+            if fixed:
                 break  # without randomness every draw is the same
     counts = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     a, b, c = sums.sum(0)

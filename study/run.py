@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from degradations import Failed, Refused, kinds
+from degradations import Failed, Kind, Refused, kinds
 from study import plan
 from study.bases import base_of, by_recipe, resolve, untrained
 from study.calibrate import Calibration, calibrate, first_strength
@@ -80,10 +80,24 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False) -> Evaluato
     for name in spec.named:
         variant, degradation = split(name)
         suffers(own if variant is None else untrained(spec, str(variant)), degradation)
+    _check_strengths(spec)
     able = [kind for kind in spec.calibrate.kinds or kinds() if _able(own, kind, bool(spec.calibrate.kinds))]
     spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base, own_recipe = base_of(spec, root, retrain), by_recipe(spec) if retrain else spec
     return Evaluator(spec, base, lambda name: resolve(name, own_recipe, root))
+
+
+def _check_strengths(spec: StudySpec) -> None:
+    """Raises Refused for guides whose strength cannot be searched between the ends that are asked for."""
+    for pairing in spec.pairings if spec.search.strength else ():
+        guide, ends = split(pairing.guide)[1], spec.search.strength
+        assert ends is not None
+        if "@" in pairing.guide or not isinstance(guide, Kind):
+            raise Refused(f"search.strength: the guide {pairing.guide} is not one kind with a strength.")
+        for end in ends:
+            replace(guide, strength=end)  # refuses what is outside the kind's range
+        if not ends[0] <= guide.strength <= ends[1]:
+            raise Refused(f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of.")
 
 
 def _able(base: Any, kind: str, wanted: bool) -> bool:

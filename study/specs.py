@@ -203,10 +203,10 @@ class SearchSpec:
         )
         _want(self.samples >= 2, "search.samples", self.samples, "at least 2")
         _want(self.trials >= 1, "search.trials", self.trials, "at least 1")
-        for weight in self.design:
+        for weight in self.design if self.method == "gp" else ():
             _want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
-        _want(self.method != "probe" or low <= 1 <= high, "search.weight", self.weight,
-              "a range that holds 1, where the method 'probe' begins")  # fmt: skip
+        _want(self.method != "probe" or 1.0 in self.weights, "search.weight", self.weight,
+              f"a range that holds 1 in steps of {self.step:g}, where the method 'probe' begins")  # fmt: skip
         self._check_ends()
         for key in ("interval", "strength"):
             ends = getattr(self, key)

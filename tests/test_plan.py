@@ -267,7 +267,6 @@ def test_a_matrix_of_all_kinds_finds_them_all() -> None:
     assert len(found.pairings) == (len(calibrate.kinds) - 1) ** 2  # all but dropout
 
 
-@pytest.mark.xfail(strict=True, reason="mains of given pairings, scored by the search, join what is calibrated from")
 def test_what_is_calibrated_stays_so_when_more_is_known() -> None:
     spec = matrix(pairings=(PairingSpec("noise(0.25)", "noise(0.7)"),))
     results = done_by(1, 0, nothing_known(spec), plan.calibration)

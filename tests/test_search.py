@@ -189,6 +189,14 @@ def failing(outcome: Callable[[float], Outcome], *where: float) -> Callable[[flo
 
 
 @pytest.mark.parametrize("where", [(1.0,), (1.6,), (1.85,), (1.35,), (2.1,), (1.6, 1.85), (1.0, 1.6, 1.35)])
+@pytest.mark.parametrize("endpoint", [1.0, 0.9])
+def test_screening_looks_below_1_where_the_range_does(endpoint: float) -> None:
+    found = searched(replace(LONG, weight=(0.0, 3.5)), valley(0.8), endpoint=endpoint)
+    assert weights(found)[:3] == [1.0, 1.1, 0.9]
+    assert found.leader(PAIRING).weight == pytest.approx(0.8, abs=0.05)  # type: ignore[union-attr]
+    assert weights(searched(replace(LONG, weight=(0.0, 3.5)), valley(1.0), endpoint=endpoint)) == [1.0, 1.1, 0.9]
+
+
 @pytest.mark.parametrize("screen", [True, False])
 def test_failed_evaluations_do_not_lead_astray(where: tuple[float, ...], screen: bool) -> None:
     found = searched(LONG, failing(valley(1.85), *where), endpoint=1.6, screen=screen)
@@ -302,16 +310,15 @@ def test_an_interval_s_ends_are_sorted_and_rounded() -> None:
     assert _task(results, PAIRING, {"weight": 1.0, "sigma_a": 3.0, "sigma_b": 0.2}) == results.single(PAIRING.main)
 
 
-@pytest.mark.xfail(strict=True, reason="a searched strength drops the options of the guide's kind")
 def test_a_searched_strength_keeps_the_guide_s_options() -> None:
     pairing = PairingSpec("turned(1)", "turned(2, angle=30)")
     results = begun(SearchSpec(method="gp", strength=(1.0, 4.0)), pairing=pairing)
     assert _task(results, pairing, {"weight": 2.0, "strength": 3.0}).guide == "turned(3, angle=30)"
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="a grid of weights may hold 1 between two of its points")
-def test_a_grid_that_steps_over_1_is_searched_all_the_same() -> None:
-    searched(SearchSpec(weight=(0.5, 3.5), step=0.3), valley(2.0), endpoint=1.1)
+def test_a_grid_that_steps_over_1_is_refused() -> None:
+    with pytest.raises(Refused, match=r"search.weight: .* holds 1 in steps of 0.3"):
+        SearchSpec(weight=(0.5, 3.5), step=0.3)
 
 
 def known(*found: tuple[float, Outcome]) -> Results:

@@ -1,8 +1,8 @@
 """What to evaluate next, as a function of what is known: an interrupted search goes on as if it had not been."""
 
 import hashlib
-import math
 import warnings
+from dataclasses import replace
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -14,7 +14,7 @@ from study.specs import PairingSpec, SearchSpec
 from study.statistics import difference
 
 BESIDE = 0.25  # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
-SCREEN = (1.5, 2.0)  # further weights of a pairing that is searched although it was screened out
+SCREEN = (1.5, 2.0, 0.5)  # further weights of a pairing that is searched although it was screened out
 
 
 def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task | None:
@@ -65,24 +65,29 @@ def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> T
     def found(weight: float | None) -> Task | None:
         return None if weight is None else results.searched(pairing, weight)
 
-    beside = spec.snap(TESTED_BESIDE)
     if (weight := first(1.0)) is not None:
         return found(weight)
-    if abs(start - 1) <= beside - 1 + 1e-9:
-        if (weight := first(beside)) is not None:
-            return found(weight)
-        if _rises(curve, metric, beside):
+    above, below = spec.snap(TESTED_BESIDE), spec.snap(2 - TESTED_BESIDE)
+    if below <= start <= above:
+        falls = False
+        for beside in (above, below) if below < 1 else (above,):
+            if beside not in curve:
+                return found(beside)
+            if falls := not _rises(curve, metric, beside):
+                start = 1 + BESIDE if beside > 1 else 1 - BESIDE
+                break
+        if not falls:
             return None if screen else found(first(*SCREEN))
-        start = 1 + BESIDE
     if (weight := first(start, start + BESIDE, start - BESIDE)) is not None:
         return found(weight)
     tried = sorted(weight for weight, e in curve.items() if metric in e.scores)
     if len(tried) < 3:
         return None
     at = tried.index(min(tried, key=lambda weight: (curve[weight].scores[metric], abs(weight - 1))))
-    if at == len(tried) - 1 and (weight := first(tried[-1] + BESIDE, high)) is not None:
+    steps = [BESIDE * n for n in range(1, 1 + int((high - low) / BESIDE))]
+    if at == len(tried) - 1 and (weight := first(*(tried[-1] + step for step in steps), high)) is not None:
         return found(weight)
-    if at == 0 and (weight := first(tried[0] - BESIDE, low)) is not None:
+    if at == 0 and (weight := first(*(tried[0] - step for step in steps), low)) is not None:
         return found(weight)
     best = results.best(pairing, metric)
     if best is None or (spec.tolerance is not None and best.high - best.low < spec.tolerance):
@@ -150,8 +155,8 @@ def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str,
         found |= {"sigma_a": low, "sigma_b": high}
     if space.strength:
         kind = parse(guide)
-        strength = kind.strength if isinstance(kind, Kind) else math.nan
-        found["strength"] = min(max(strength, space.strength[0]), space.strength[1])
+        assert isinstance(kind, Kind)
+        found["strength"] = kind.strength
     if space.guides:
         found["guide"] = guide
     return found
@@ -166,7 +171,9 @@ def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]
     if "guide" in params:
         changed["guide"] = str(params["guide"])
     if "strength" in params:
-        changed["guide"] = str(type(parse(task.guide))(float(f"{float(params['strength']):.4g}")))  # type: ignore[call-arg]
+        guide = parse(task.guide)
+        assert isinstance(guide, Kind)  # refused before anything was evaluated
+        changed["guide"] = str(replace(guide, strength=float(f"{float(params['strength']):.4g}")))
     if "sigma_a" in params:
         ends = sorted(float(f"{float(params[key]):.4g}") for key in ("sigma_a", "sigma_b"))
         changed["interval"] = (ends[0], ends[1])

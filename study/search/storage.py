@@ -78,8 +78,7 @@ class Notebook:
         """Give up running trials of this machine whose process has ended; returns how many there were."""
         lost = [trial for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _dead(trial)]
         for trial in lost:
-            with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another process was quicker
-                self._fail(trial, LOST)
+            self._fail(trial, LOST)
         return len(lost)
 
     def running(self) -> set[Task]:
@@ -111,6 +110,8 @@ class Notebook:
                 return
             self._sign(trial, "outcome", asdict(claim.outcome))
             self._study.tell(trial.number, claim.outcome.scores[metric])
+        except optuna.exceptions.UpdateFinishedTrialError:
+            pass  # another process took this one for dead and gave the claim up: who evaluates the task next keeps it
         except Failed as error:
             self._fail(trial, str(error))
         except BaseException:
@@ -145,8 +146,9 @@ class Notebook:
         self._study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def _fail(self, trial: FrozenTrial, reason: str) -> None:
-        self._sign(trial, "reason", reason)
-        self._study.tell(trial.number, state=TrialState.FAIL)
+        with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another process was quicker
+            self._sign(trial, "reason", reason)
+            self._study.tell(trial.number, state=TrialState.FAIL)
 
 
 def forget(storage: optuna.storages.RDBStorage, name: str) -> None:
