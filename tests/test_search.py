@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,15 +188,19 @@ def failing(outcome: Callable[[float], Outcome], *where: float) -> Callable[[flo
     return lambda weight: Outcome() if weight in where else outcome(weight)
 
 
-@pytest.mark.parametrize("where", [(1.0,), (1.6,), (1.85,), (1.35,), (2.1,), (1.6, 1.85), (1.0, 1.6, 1.35)])
 @pytest.mark.parametrize("endpoint", [1.0, 0.9])
 def test_screening_looks_below_1_where_the_range_does(endpoint: float) -> None:
-    found = searched(replace(LONG, weight=(0.0, 3.5)), valley(0.8), endpoint=endpoint)
+    found = searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(0.8), endpoint=endpoint)
     assert weights(found)[:3] == [1.0, 1.1, 0.9]
     assert found.leader(PAIRING).weight == pytest.approx(0.8, abs=0.05)  # type: ignore[union-attr]
-    assert weights(searched(replace(LONG, weight=(0.0, 3.5)), valley(1.0), endpoint=endpoint)) == [1.0, 1.1, 0.9]
+    assert weights(searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(1.0, 0.0), endpoint=endpoint)) == [
+        1.0,
+        1.1,
+        0.9,
+    ]
 
 
+@pytest.mark.parametrize("where", [(1.0,), (1.6,), (1.85,), (1.35,), (2.1,), (1.6, 1.85), (1.0, 1.6, 1.35)])
 @pytest.mark.parametrize("screen", [True, False])
 def test_failed_evaluations_do_not_lead_astray(where: tuple[float, ...], screen: bool) -> None:
     found = searched(LONG, failing(valley(1.85), *where), endpoint=1.6, screen=screen)
