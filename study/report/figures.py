@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -87,8 +88,10 @@ def _point(
                       color=colour, zorder=5, label=label)  # fmt: skip
 
 
-def heat(values: Any, title: str, low: float, high: float, form: str = ".2f", colours: str = "RdBu") -> Figure:
-    """A map of a number over mains (rows) and guides (columns), a data frame; white where there is none."""
+def heat(
+    values: pd.DataFrame, title: str, low: float, high: float, colours: str = "RdBu", marks: pd.DataFrame | None = None
+) -> Figure:
+    """A map of a number over mains (rows) and guides (columns); blank where there is none; marks: what to add to it."""
     lines, columns = values.shape
     figure = Figure(figsize=(2.4 + 0.72 * columns, 1.9 + 0.42 * lines), layout="constrained")
     axes = figure.add_subplot()
@@ -98,11 +101,13 @@ def heat(values: Any, title: str, low: float, high: float, form: str = ".2f", co
     axes.set_xlabel("guide")
     axes.set_ylabel("main")
     axes.set_title(title, fontsize=10)
-    middle, reach = (low + high) / 2, (high - low) / 2
     for (i, j), value in np.ndenumerate(values.to_numpy(float)):
         if np.isfinite(value):
-            dark = abs(value - middle) > 0.6 * reach
-            axes.text(j, i, f"{value:{form}}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+            dark = value > low + 0.7 * (high - low) or (colours == "RdBu" and value < low + 0.2 * (high - low))
+            mark = "" if marks is None else marks.to_numpy()[i, j]
+            axes.text(
+                j, i, f"{value:.2f}{mark}", ha="center", va="center", fontsize=7, color="white" if dark else "black"
+            )
     figure.colorbar(shown, ax=axes, shrink=0.8)
     return figure
 

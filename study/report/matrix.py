@@ -43,16 +43,18 @@ def cells(results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[
 def maps(cells: pd.DataFrame) -> dict[str, Figure]:
     """Heat maps over kinds: recovered and best weight as measured, criterion and endpoint weight as foretold."""
     shown = {
-        "recovered": ("recovered: share of the main's damage that guidance undoes", -1.0, 1.0, "recovered"),
-        "best-weight": ("best weight (1 where nothing is gained)", -0.5, 2.5, "weight"),
-        "foretold-criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1.0, 3.0, "foretold_criterion"),
+        "recovered": ("recovered: share of the main's damage that guidance undoes; ? undecided", 0, 1, "recovered"),
+        "best-weight": ("best weight, 1 where nothing is gained; ? undecided", -0.5, 2.5, "weight"),
+        "foretold-criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1, 3, "foretold_criterion"),
         "foretold-endpoint-weight": ("endpoints: best weight of the mixture", -0.5, 2.5, "foretold_endpoint_weight"),
     }  # fmt: skip
+    undecided = grid(cells, "verdict").map(lambda verdict: " ?" if verdict == "undecided" else "")
     found = {}
     for name, (title, low, high, column) in shown.items():
         table = grid(cells, column)
         if np.isfinite(table.to_numpy(float)).any():
-            found[f"matrix-{name}"] = heat(table, title, low, high)
+            marks = undecided if "undecided" in title else None
+            found[f"matrix-{name}"] = heat(table, title, low, high, "Blues" if low == 0 else "RdBu", marks)
     return found
 
 
