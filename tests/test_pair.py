@@ -97,3 +97,35 @@ def test_views_agree_with_their_definitions() -> None:
     torch.testing.assert_close(epsilon(y, x, sigma), n, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(score(y, x, sigma), -n / sigma[:, None], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(velocity(y, x, sigma), alpha * (n - sigma[:, None] * y), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("sigma", "inside"), [(0.1, False), (0.5, True), (1.0, True), (2.0, True), (2.1, False)])
+def test_outside_its_interval_guidance_sleeps(sigma: float, inside: bool) -> None:
+    main, guide = ExactGaussian(0.5), ExactGaussian(1.5)
+    guided = Guided(main, guide, 2.0, interval=(0.5, 2.0))
+    assert torch.equal(guided(X, sigma), Guided(main, guide, 2.0 if inside else 1.0)(X, sigma))
+    if not inside:
+        assert torch.equal(Guided(main, Forbidden(), 2.0, interval=(0.5, 2.0))(X, sigma), main(X, sigma))
+
+
+def test_an_interval_counts_for_each_sample_s_own_level() -> None:
+    main, guide, levels = ExactGaussian(0.5), ExactGaussian(1.5), torch.linspace(0.1, 3, 32)
+    within, without = Guided(main, guide, 2.0)(X, levels), main(X, levels)
+    inside = ((levels >= 0.5) & (levels <= 2.0))[:, None]
+    found = Guided(main, guide, 2.0, interval=(0.5, 2.0))(X, levels)
+    torch.testing.assert_close(found, torch.where(inside, within, without))
+
+
+def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
+    """A guide that sleeps takes nothing from the main, whose masks stay those of weight 1."""
+    main, guide = Dropout(0.2)(small_network()), Dropout(0.4)(small_network())
+    ours, theirs = Draws(1), Draws(1)
+    guided = Guided(main, guide, 2.0, "shared", interval=(1.0, 9.0))
+    guided(X, 5.0, LABEL, ours)
+    main(X, 5.0, LABEL, theirs)
+    assert torch.equal(guided(X, 0.5, LABEL, ours), main(X, 0.5, LABEL, theirs))
+
+
+def test_an_interval_upside_down_is_refused() -> None:
+    with pytest.raises(Refused, match="the lower one first"):
+        Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, interval=(2.0, 0.5))
