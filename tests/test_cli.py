@@ -150,7 +150,7 @@ def test_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_probe_of_several_guides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    quick = ["--root", str(tmp_path), "--probe.images", "32", "--probe.levels", "3", "--probe.draws", "3"]
+    quick = ["--root", str(tmp_path), "--probe.images", "64", "--probe.levels", "4", "--probe.draws", "8"]
     both = ["--main", "noise(0.2)", "--guides", "[noise(0.4), dropout(0.4)]"]
     assert call(["probe", SMALL, *quick, *both]) == 0
     found = json.loads(capsys.readouterr().out)

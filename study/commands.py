@@ -1,0 +1,281 @@
+"""What each command of the command line takes and does. Each imports what it needs when it is called."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from jsonargparse import ArgumentParser, Namespace
+
+from degradations.errors import Failed, Refused
+from study.config import to_spec
+
+
+class Command(NamedTuple):
+    """A command: what it is for, how it is used, its arguments, and what it does (returning the exit status)."""
+
+    summary: str
+    usage: str
+    examples: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+    config: bool = False
+
+
+def _run_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--retrain", action="store_true", help="train the base anew by the config's recipe")
+    parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+
+
+def _run(args: Namespace) -> int:
+    from study.report import table
+    from study.results import report_folder
+    from study.run import run
+
+    spec, root = to_spec(args), _root(args)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise Refused("study run is one process; a launched group (torchrun) can share one evaluation, not a study.")
+    if not 1 <= args.workers <= 256:
+        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
+    rows = run(spec, root, args.retrain, args.fresh, args.workers)
+    print(f"\n{table.render(rows, 'md')}\n")
+    print(f"Tables and figures   {report_folder(root, spec.name)}/")
+    print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
+    print(f"In a notebook        study.results.read({spec.name!r}{f', {str(root)!r}' if _root_flag(root) else ''})")
+    return 0
+
+
+def _no_arguments(parser: ArgumentParser) -> None:
+    """The config is all."""
+
+
+def _worker(args: Namespace) -> int:
+    from study.run import work
+
+    spec = to_spec(args)
+    work(spec, _root(args))
+    print(f"Nothing is left to do for '{spec.name}'.")
+    return 0
+
+
+def _calibrate_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", type=str, default="md", help="md, csv or json")
+
+
+def _calibrate(args: Namespace) -> int:
+    from study.report import strengths
+    from study.run import find_strengths
+
+    spec = to_spec(args)
+    strengths.check(args.format)
+    print(strengths.render(find_strengths(spec, _root(args)), spec.calibrate.levels, args.format))
+    return 0
+
+
+def _probe_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", type=str, default="md", help="md, csv or json")
+    parser.add_argument(
+        "--main", type=str, default=None, help="with --guides: the main that several guides guide at once"
+    )
+    parser.add_argument(
+        "--guides", type=list[str], default=[], help="several guides, such as '[dropout(0.4), noise(0.4)]'"
+    )
+
+
+def _probe(args: Namespace) -> int:
+    import json
+
+    from study.forecast import FORMATS, probe_study, render, several_guides
+
+    spec, root = to_spec(args), _root(args)
+    if args.format not in FORMATS:
+        raise Refused(f"--format {args.format}: accepted are {', '.join(FORMATS)}.")
+    if args.guides or args.main:
+        if not (args.guides and args.main):
+            raise Refused("--main and --guides go together: one main, and the guides that guide it at once.")
+        print(json.dumps(several_guides(spec, args.main, args.guides, root), indent=2, ensure_ascii=False))
+        return 0
+    probes = probe_study(spec, root)
+    print(render(probes.rows, args.format))
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in probes.seconds.items())
+    print(f"Took: {spent}", file=sys.stderr)
+    return 0
+
+
+def _train_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=str, default=None, help="folder for weights and card (default: mlruns/bases/…)")
+    parser.add_argument("--again", action="store_true", help="discard what is there, and begin anew")
+    parser.add_argument(
+        "--classifier", action="store_true", help="train the digits classifier behind fd_digits instead"
+    )
+
+
+def _train(args: Namespace) -> int:
+    from study.bases import train_base
+
+    spec, root = to_spec(args), _root(args)
+    out = Path(args.out) if args.out else None
+    if args.classifier:
+        from study.modules.classify import train_classifier
+
+        made_by = f"study train configs/{spec.name}.yaml --classifier"
+        folder = train_classifier(out or root / "bases" / "digits-classifier", made_by)
+    else:
+        folder = train_base(spec, root, args.again, out=out)
+    print(f"Weights and card     {folder}/")
+    return 0
+
+
+def _sample_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--main", type=str, default="none", help="degradation of the main, such as dropout(0.2)")
+    parser.add_argument("--guide", type=str, default="none", help="degradation of the guide")
+    parser.add_argument("--weight", type=float, default=1.0, help="guidance weight; 1 is the main alone")
+    parser.add_argument("--coupling", type=str, default="independent", help="independent or shared draws")
+    parser.add_argument("--samples", type=int, default=64, help="how many")
+    parser.add_argument("--out", type=str, default=None, help="folder (default: mlruns/samples/…)")
+    parser.add_argument("--format", type=str, default="npz", help="npz (floats) or folder (8-bit PNG files)")
+
+
+def _sample(args: Namespace) -> int:
+    import math
+    from dataclasses import replace
+
+    from study.checkpoints.names import canonical
+    from study.files.images import to_uint8, write_npz, write_png
+    from study.records import Task
+    from study.report import figures
+    from study.run import evaluator_of
+    from study.specs import PairingSpec
+
+    spec, root = to_spec(args), _root(args)
+    if args.format not in ("npz", "folder"):
+        raise Refused(f"--format {args.format}: accepted are npz and folder.")
+    if args.samples < 1:
+        raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
+    if not math.isfinite(args.weight):
+        raise Refused(f"--weight {args.weight}: it must be a finite number.")
+    pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
+    evaluator = evaluator_of(replace(spec, pairings=(pairing,), matrix=None), root)
+    samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
+    bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
+    if bad:
+        raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
+    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
+    out = Path(args.out) if args.out else root / "samples" / slug.replace("(", "").replace(")", "")
+    if samples.ndim == 4:
+        write_png(out / "grid.png", figures.tile(samples[:256]))
+    else:
+        figures.save(figures.samples({slug: samples}), out / "grid.png")
+    if args.format == "npz" or samples.ndim != 4:
+        write_npz(out / "samples.npz", samples)
+    else:
+        for index, image in enumerate(to_uint8(samples)):
+            write_png(out / "images" / f"{index:06d}.png", image)
+    print(f"{len(samples)} samples   {out}/")
+    return 0
+
+
+def _score_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", type=str, help="folder or zip of images, or NPZ of samples")
+    parser.add_argument(
+        "--reference", type=str, required=True, help="data set, images, or statistics (.npz) to compare with"
+    )
+    parser.add_argument("--extractor", type=str, default="digits", help="feature extractor: digits, pixels or rff")
+    parser.add_argument("--extrapolate", action="store_true", help="also FD against the number of samples, and FD∞")
+    parser.add_argument("--format", type=str, default="text", help="text or json")
+
+
+def _score(args: Namespace) -> int:
+    import json
+
+    from study.modules.evaluate import score_files
+
+    if args.format not in ("text", "json"):
+        raise Refused(f"--format {args.format}: accepted are text and json.")
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate)
+    print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
+    return 0
+
+
+def _table_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+    parser.add_argument("--format", type=str, default="md", help="md, csv, json or latex")
+    parser.add_argument("--metric", type=str, default=None, help="metric to show (default: the study's primary one)")
+
+
+def _table(args: Namespace) -> int:
+    from study.report import table
+    from study.results import collect
+
+    print(table.render(table.rows(collect(_root(args), args.name), args.metric), args.format))
+    return 0
+
+
+def _dashboard_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=5000, help="port on 127.0.0.1")
+
+
+def _dashboard(args: Namespace) -> int:
+    from study.tracking import serve
+
+    if not 1 <= args.port <= 65535:
+        raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
+    return serve(_root(args), args.port)
+
+
+def _sync_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+
+
+def _sync(args: Namespace) -> int:
+    from study.run import sync
+
+    sync(args.name, _root(args))
+    print(f"MLflow's view of '{args.name}' was rebuilt.")
+    return 0
+
+
+def _root(args: Namespace) -> Path:
+    return Path(args.root)
+
+
+def _root_flag(root: Path) -> str:
+    return "" if root == Path("mlruns") else f" --root {root}"
+
+
+CONFIG_HELP = "CONFIG [--KEY VALUE …]"
+COMMANDS = {
+    "run": Command("run a whole study, or go on with it", CONFIG_HELP, """\
+  study run configs/digits.yaml
+  study run configs/digits.yaml --name more-steps --sampler.steps 64
+  study run configs/fractal.yaml --search.trials 10""", _run_arguments, _run, True),
+    "worker": Command("add a process to a study", CONFIG_HELP, """\
+  study worker configs/digits.yaml""", _no_arguments, _worker, True),
+    "probe": Command("say what pairings will gain, without guided sampling", "CONFIG [--format md|csv|json]", """\
+  study probe configs/digits.yaml
+  study probe configs/digits.yaml --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",
+        _probe_arguments, _probe, True),
+    "calibrate": Command("find the strengths at which kinds do equal damage", CONFIG_HELP, """\
+  study calibrate configs/digits.yaml --calibrate.kinds "[dropout, noise, quantize]" --calibrate.levels "[1.5, 3]\"""",
+        _calibrate_arguments, _calibrate, True),
+    "train": Command("train the base of a study only", CONFIG_HELP, """\
+  study train configs/digits.yaml --out my-base
+  study train configs/digits.yaml --recipe.steps 20000 --recipe.seed 1""", _train_arguments, _train, True),
+    "sample": Command("draw images of one pairing at one weight", "CONFIG --main … --guide … --weight …", """\
+  study sample configs/digits.yaml --main "dropout(0.2)" --guide "dropout(0.4)" --weight 2
+  study sample configs/digits.yaml --samples 1797 --format folder --out digits-samples""",
+        _sample_arguments, _sample, True),
+    "score": Command("score a folder, zip or NPZ of images", "PATH --reference …", """\
+  study score digits-samples/images --reference digits
+  study score samples.npz --reference mlruns/reports/digits/reference-pixels.npz --extractor pixels""",
+        _score_arguments, _score),
+    "table": Command("print the table of a study", "NAME [--format md|csv|json|latex] [--metric …]", """\
+  study table digits
+  study table digits --format json --metric fd_pixels""", _table_arguments, _table),
+    "dashboard": Command("show MLflow's dashboard on 127.0.0.1", "[--port 5000]", """\
+  study dashboard --port 5001""", _dashboard_arguments, _dashboard),
+    "sync": Command("rebuild MLflow's view of a study", "NAME", """\
+  study sync digits""", _sync_arguments, _sync),
+}  # fmt: skip

@@ -1,0 +1,84 @@
+"""How a base is built and trained."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from study.specs.checks import want
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A residual MLP, or a transformer on the patches of an image.
+
+    Args:
+        width: features between the blocks
+        hidden: features within a block
+        blocks: number of residual blocks, each with a dropout site
+        embedding: features of the embedding of noise level and label
+        kind: mlp or transformer
+        heads: attention heads, among which the width is divided (transformer only)
+        patch: side of a patch in pixels (transformer only)
+    """
+
+    width: int = 64
+    hidden: int = 192
+    blocks: int = 8
+    embedding: int = 32
+    kind: Literal["mlp", "transformer"] = "mlp"
+    heads: int = 4
+    patch: int = 2
+
+    def __post_init__(self) -> None:
+        want(self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer")
+        sizes = {"width": 4096, "hidden": 16384, "blocks": 256, "embedding": 4096, "heads": 256, "patch": 256}
+        for key, most in sizes.items():
+            value = getattr(self, key)
+            want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
+        want(self.kind == "mlp" or self.width % self.heads == 0, "network.width", self.width,
+              f"a multiple of network.heads, {self.heads}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """How a base is trained (EDM loss; Karras et al. 2022, table 1).
+
+    Args:
+        data: data set to train on: digits or fractal
+        network: size of the network
+        steps: optimizer steps
+        batch: samples a step
+        lr: Adam's peak learning rate; constant for the first half, a cosine to zero in the second
+        beta2: Adam's second moment decay
+        p_mean: mean of ln sigma in training
+        p_std: standard deviation of ln sigma in training
+        sigma_data: standard deviation of the data
+        ema: relative width of the power-function EMA profile, in (0, 0.28)
+        seed: of initial weights and batches
+        samples: share of the data trained on, in (0, 1]; the rest is held out
+    """
+
+    data: str = "digits"
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    steps: int = 10000
+    batch: int = 256
+    lr: float = 1.5e-3
+    beta2: float = 0.99
+    p_mean: float = -0.6
+    p_std: float = 1.3
+    sigma_data: float = 0.75
+    ema: float = 0.05
+    seed: int = 0
+    samples: float = 1.0
+
+    def __post_init__(self) -> None:
+        want(self.steps >= 1, "recipe.steps", self.steps, "at least 1")
+        want(self.batch >= 1, "recipe.batch", self.batch, "at least 1")
+        want(0 < self.lr < math.inf, "recipe.lr", self.lr, "a number above 0")
+        want(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
+        want(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")
+        want(0 < self.p_std < math.inf, "recipe.p_std", self.p_std, "a number above 0")
+        want(0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0")
+        want(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
+        want(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        want(0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1")

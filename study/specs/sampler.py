@@ -1,0 +1,49 @@
+"""How samples are drawn."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from study.specs.checks import want
+
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """How samples are drawn (Karras et al. 2022, algorithm 2).
+
+    Args:
+        solver: euler or heun
+        steps: noise levels visited
+        sigma_min: last noise level before zero
+        sigma_max: first noise level
+        rho: exponent of the grid
+        churn: amount of fresh noise (S_churn), 0 for the deterministic sampler
+        churn_min: lowest noise level with churn (S_tmin)
+        churn_max: highest noise level with churn (S_tmax)
+        churn_noise: scale of the fresh noise (S_noise)
+        labels: stratified (the data's exact proportions) or edm2 (drawn per sample, after its noise)
+        chunk: samples computed together; part of what determines the random numbers
+    """
+
+    solver: Literal["euler", "heun"] = "heun"
+    steps: int = 32
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    churn: float = 0.0
+    churn_min: float = 0.0
+    churn_max: float = math.inf
+    churn_noise: float = 1.0
+    labels: Literal["stratified", "edm2"] = "stratified"
+    chunk: int = 600
+
+    def __post_init__(self) -> None:
+        want(2 <= self.steps <= 10_000, "sampler.steps", self.steps, "an integer from 2 to 10000")
+        want(0 < self.sigma_min < self.sigma_max < math.inf, "sampler.sigma_min, sampler.sigma_max",
+              (self.sigma_min, self.sigma_max), "0 < sigma_min < sigma_max")  # fmt: skip
+        want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
+        want(self.chunk >= 1, "sampler.chunk", self.chunk, "at least 1")
+        want(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
+        want(0 <= self.churn_min <= self.churn_max, "sampler.churn_min, sampler.churn_max",
+              (self.churn_min, self.churn_max), "0 ≤ churn_min ≤ churn_max")  # fmt: skip
+        want(0 <= self.churn_noise < math.inf, "sampler.churn_noise", self.churn_noise, "a number of at least 0")

@@ -1,0 +1,191 @@
+"""How pairings are found, searched and confirmed."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from study.specs.checks import want
+
+
+@dataclass(frozen=True)
+class PairingSpec:
+    """An ordered pair of degradations of the base.
+
+    Args:
+        main: the degradation of the main, such as dropout(0.2)
+        guide: the degradation of the guide, such as dropout(0.4)
+        coupling: whether main and guide draw independently or share their draws
+    """
+
+    main: str
+    guide: str
+    coupling: Literal["independent", "shared"] = "independent"
+
+    def __post_init__(self) -> None:
+        want(self.coupling in ("independent", "shared"), "coupling", self.coupling, "independent or shared")
+
+    @property
+    def name(self) -> str:
+        return f"{self.main} → {self.guide}, {self.coupling}"
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """The search for the weight of each pairing.
+
+    Args:
+        method: probe (the endpoint probe's weight, its neighbours, then where a parabola has its least), gp (a design,
+            then a Gaussian process) or grid (every weight)
+        weight: lowest and highest guidance weight
+        step: weights are multiples of this, counted from the lowest
+        samples: samples an evaluation
+        trials: evaluations a pairing, at most
+        design: weights that gp evaluates first
+        tolerance: stop where the interval of the best weight is narrower than this
+        budget: network evaluations a sample that the search of a pairing may take, main, guide and probe counted
+        screen: do not search a pairing whose probe says 1 and whose FD rises from w = 1 to 1.1
+        interval: noise levels between which the ends of a guidance interval are searched too (gp)
+        strength: range of the guide's strength, searched too (gp)
+        guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
+    """
+
+    method: Literal["probe", "gp", "grid"] = "probe"
+    weight: tuple[float, float] = (1.0, 3.5)
+    step: float = 0.05
+    samples: int = 1797
+    trials: int = 6
+    design: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
+    tolerance: float | None = None
+    budget: int | None = None
+    screen: bool = True
+    interval: tuple[float, float] | None = None
+    strength: tuple[float, float] | None = None
+    guides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        low, high = self.weight
+        want(-math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first")
+        want(0 < self.step <= high - low, "search.step", self.step, f"a number above 0 and at most {high - low:g}")
+        want(
+            (high - low) / self.step <= 10_000, "search.step", self.step, "at most 10000 steps in the range of weights"
+        )
+        want(self.samples >= 2, "search.samples", self.samples, "at least 2")
+        want(self.trials >= 1, "search.trials", self.trials, "at least 1")
+        for weight in self.design if self.method == "gp" else ():
+            want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
+        want(self.method != "probe" or 1.0 in self.weights, "search.weight", self.weight,
+              f"a range that holds 1 in steps of {self.step:g}, where the method 'probe' begins")  # fmt: skip
+        self._check_ends()
+        for key in ("interval", "strength"):
+            ends = getattr(self, key)
+            want(ends is None or 0 < ends[0] < ends[1] < math.inf, f"search.{key}", ends,
+                  "two numbers above 0, the lower one first")  # fmt: skip
+        for key in self.over:
+            want(self.method == "gp", f"search.{key}", getattr(self, key),
+                  f"nothing with the method '{self.method}': only gp searches more than the weight")  # fmt: skip
+        want(not (self.strength and self.guides), "search.guides", self.guides,
+              "nothing beside search.strength, the strength of the pairing's own guide")  # fmt: skip
+
+    def _check_ends(self) -> None:
+        width = self.weight[1] - self.weight[0]
+        for key in ("tolerance", "budget"):
+            want(self.method != "grid" or getattr(self, key) is None, f"search.{key}", getattr(self, key),
+                  "nothing with the method 'grid', which evaluates every weight")  # fmt: skip
+        want(self.tolerance is None or self.method == "probe", "search.tolerance", self.tolerance,
+              "nothing with the method 'gp', which has no interval of the best weight")  # fmt: skip
+        want(self.tolerance is None or self.step <= self.tolerance < width, "search.tolerance", self.tolerance,
+              f"at least search.step, {self.step:g}, and below {width:g}, the range of weights")  # fmt: skip
+
+    @property
+    def weights(self) -> list[float]:
+        """All weights that a search may try."""
+        low, high = self.weight
+        return [round(low + i * self.step, 9) for i in range(int((high - low) / self.step + 1e-9) + 1)]
+
+    def snap(self, weight: float) -> float:
+        """The nearest weight that the search may try."""
+        return min(self.weights, key=lambda each: abs(each - weight))
+
+    @property
+    def over(self) -> list[str]:
+        """What the search is over beside the weight."""
+        return [key for key in ("interval", "strength", "guides") if getattr(self, key)]
+
+
+@dataclass(frozen=True)
+class ConfirmSpec:
+    """The confirmation of the leader on fresh seeds, paired with weight 1 and with the base.
+
+    Args:
+        samples: samples a seed set
+        seed_sets: number of seed sets
+        controls: also score the base and each main at twice the steps
+    """
+
+    samples: int = 1797
+    seed_sets: int = 6
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        want(self.samples >= 2, "confirm.samples", self.samples, "at least 2")
+        want(self.seed_sets >= 2, "confirm.seed_sets", self.seed_sets, "at least 2, for an interval")
+
+
+@dataclass(frozen=True)
+class CalibrateSpec:
+    """The strengths at which kinds of degradation do equal damage.
+
+    Args:
+        kinds: names of kinds; none: all that the base can suffer
+        levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second for guides
+        tolerance: relative difference from the level that is accepted
+        trials: evaluations a kind, at most
+    """
+
+    kinds: tuple[str, ...] = ()
+    levels: tuple[float, ...] = (1.5, 3.0)
+    tolerance: float = 0.05
+    trials: int = 30
+
+    def __post_init__(self) -> None:
+        rising = all(1 < level < math.inf for level in self.levels) and tuple(sorted(set(self.levels))) == self.levels
+        want(len(self.levels) >= 1 and rising, "calibrate.levels", self.levels, "numbers above 1, rising")
+        want(len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once")
+        want(0 < self.tolerance < 1, "calibrate.tolerance", self.tolerance, "a number between 0 and 1")
+        want(self.trials >= 2, "calibrate.trials", self.trials, "at least 2")
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """Every ordered pair of calibrated kinds as a pairing: level 1 as main, level 2 as guide.
+
+    Args:
+        coupling: of all its pairings
+        clean: also the base itself as main
+        tested: kinds whose pairings with one another are searched whatever the screening says
+    """
+
+    coupling: Literal["independent", "shared"] = "shared"
+    clean: bool = False
+    tested: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """The probes.
+
+    Args:
+        images: data that mean errors and losses are taken on
+        levels: noise levels
+        draws: evaluations of a random denoiser at each
+        resamples: bootstrap samples behind an interval
+    """
+
+    images: int = 256
+    levels: int = 16
+    draws: int = 32
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for key, least in (("images", 2), ("levels", 2), ("draws", 2), ("resamples", 100)):
+            want(getattr(self, key) >= least, f"probe.{key}", getattr(self, key), f"at least {least}")

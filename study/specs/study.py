@@ -1,0 +1,81 @@
+"""A whole study."""
+
+import re
+from dataclasses import dataclass, field
+
+from study.specs.checks import want
+from study.specs.recipe import RecipeSpec
+from study.specs.sampler import SamplerSpec
+from study.specs.search import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, ProbeSpec, SearchSpec
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A degradation study: one base, pairings of its degradations, and how they are searched and confirmed.
+
+    Args:
+        name: of the study; its results are kept under this name
+        base: a card's name (digits), a folder with weights and card, exact (the data's closed form), or null: trained
+            by the recipe
+        recipe: how the base is trained where it is
+        reference: data set that samples are compared with
+        extractors: feature extractors, the first for the primary metric
+        sampler: how samples are drawn
+        pairings: main and guide of each pairing
+        search: how the weight is searched
+        confirm: how it is confirmed
+        calibrate: how equally damaging strengths are found
+        matrix: where given, the pairings are those of all calibrated kinds
+        probe: how the probes look
+        seed: of the search; the confirmation uses those after it
+    """
+
+    name: str
+    base: str | None = None
+    recipe: RecipeSpec = field(default_factory=RecipeSpec)
+    reference: str = "digits"
+    extractors: tuple[str, ...] = ("pixels",)
+    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    pairings: tuple[PairingSpec, ...] = ()
+    search: SearchSpec = field(default_factory=SearchSpec)
+    confirm: ConfirmSpec = field(default_factory=ConfirmSpec)
+    calibrate: CalibrateSpec = field(default_factory=CalibrateSpec)
+    matrix: MatrixSpec | None = None
+    probe: ProbeSpec = field(default_factory=ProbeSpec)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        want(bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)), "name", self.name,
+              "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
+        want(self.base is not None or self.recipe.data == self.reference, "recipe.data", self.recipe.data,
+              f"{self.reference}, the reference, since the base is trained by the recipe")  # fmt: skip
+        want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
+        want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
+        want(
+            len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once"
+        )
+        want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        if self.matrix is not None:
+            want(len(self.calibrate.levels) == 2, "calibrate.levels", self.calibrate.levels,
+                  "two levels for a matrix, of the mains and of the guides")  # fmt: skip
+            unknown = set(self.matrix.tested) - set(self.calibrate.kinds)
+            want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
+        least = 4 * self.nfe
+        want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
+              f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps")  # fmt: skip
+
+    @property
+    def named(self) -> list[str]:
+        """The names of denoisers in the study: of its pairings, and of other guides that are searched."""
+        pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
+        return list(dict.fromkeys([*pairings, *self.search.guides]))
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations of a sample of one denoiser."""
+        return self.sampler.steps if self.sampler.solver == "euler" else 2 * self.sampler.steps - 1
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the confirmation's seed sets."""
+        return [self.seed + 1 + r for r in range(self.confirm.seed_sets)]
