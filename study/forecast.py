@@ -64,7 +64,6 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         for row, pairing in zip(rows, expanded.pairings, strict=True):
             found = {f"probe_{key}": value for key, value in row.items() if isinstance(value, float)}
             study.published.tracking.conclude(study.published.part(pairing), found, {})
-        study.published.tracking.close()
         return Probes(rows, seconds)
 
 

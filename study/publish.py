@@ -81,8 +81,6 @@ def report(results: Results, published: Published, evaluator: Evaluator | None, 
         keys = ("weight", "recovered", "fd", "fd_sd", "fd_base", "fd_main", "fd_guide", "tested_weight", "tested_fd")
         result = {f"result_{key}": row[key] for key in keys}
         tracking.conclude(published.part(pairing), result, {"verdict": row["verdict"]})
-    tracking.conclude(published.part(None), {}, {})
-    tracking.close()
     return rows
 
 

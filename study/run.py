@@ -59,7 +59,6 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
         text = strengths.render(found, spec.calibrate.levels, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
         study.published.tracking.files([kept], "report")
-        study.published.tracking.close()
         return found
 
 
@@ -154,9 +153,10 @@ def opened(evaluator: Evaluator, root: Path, fresh: bool = False) -> Iterator[Un
                 worker = Worker(evaluator, root, fresh, heard)
                 worker.remember("about", about)
                 yield Under(worker, progress, published)
+                published.tracking.close()
             except BaseException as error:
                 progress.close()
-                published.tracking.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                published.tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
 
 
@@ -214,6 +214,7 @@ def sync(name: str, root: Path) -> None:
         for evaluation in results.shared.values():
             published.evaluation(None, evaluation)
         report(results, published, None, root)
+        published.tracking.close()
 
 
 @contextmanager

@@ -96,9 +96,8 @@ class Tracking:
         self._runs[key] = self._client.get_run(run)
 
     def conclude(self, part: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]) -> None:
-        """The result of a part, which ends its run."""
+        """The result of a part."""
         self._log(part, metrics={k: v for k, v in metrics.items() if v is not None}, tags=tags)
-        self._client.set_terminated(part)
 
     def files(self, paths: Sequence[Path], folder: str = "") -> None:
         """Keep files as artifacts of the study run."""
@@ -114,13 +113,11 @@ class Tracking:
             self._client.log_table(self._study, dict(columns), file)
 
     def close(self, status: str = "FINISHED") -> None:
-        """End the study run."""
-        self._client.set_terminated(self._study, status)
-
-    def abandon(self, status: str) -> None:
         """End every open run with a status, so that none looks as if it were running."""
         for run in self._open_runs:
-            with suppress(Exception):  # there is already an error to tell of
+            with suppress(
+                Exception
+            ):  # an evaluation is worth more than its picture, and there may be an error to tell of
                 self._client.set_terminated(run, status)
 
     def _has(self, file: str) -> bool:

@@ -128,6 +128,10 @@ def test_a_label_degradation_wants_labels(tmp_path: Path, capsys: pytest.Capture
 
 def test_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The promised keys, what mean errors are known to say of the shipped base, and endpoints that the search finds."""
+    from mlflow import MlflowClient
+
+    from study.tracking import database
+
     quick = ["--root", str(tmp_path), "--probe.images", "64", "--probe.levels", "4", "--probe.draws", "4"]
     assert call(["probe", SMALL, *quick, "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -142,6 +146,19 @@ def test_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same, other, _ = rows
     assert same["criterion"] > 1 > other["criterion"]
     assert (tmp_path / "reports" / "small" / "probe-criterion.png").is_file()
+    client = MlflowClient(database(tmp_path))
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    by_name = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert by_name["noise(0.2) → noise(0.4), shared"].data.metrics["probe_criterion"] == rows[2]["criterion"]
+    kept = {item.path for item in client.list_artifacts(by_name["small"].info.run_id, "probe")}
+    assert kept >= {
+        "probe/probe.json",
+        "probe/probe.md",
+        "probe/probe-criterion.png",
+        "probe/probe-endpoint_weight.png",
+    }
+    assert {run.info.status for run in by_name.values()} == {"FINISHED"}
     assert call(["probe", SMALL, *quick]) == 0  # endpoints are kept
     shown = capsys.readouterr()
     assert "endpoints:" not in shown.err

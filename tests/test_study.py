@@ -150,7 +150,7 @@ def test_a_changed_config_is_refused_and_more_trials_extend(root: Path, capsys: 
 def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from study.files.lock import locked
 
-    with locked(root / "locks" / "small.lock"):
+    with locked(root / "locks" / "small.run.lock"):
         for command in (["run", SMALL], ["sync", "small"]):
             assert call([*command, "--root", str(root)]) == 1
             assert "running in another process" in capsys.readouterr().err
@@ -159,13 +159,13 @@ def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFi
 def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    import study.run
+    import study.plan
     from study.tracking import database
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.run.Study, "_confirmation", interrupt)
+    monkeypatch.setattr(study.plan, "confirmation", interrupt)
     assert call(["run", SMALL, "--root", str(tmp_path), "--search.trials", "1"]) == 1
     client = MlflowClient(database(tmp_path))
     experiment = client.get_experiment_by_name("small")
@@ -180,7 +180,7 @@ def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
     config.write_text(
         "name: nan\nbase: digits\nreference: digits\nsampler: {steps: 4, sigma_max: 40, chunk: 60}\n"
         "pairings: [{main: noise(0.2), guide: noise(0.4)}]\n"
-        "search: {samples: 60, trials: 3, weight: [1.0, 1.0e+38], step: 1.0e+37, design: [1.0e+38]}\n"
+        "search: {method: gp, samples: 60, trials: 3, weight: [1.0, 1.0e+38], step: 1.0e+37, design: [1.0e+38]}\n"
         "confirm: {samples: 60, seed_sets: 2, controls: false}\n"
     )
     assert call(["run", str(config), "--root", str(tmp_path / "r")]) == 0

@@ -3,6 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from degradations import Composition, Degradation, Denoiser, Draws, Identity, Refused
+from degradations import Composition, Degradation, Denoiser, Draws, Failed, Identity, Refused
 from study.checkpoints import Base
 from study.checkpoints.names import split
 from study.data import DATA, load_data
@@ -114,17 +115,20 @@ class Evaluator:
         if task.coupling == "independent" and self.is_random(task.guide):
             guide = replace(task, main=BASE, weight=0.0, ends=False)  # the guide with its own draws
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
-        weights = self.spec.search.weights
-        curve: dict[str, list[float]] = {"weight": weights}
-        for weight in weights:
-            tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
-            for name, reference in self.references.items():
-                mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
-                curve.setdefault(f"fd_{name}", []).append(reference.frechet.distance(mean, covariance))
+        curve: dict[str, list[float]] = {"weight": []}
+        for weight in self.spec.search.weights:
+            with suppress(Failed):  # a weight so large that the mixture is not finite
+                tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
+                for name, reference in self.references.items():
+                    mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
+                    curve.setdefault(f"fd_{name}", []).append(reference.frechet.distance(mean, covariance))
+                curve["weight"].append(weight)
+        if not curve["weight"]:
+            raise Failed(f"samples of {task.main} or of {task.guide} alone are not finite.")
         found: dict[str, float] = {}
         for metric in curve.keys() - {"weight"}:
-            fd = dict(zip(weights, curve[metric], strict=True))
-            best = min(weights, key=lambda weight: (fd[weight], abs(weight - 1)))
+            fd = dict(zip(curve["weight"], curve[metric], strict=True))
+            best = min(fd, key=lambda weight: (fd[weight], abs(weight - 1)))
             found |= {metric: fd[best], f"endpoint_weight_{metric}": best}
             found |= {f"endpoint_gain_{metric}": 1 - fd[best] / fd[1.0]} if 1.0 in fd else {}
         return Outcome(found, curve=curve, evaluations=cost1 + cost0)
