@@ -69,17 +69,6 @@ class Interval:
     high: float
 
 
-def paired(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Interval:
-    """The mean of a − b over R ≥ 2 paired seed sets, ± t₍R₋₁₎·sd(a − b)/√R.
-
-    a, b: of length R, in the same order. Raises Refused for fewer than two seed sets or unequal lengths.
-    """
-    if not len(a) == len(b) >= 2:
-        raise Refused(f"at least 2 paired seed sets are wanted, found {len(a)} and {len(b)}.")
-    d = np.subtract(a, b)
-    return _interval(float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d)), len(d), level)
-
-
 def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) -> Interval:
     """A statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²), v_g being the statistic without the g-th of G groups.
 

@@ -8,7 +8,7 @@ from degradations import Refused
 from study.records import Evaluation, Outcome, Results
 from study.report.table import FORMATS, render, rows
 from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
-from study.statistics import best_weight, compare, difference, extrapolate, jackknife, paired
+from study.statistics import best_weight, compare, difference, extrapolate, jackknife
 
 BASE, MAIN = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], [2.0, 2.1, 1.9, 2.05, 2.0, 1.95]
 
@@ -68,16 +68,6 @@ def test_seed_sets_must_pair() -> None:
         compare(2.0, [1.0], [2.0], [1.5])
     with pytest.raises(Refused, match="paired"):
         compare(2.0, BASE, MAIN, BASE[:3])
-
-
-def test_paired_intervals_are_the_t_test_s() -> None:
-    found, expected = paired(MAIN, BASE), stats.ttest_rel(MAIN, BASE)
-    interval = expected.confidence_interval(0.95)
-    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(MAIN) - 1, interval.low, interval.high))
-    with pytest.raises(Refused, match="paired"):
-        paired(MAIN, BASE[:3])
-    with pytest.raises(Refused, match="at least 2"):
-        paired([1.0], [2.0])
 
 
 def without_each(values: np.ndarray) -> np.ndarray:

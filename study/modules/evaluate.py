@@ -156,8 +156,7 @@ class Evaluator:
 
     def _evaluations(self, task: Task) -> int:
         """Network evaluations of a task, of main and guide together."""
-        solver = {"euler": task.steps, "heun": 2 * task.steps - 1}[self.spec.sampler.solver]
-        return task.samples * solver * (1 if task.weight in (0, 1) else 2)
+        return task.samples * self.spec.sampler.nfe(task.steps) * (1 if task.weight in (0, 1) else 2)
 
     def _sampler(self, task: Task) -> PairSampler:
         sampler = self.spec.sampler

@@ -26,8 +26,3 @@ def heun(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor
 
 
 SOLVERS = {"euler": euler, "heun": heun}
-
-
-def evaluations(solver: str, steps: int) -> int:
-    """Network evaluations per sample (NFE) of one denoiser."""
-    return {"euler": steps, "heun": 2 * steps - 1}[solver]

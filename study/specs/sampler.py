@@ -47,3 +47,7 @@ class SamplerSpec:
         want(0 <= self.churn_min <= self.churn_max, "sampler.churn_min, sampler.churn_max",
               (self.churn_min, self.churn_max), "0 ≤ churn_min ≤ churn_max")  # fmt: skip
         want(0 <= self.churn_noise < math.inf, "sampler.churn_noise", self.churn_noise, "a number of at least 0")
+
+    def nfe(self, steps: int) -> int:
+        """Network evaluations of a sample of one denoiser in so many steps."""
+        return steps if self.solver == "euler" else 2 * steps - 1

@@ -73,7 +73,7 @@ class StudySpec:
     @property
     def nfe(self) -> int:
         """Network evaluations of a sample of one denoiser."""
-        return self.sampler.steps if self.sampler.solver == "euler" else 2 * self.sampler.steps - 1
+        return self.sampler.nfe(self.sampler.steps)
 
     @property
     def seeds(self) -> list[int]:
