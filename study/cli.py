@@ -33,6 +33,9 @@ def call(argv: list[str]) -> int:
         return command.run(args)
     except SystemExit as exit_:  # --help, --print_config
         return int(exit_.code or 0)
+    except BrokenPipeError:  # who read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return _say("interrupted; what was finished is kept, the same command goes on from there", 1)
     except Exception as error:
@@ -60,6 +63,8 @@ def _parser(name: str, command: Command) -> ArgumentParser:
 
 def _with_config(argv: list[str], name: str) -> list[str]:
     """CONFIG, wherever it stands, as the option --config, which comes before what overrides it."""
+    if "--search" in argv[:-1]:  # `--search grid`, short as it is in a config
+        argv = [f"{word}.method" if word == "--search" else word for word in argv]
     if {"-h", "--help", "--config"} & set(argv):
         return argv
     is_yaml = [i for i, word in enumerate(argv) if word.endswith((".yaml", ".yml"))]

@@ -95,7 +95,11 @@ def _probe(args: Namespace) -> int:
     if args.guides or args.main:
         if not (args.guides and args.main):
             raise Refused("--main and --guides go together: one main, and the guides that guide it at once.")
-        print(json.dumps(several_guides(spec, args.main, args.guides, root), indent=2, ensure_ascii=False))
+        print(
+            json.dumps(
+                several_guides(spec, args.main, args.guides, root), indent=2, ensure_ascii=False, allow_nan=False
+            )
+        )
         return 0
     probes = probe_study(spec, root)
     print(render(probes.rows, args.format))
@@ -140,6 +144,7 @@ def _sample_arguments(parser: ArgumentParser) -> None:
 
 def _sample(args: Namespace) -> int:
     import math
+    import re
     from dataclasses import replace
 
     from study.checkpoints.names import canonical
@@ -163,7 +168,8 @@ def _sample(args: Namespace) -> int:
     if bad:
         raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
     slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
-    out = Path(args.out) if args.out else root / "samples" / slug.replace("(", "").replace(")", "")
+    plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
+    out = Path(args.out) if args.out else root / "samples" / plain
     if samples.ndim == 4:
         write_png(out / "grid.png", figures.tile(samples[:256]))
     else:

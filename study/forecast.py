@@ -43,7 +43,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
     """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a search finds them."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
-    with opened(evaluator, root) as study:
+    with opened(evaluator, root, role="looks") as study:
         expanded = study.worker.expand(study.progress)
         names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
         began = time.perf_counter()
@@ -58,7 +58,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         results = study.worker.results
         rows = [{**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings]
         folder = report_folder(root, spec.name)
-        written = [write(folder / "probe.json", json.dumps(rows, indent=2, ensure_ascii=False)),
+        written = [write(folder / "probe.json", json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)),
                    write(folder / "probe.md", render(rows, "md")), *_maps(rows, folder)]  # fmt: skip
         study.published.tracking.files(written, "probe")
         for row, pairing in zip(rows, expanded.pairings, strict=True):

@@ -94,7 +94,7 @@ def confirmation(results: Results, ended: list[PairingSpec], is_random: Callable
         for metric in results.metrics:
             tested = results.tested(pairing, metric)
             if tested is not None:
-                found |= dict.fromkeys(results.confirmed(tested))
+                found |= dict.fromkeys([*results.confirmed(tested), *results.alone(results.guide(pairing, tested))])
     for name in results.controls():
         found |= dict.fromkeys(results.alone(name, double=True))
         if is_random(name):

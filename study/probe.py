@@ -163,8 +163,8 @@ def forecast(
     sums, total = counts @ np.stack([a, b, c], 1), (a.sum(), b.sum(), c.sum())
     value, (some_a, some_b, some_c) = _ratios(*total), (sums[:, 0], sums[:, 1], sums[:, 2])
     resampled = _ratios(some_a, some_b, some_c)
-    bends = main != guide and _away_from_zero(some_a - 2 * some_c + some_b)
-    has_a, has_b = _away_from_zero(some_a), _away_from_zero(some_b)
+    bends = main != guide and _positive(some_a - 2 * some_c + some_b)
+    has_a, has_b = _positive(some_a), _positive(some_b)
 
     def known(key: str, good: bool) -> float | None:
         return float(value[key]) if good and np.isfinite(value[key]) else None
@@ -192,9 +192,9 @@ def _ratios(a: Any, b: Any, c: Any) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def _away_from_zero(resampled: Array) -> bool:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return bool(low > 0 or high < 0)
+def _positive(resampled: Array) -> bool:
+    """Whether the interval of a squared length leaves 0 out."""
+    return bool(np.quantile(resampled, 0.025) > 0)
 
 
 def several_guides(
@@ -263,7 +263,7 @@ def loss(
     counts = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     a, b, c = sums.sum(0)
     some = counts @ sums
-    if not _away_from_zero(some[:, 0] - 2 * some[:, 2] + some[:, 1]):
+    if not _positive(some[:, 0] - 2 * some[:, 2] + some[:, 1]):
         return LossForecast(None, None, None)
     value, resampled = _ratios(a, b, c), _ratios(some[:, 0], some[:, 1], some[:, 2])
     low, high = np.quantile(resampled["weight"], [0.025, 0.975])

@@ -171,6 +171,10 @@ class Results:
         """The endpoint probe of a pairing, on the search's seed."""
         return Task.endpoints(pairing, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
 
+    def guide(self, pairing: PairingSpec, tested: Task) -> str:
+        """The guide of what is confirmed: the pairing's own, unless the search was over guides."""
+        return pairing.guide if tested.weight == 1 else tested.guide
+
     def confirmed(self, task: Task) -> list[Task]:
         """A task of the search on the confirmation's seeds, a seed set each."""
         spec = self.spec

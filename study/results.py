@@ -93,8 +93,8 @@ def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    """A spec as plain JSON values."""
-    found = asdict(spec)
+    """A spec as plain JSON values, lists for tuples."""
+    found: dict[str, Any] = _lists(asdict(spec))
     found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)  # may be infinite, which JSON has not
     return found
 

@@ -26,7 +26,7 @@ from study.report.progress import Progress
 from study.results import collect, report_folder, spec_to_yaml
 from study.search import CONFIRM, Notebook, open_storage
 from study.specs import PairingSpec, StudySpec
-from study.work import Worker
+from study.work import Role, Worker
 
 
 def run(
@@ -45,15 +45,17 @@ def run(
 
 def work(spec: StudySpec, root: Path) -> None:
     """One more process for a study: evaluates until nothing is wanted; `run` or `sync` shows what was found."""
+    want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with locked(_lock(root, spec.name, "workers"), shared=True), Progress() as progress:
-        Under(Worker(evaluator, root, heard=_telling(progress, f"fd_{spec.extractors[0]}")), progress).search()
+        heard = _telling(progress, f"fd_{spec.extractors[0]}")
+        Under(Worker(evaluator, root, role="joins", heard=heard), progress).search()
 
 
 def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     """The strengths at which the kinds of a study do equal damage."""
     evaluator = evaluator_of(spec, root)
-    with opened(evaluator, root) as study:
+    with opened(evaluator, root, role="looks") as study:
         study.worker.work(plan.calibration, study.progress)
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
         text = strengths.render(found, spec.calibrate.levels, "json")
@@ -82,8 +84,10 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False) -> Evaluato
     _check_strengths(spec)
     able = [kind for kind in spec.calibrate.kinds or kinds() if _able(own, kind, bool(spec.calibrate.kinds))]
     spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
-    base, own_recipe = base_of(spec, root, retrain), by_recipe(spec) if retrain else spec
-    return Evaluator(spec, base, lambda name: resolve(name, own_recipe, root))
+    base = base_of(spec, root, retrain)
+    if retrain:
+        spec = by_recipe(spec)  # under which it is found from now on, by workers too
+    return Evaluator(spec, base, lambda name: resolve(name, spec, root))
 
 
 def _check_strengths(spec: StudySpec) -> None:
@@ -134,30 +138,44 @@ class Under:
 
 
 @contextmanager
-def opened(evaluator: Evaluator, root: Path, fresh: bool = False) -> Iterator[Under]:
-    """A study for one process that shows it in MLflow. Whatever ends the block, no run is left looking as if it ran."""
+def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> Iterator[Under]:
+    """A study for one process that shows it in MLflow. Whatever ends the block, no run is left looking as if it ran.
+
+    role: see `Worker`.
+    """
     spec = evaluator.spec
     with alone(root, spec.name), Progress() as progress:
         if fresh:
-            _forbid_workers(root, spec.name)
+            _forget(evaluator, root)
         with locked(_lock(root, spec.name, "workers"), shared=True):
-            about = describe(spec, evaluator)
-            published = Published(root, spec, about, anew=fresh)
+            shown: list[Published] = []
             tell = _telling(progress, f"fd_{spec.extractors[0]}")
 
             def heard(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-                published.evaluation(pairing, evaluation)
+                shown[0].evaluation(pairing, evaluation)
                 tell(pairing, evaluation)
 
+            worker, about = Worker(evaluator, root, role=role, heard=heard), describe(spec, evaluator)
+            shown.append(Published(root, spec, about, anew=fresh))  # after the worker has refused what is to be refused
+            worker.remember("about", about)
             try:
-                worker = Worker(evaluator, root, fresh, heard)
-                worker.remember("about", about)
-                yield Under(worker, progress, published)
-                published.tracking.close()
+                yield Under(worker, progress, shown[0])
+                shown[0].tracking.close()
             except BaseException as error:
                 progress.close()
-                published.tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                shown[0].tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
+
+
+def _forget(evaluator: Evaluator, root: Path) -> None:
+    """Discard what is kept of a study, and what was foretold of it. Raises Failed where workers are at work on it."""
+    name = evaluator.spec.name
+    try:
+        with locked(_lock(root, name, "workers"), wait=False):
+            Worker(evaluator, root, fresh=True)
+    except BlockingIOError:
+        raise Failed(f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them.") from None
+    (report_folder(root, name) / "probe.json").unlink(missing_ok=True)
 
 
 def _telling(progress: Progress, metric: str) -> Any:
@@ -185,18 +203,24 @@ def _helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
     config = write(report_folder(root, spec.name) / "config.yaml", spec_to_yaml(spec))
     command = [sys.executable, "-m", "study.cli", "worker", str(config), "--root", str(root)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(count)
-    ]
+    logs = [config.with_name(f"worker-{number + 1}.log") for number in range(count)]
+    started = []
+    for path in logs:
+        with path.open("w") as log:
+            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     try:
         yield
-        for helper in started:
+        for helper, path in zip(started, logs, strict=True):
             if helper.wait():
-                print(f"study: a worker ended with status {helper.returncode}; its work was done here", file=sys.stderr)
+                print(
+                    f"study: a worker ended with status {helper.returncode} ({path}); its work was done here",
+                    file=sys.stderr,
+                )
     finally:
         for helper in started:
             helper.terminate()
+        for helper in started:
+            helper.wait()
 
 
 def sync(name: str, root: Path) -> None:
@@ -228,14 +252,6 @@ def alone(root: Path, name: str) -> Iterator[None]:
             f"the study '{name}' under {root} is running in another process: wait, or end it; "
             "`study worker` adds a process to it."
         ) from None
-
-
-def _forbid_workers(root: Path, name: str) -> None:
-    try:
-        with locked(_lock(root, name, "workers"), wait=False):
-            pass
-    except BlockingIOError:
-        raise Failed(f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them.") from None
 
 
 def _lock(root: Path, name: str, use: str) -> Path:

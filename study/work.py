@@ -4,33 +4,38 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from degradations import Failed
+from degradations import Failed, Refused
 from study import plan
 from study.files.lock import locked
 from study.modules.evaluate import Evaluator
 from study.records import Evaluation, Results, Task
 from study.report.progress import Progress
-from study.results import spec_to_json
+from study.results import report_folder, spec_to_json
 from study.search import CONFIRM, Notebook, check_fingerprint, distributions, forget, names, open_storage, parameters
 from study.specs import PairingSpec, StudySpec
 
 PAUSE = 0.2  # seconds between looks at what other processes have finished
 Stage = Callable[[Results], Iterator[plan.Wanted]]
+Role = Literal["leads", "joins", "looks"]
 Heard = Callable[[PairingSpec | None, Evaluation], Any]
 
 
 class Worker:
     """One of the processes of a study. What is wanted follows from what is kept (`plan`), so workers need no master.
 
-    heard: told once of every evaluation: known before, made here, or made by another process.
+    role: leads, and tables show the study as it has it; joins, and must have the same; or looks, and evaluates for a
+    purpose of its own. heard: told once of every evaluation: known before, made here, or made by another process.
+    Raises Refused for a study begun with another config.
     """
 
-    def __init__(self, evaluator: Evaluator, root: Path, fresh: bool = False, heard: Heard | None = None) -> None:
+    def __init__(
+        self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", heard: Heard | None = None
+    ) -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
         self.metric = f"fd_{self.spec.extractors[0]}"
-        self._heard = heard
+        self._role, self._heard = role, heard
         self._storage = open_storage(root)
         self._notebooks: dict[PairingSpec | None, Notebook] = {}
         self._known: dict[PairingSpec | None, list[Evaluation]] = {}  # as far as this process has looked
@@ -43,10 +48,22 @@ class Worker:
         if fresh:
             forget(self._storage, name)
         kept = [Notebook(self._storage, each) for each in names(self._storage, name)]
-        check_fingerprint(self._notebook(None), self.evaluator.fingerprint(), any(each.evaluations() for each in kept))
-        self.remember("spec", spec_to_json(self.spec))
         for each in kept:
             each.release_lost()
+        begun = any(each.evaluations() or each.running() for each in kept)
+        check_fingerprint(self._notebook(None), self.evaluator.fingerprint(), begun)
+        if self._role != "looks":
+            self._keep("asked", self.spec)
+        if self._role == "joins" and self._notebook(None).attributes()["asked"] != spec_to_json(self.spec):
+            raise Refused(
+                f"The study '{name}' was begun with other pairings or numbers of evaluations; join it with its own "
+                f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` change it."
+            )
+
+    def _keep(self, key: str, spec: StudySpec) -> None:
+        """Keep a spec as the study's: the process that leads always, another only where there is none."""
+        if self._role == "leads" or key not in self._notebook(None).attributes():
+            self.remember(key, spec_to_json(spec))
 
     def remember(self, key: str, value: Any) -> None:
         """Keep something about the study beside its evaluations."""
@@ -65,7 +82,7 @@ class Worker:
         expanded = plan.expand(self.results)
         assert expanded is not None
         self.spec = expanded
-        self.remember("spec", spec_to_json(expanded))
+        self._keep("spec", expanded)
         return expanded
 
     def work(self, stage: Stage, progress: Progress) -> None:

@@ -62,6 +62,15 @@ def test_a_resumed_matrix_evaluates_nothing(root: Path, capsys: pytest.CaptureFi
     assert table(root, "small-matrix", capsys) == rows
 
 
+def test_pairings_of_one_s_own_stand_beside_a_matrix(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = ["--pairings", "[{main: noise(0.2), guide: noise(0.4)}]"]
+    assert call(["run", MATRIX, "--root", str(root), *own]) == 0
+    rows = table(root, "small-matrix", capsys)
+    assert len(rows) == 5
+    assert rows[0]["main"] == "noise(0.2)"
+    assert len(pd.read_csv(root / "reports" / "small-matrix" / "matrix.csv")) == 5
+
+
 def test_judging_the_probes() -> None:
     """Agreement and rank correlation of a probe that is right, one that is wrong, and one that says nothing."""
     cells = pd.DataFrame({

@@ -146,13 +146,13 @@ def test_a_search_stops_where_the_interval_is_narrow(tolerance: float, expected:
     assert best.high - best.low == pytest.approx(2 * 2.2621571628 * 0.06)
 
 
-@pytest.mark.parametrize("method", ["probe", "gp"])
+@pytest.mark.parametrize(("method", "alone"), [("probe", 20), ("gp", 10)])
 @pytest.mark.parametrize("guided", [1, 2, 4])
-def test_a_search_keeps_within_its_budget(method: Any, guided: int) -> None:
-    """Of a sample of 10 steps, 10 + 10 evaluations: once for the probe, which has w = 1, and at each other weight."""
-    spec = dataclasses.replace(LONG, method=method, budget=20 * (1 + guided) + 19)
+def test_a_search_keeps_within_its_budget(method: Any, alone: int, guided: int) -> None:
+    """Of a sample of 10 steps: main (and for the probe guide) alone, and 10 + 10 evaluations at each other weight."""
+    spec = dataclasses.replace(LONG, method=method, budget=alone + 20 * guided + 19)
     results = searched(spec, valley(2.9), endpoint=1.5)
-    assert spent(results, PAIRING) == 20 * (1 + guided)
+    assert spent(results, PAIRING) == alone + 20 * guided
     assert weights(results).count(1.0) == 1
     assert len(weights(results)) == 1 + guided
 
@@ -186,6 +186,13 @@ def test_a_pairing_that_may_gain_is_searched_although_the_probe_says_1(
 
 def failing(outcome: Callable[[float], Outcome], *where: float) -> Callable[[float], Outcome]:
     return lambda weight: Outcome() if weight in where else outcome(weight)
+
+
+@pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 0.5])
+@pytest.mark.parametrize(("endpoint", "best"), [(1.0, 2.0), (1.5, 3.0), (2.0, 2.5)])
+def test_a_coarse_step_is_searched_all_the_same(step: float, endpoint: float, best: float) -> None:
+    found = searched(dataclasses.replace(LONG, step=step), valley(best), endpoint=endpoint)
+    assert leader(found) == pytest.approx(best, abs=step / 2)
 
 
 @pytest.mark.parametrize("endpoint", [1.0, 0.9])

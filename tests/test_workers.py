@@ -47,11 +47,11 @@ def rows(root: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]
     return found
 
 
-def start(root: Path) -> Any:
+def start(root: Path, *more: str) -> Any:
     """A worker in a process of its own, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["study.run", "study.cli", "sklearn.datasets"])
-    process = context.Process(target=call, args=(["worker", *SMALL, "--root", str(root)],))
+    process = context.Process(target=call, args=(["worker", *SMALL, "--root", str(root), *more],))
     process.start()
     return process
 
@@ -85,6 +85,33 @@ def test_a_worker_alone_finishes_a_study_and_run_shows_it(
     assert call(["run", *SMALL, "--root", str(tmp_path)]) == 0
     assert "left" not in capsys.readouterr().err
     assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
+
+
+def test_a_worker_must_have_the_study_s_config(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It neither joins with other pairings nor changes what the table shows."""
+    before = rows(undisturbed, capsys)
+    capsys.readouterr()
+    assert call(["worker", *SMALL, "--root", str(undisturbed), "--confirm.seed_sets", "2"]) == 2
+    assert "begun with other pairings or numbers" in capsys.readouterr().err
+    assert rows(undisturbed, capsys) == before
+
+
+def test_a_first_evaluation_under_way_has_a_fingerprint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is finished yet, and still another config is refused."""
+    first = start(tmp_path, "--sampler.steps", "200", "--search.samples", "1000")
+    storage = open_storage(tmp_path)
+    while not _busy(storage):
+        assert first.is_alive()
+        time.sleep(0.01)
+    try:
+        assert (
+            call(["worker", *SMALL, "--root", str(tmp_path), "--sampler.steps", "200", "--sampler.sigma_max", "20"])
+            == 2
+        )
+        assert "sampler.sigma_max: 40.0 then, 20.0 now" in capsys.readouterr().err
+    finally:
+        first.kill()
+        first.join()
 
 
 def test_a_study_with_workers_is_not_begun_afresh(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +160,23 @@ def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
         networks = 1 if evaluation.task.weight == 1 else 2
         assert evaluation.outcome.evaluations == 180 * networks * (2 * evaluation.task.steps - 1)
     assert read("small", undisturbed).trials.evaluations.sum() > 0
+
+
+def test_other_commands_leave_the_study_as_it_is(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, quick = rows(undisturbed, capsys), ["--probe.images", "16", "--probe.levels", "2", "--probe.draws", "2"]
+    assert call(["calibrate", *SMALL, "--root", str(undisturbed), "--calibrate.kinds", "[noise]"]) == 0
+    other = ["--pairings", "[{main: noise(0.2), guide: noise(0.4)}]"]
+    assert call(["probe", *SMALL, "--root", str(undisturbed), *quick, *other]) == 0
+    assert call(["run", *SMALL, "--root", str(undisturbed), "--sampler.steps", "8"]) == 2
+    assert rows(undisturbed, capsys) == before
+    from mlflow import MlflowClient
+
+    from study.tracking import database
+
+    client = MlflowClient(database(undisturbed))
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
 
 
 def _trials(storage: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Evaluations: a task in, an outcome out."""
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -155,15 +156,22 @@ class Evaluator:
         return tally
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together."""
-        return task.samples * self.spec.sampler.nfe(task.steps) * (1 if task.weight in (0, 1) else 2)
+        """Network evaluations of a task, of main and guide together; the guide's only within its interval."""
+        sigmas = self._sigmas(task)[:-1]
+        visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
+        low, high = task.interval or (0.0, math.inf)
+        guided = 0 if task.weight in (0, 1) else sum(low <= sigma <= high for sigma in visited)
+        return task.samples * (len(visited) + guided)
+
+    def _sigmas(self, task: Task) -> list[float]:
+        sampler = self.spec.sampler
+        return edm_sigmas(task.steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
 
     def _sampler(self, task: Task) -> PairSampler:
         sampler = self.spec.sampler
-        sigmas = edm_sigmas(task.steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
         return PairSampler(
             self.base.denoiser, self.degradation(task.main), self.degradation(task.guide), task.coupling,
-            sigmas=sigmas, solver=sampler.solver, churn=_churn(sampler),
+            sigmas=self._sigmas(task), solver=sampler.solver, churn=_churn(sampler),
         )  # fmt: skip
 
     def _source(self, n: int) -> Source:
@@ -213,7 +221,10 @@ def score_files(path: Path, reference: str, extractor: str, extrapolated: bool =
     chosen = load_extractor(extractor).eval()
     compared = _reference_of(reference, chosen)
     tally = _tally_of(path, chosen, grouped=extrapolated)
-    found: dict[str, Any] = {"samples": tally.moments[extractor].n, "reference": reference, "reference n": compared.n}
+    n = tally.moments[extractor].n
+    if extrapolated and n < 2 * GROUPS:
+        raise Refused(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
+    found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
     found |= scores(tally, {extractor: compared})
     for metric, (curve, *without) in size_curves(tally, {extractor: compared}).items() if extrapolated else ():
         limit = extrapolate(curve, without)

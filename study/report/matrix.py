@@ -61,11 +61,14 @@ def maps(cells: pd.DataFrame) -> dict[str, Figure]:
 def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
     """A column of the cells as a table, mains down and guides across, in the order of the study."""
     mains, guides = (list(dict.fromkeys(cells[key])) for key in ("main_kind", "guide_kind"))
+    cells = cells.drop_duplicates(
+        ["main_kind", "guide_kind"], keep="last"
+    )  # pairings of one's own come before the matrix
     return cells.pivot(index="main_kind", columns="guide_kind", values=column).reindex(index=mains, columns=guides)
 
 
 def _kind(name: str) -> str:
-    return name.split("(")[0]
+    return name if "+" in name else name.split("(")[0]
 
 
 def judge(cells: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,8 @@ def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
 def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
     spec = results.spec
     leader, tested = results.leader(pairing, metric), results.tested(pairing, metric)
-    base, main, guide = (results.values(results.alone(name), metric) for name in (BASE, pairing.main, pairing.guide))
+    guided_by = results.guide(pairing, tested) if tested else pairing.guide
+    base, main, guide = (results.values(results.alone(name), metric) for name in (BASE, pairing.main, guided_by))
     guided = results.values(results.confirmed(tested), metric) if tested is not None else None
     comparison = compare(tested.weight, base, main, guided) if tested and base and main and guided else None
     if comparison and leader and leader.weight == 1 and comparison.verdict != "no gain":
@@ -49,13 +50,13 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         "recovered_ci": list(comparison.recovered_ci) if won and comparison and comparison.recovered_ci else None,
         "verdict": comparison.verdict if comparison else "undecided",
         "fd_min": min(shown) if shown else None,
-        "tested_weight": tested.weight if tested else None, "tested_guide": tested.guide if tested else None,
+        "tested_weight": tested.weight if tested else None, "tested_guide": guided_by,
         "tested_interval": list(tested.interval) if tested and tested.interval else None, "tested_fd": _mean(guided),
         "tested_recovered": recovered,
         "tested_recovered_ci": list(comparison.recovered_ci) if comparison and comparison.recovered_ci else None,
         "gain": comparison.gain if comparison else None,
         "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
-        "nfe_main": spec.nfe, "nfe_guide": spec.nfe if won else 0,
+        "nfe_main": 0 if won and tested and tested.weight == 0 else spec.nfe, "nfe_guide": spec.nfe if won else 0,
         "fd_base_double_steps": _mean(results.values(results.alone(BASE, double=True), metric)),
         "fd_main_double_steps": _mean(results.values(results.alone(pairing.main, double=True), metric)),
         "fd_main_averaged": _mean(results.values(results.averaged(pairing.main), metric)),
@@ -83,7 +84,8 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
     for row in table:
         interval = row["recovered_ci"]
         lines.append({
-            "pairing": row["pairing"], "draws": row["coupling"], "base": fd(row["fd_base"]), "main": fd(row["fd_main"]),
+            "pairing": row["pairing"] + _found(row), "draws": row["coupling"],
+            "base": fd(row["fd_base"]), "main": fd(row["fd_main"]),
             "guide": fd(row["fd_guide"]), "w": f"{row['weight']:.2f}",
             "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
             "least": fd(row["fd_min"]),
@@ -96,6 +98,16 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
                if "held_out_fd_base" in row},
         })  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _found(row: dict[str, Any]) -> str:
+    """What else than the weight the search chose, where that improves: another guide, an interval of noise levels."""
+    if row["weight"] == 1:
+        return ""
+    interval = row["tested_interval"]
+    within = [f"σ {interval[0]:.3g} to {interval[1]:.3g}"] if interval else []
+    other = [f"guided by {row['tested_guide']}"] if row["tested_guide"] != row["guide"] else []
+    return f" ({', '.join(other + within)})" if other or within else ""
 
 
 def caption(table: Sequence[dict[str, Any]]) -> str:

@@ -34,12 +34,12 @@ def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task
 
 
 def spent(results: Results, pairing: PairingSpec) -> int:
-    """Network evaluations a sample that a pairing's search took: its probe's main and guide, and what was guided.
+    """Network evaluations a sample that a pairing's search took: main, for the probe guide alone, and what was guided.
 
-    Weight 1 is the probe's main, and costs nothing more.
+    A guidance interval takes fewer, which is not counted here.
     """
     guided = sum(1 for e in results.searches[pairing] if e.task.weight != 1)
-    return 2 * results.spec.nfe * (1 + guided)
+    return results.spec.nfe * (2 * guided + (2 if results.spec.search.method == "probe" else 1))
 
 
 def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
@@ -67,24 +67,25 @@ def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> T
 
     if (weight := first(1.0)) is not None:
         return found(weight)
-    above, below = spec.snap(TESTED_BESIDE), spec.snap(2 - TESTED_BESIDE)
+    beyond, apart = max(TESTED_BESIDE - 1, spec.step), max(BESIDE, spec.step)
+    above, below = spec.snap(1 + beyond), spec.snap(1 - beyond)
     if below <= start <= above:
         falls = False
         for beside in (above, below) if below < 1 else (above,):
             if beside not in curve:
                 return found(beside)
             if falls := not _rises(curve, metric, beside):
-                start = 1 + BESIDE if beside > 1 else 1 - BESIDE
+                start = 1 + apart if beside > 1 else 1 - apart
                 break
         if not falls:
             return None if screen else found(first(*SCREEN))
-    if (weight := first(start, start + BESIDE, start - BESIDE)) is not None:
+    if (weight := first(start, start + apart, start - apart)) is not None:
         return found(weight)
     tried = sorted(weight for weight, e in curve.items() if metric in e.scores)
-    if len(tried) < 3:
+    if not tried:
         return None
     at = tried.index(min(tried, key=lambda weight: (curve[weight].scores[metric], abs(weight - 1))))
-    steps = [BESIDE * n for n in range(1, 1 + int((high - low) / BESIDE))]
+    steps = [apart * n for n in range(1, 1 + int((high - low) / apart))]
     if at == len(tried) - 1 and (weight := first(*(tried[-1] + step for step in steps), high)) is not None:
         return found(weight)
     if at == 0 and (weight := first(*(tried[0] - step for step in steps), low)) is not None:
@@ -142,7 +143,7 @@ def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDist
     if space.strength:
         found["strength"] = FloatDistribution(*space.strength, log=True)
     if space.guides:
-        found["guide"] = CategoricalDistribution([pairing.guide, *space.guides])
+        found["guide"] = CategoricalDistribution(list(dict.fromkeys([pairing.guide, *space.guides])))
     return found
 
 

@@ -27,6 +27,7 @@ from study.records import Evaluation, Outcome, Task
 
 LOST = "its process ended"
 CONFIRM = "confirm"
+TAKEN = (optuna.exceptions.UpdateFinishedTrialError, ValueError)  # what Optuna raises for a trial that has ended
 
 
 def open_storage(root: Path) -> optuna.storages.RDBStorage:
@@ -105,18 +106,23 @@ class Notebook:
         claim = Claim()
         try:
             yield claim
-            if claim.outcome is None:
-                self._fail(trial, LOST)
-                return
-            self._sign(trial, "outcome", asdict(claim.outcome))
-            self._study.tell(trial.number, claim.outcome.scores[metric])
-        except optuna.exceptions.UpdateFinishedTrialError:
-            pass  # another process took this one for dead and gave the claim up: who evaluates the task next keeps it
         except Failed as error:
             self._fail(trial, str(error))
         except BaseException:
             self._fail(trial, LOST)
             raise
+        else:
+            self._finish(trial, claim.outcome, metric)
+
+    def _finish(self, trial: FrozenTrial, outcome: Outcome | None, metric: str) -> None:
+        if outcome is None:
+            self._fail(trial, LOST)
+            return
+        with suppress(
+            *TAKEN
+        ):  # given up by a process that took this one for dead: who evaluates the task next keeps it
+            self._sign(trial, "outcome", asdict(outcome))
+            self._study.tell(trial.number, outcome.scores[metric])
 
     def _begin(self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> FrozenTrial:
         """A running trial, signed by its owner in the transaction that makes it, so that none is ever without."""
@@ -146,7 +152,7 @@ class Notebook:
         self._study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def _fail(self, trial: FrozenTrial, reason: str) -> None:
-        with suppress(optuna.exceptions.UpdateFinishedTrialError, ValueError):  # another process was quicker
+        with suppress(*TAKEN):  # another process was quicker
             self._sign(trial, "reason", reason)
             self._study.tell(trial.number, state=TrialState.FAIL)
 
@@ -172,7 +178,7 @@ def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any], begun: bo
     fingerprint = json.loads(json.dumps(fingerprint))
     if kept is None or not begun:
         notebook.remember("fingerprint", fingerprint)
-    elif changed := sorted(k for k in kept.keys() | fingerprint.keys() if kept.get(k) != fingerprint.get(k)):
+    elif changed := sorted(k for k in kept.keys() | fingerprint.keys() if _differ(kept, fingerprint, k)):
         lines = [f"  {key}: {kept.get(key)} then, {fingerprint.get(key)} now" for key in changed]
         study = notebook.name.rsplit("/", 1)[0]
         raise Refused(
@@ -180,6 +186,15 @@ def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any], begun: bo
             + "\n".join(lines)
             + f"\nGive them back, or begin another study (--name {study}-2), or discard the old one (--fresh)."
         )
+    elif fingerprint.keys() - kept.keys():
+        notebook.remember("fingerprint", kept | fingerprint)
+
+
+def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
+    """Whether a key tells two fingerprints apart; a variant of the base that only one of them names does not."""
+    if key.startswith("variant.") and not (key in kept and key in now):
+        return False
+    return bool(kept.get(key) != now.get(key))
 
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:

@@ -83,6 +83,7 @@ class SearchSpec:
         for key in self.over:
             want(self.method == "gp", f"search.{key}", getattr(self, key),
                   f"nothing with the method '{self.method}': only gp searches more than the weight")  # fmt: skip
+        want(len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once")
         want(not (self.strength and self.guides), "search.guides", self.guides,
               "nothing beside search.strength, the strength of the pairing's own guide")  # fmt: skip
 

@@ -58,7 +58,9 @@ class StudySpec:
         if self.matrix is not None:
             want(len(self.calibrate.levels) == 2, "calibrate.levels", self.calibrate.levels,
                   "two levels for a matrix, of the mains and of the guides")  # fmt: skip
-            unknown = set(self.matrix.tested) - set(self.calibrate.kinds)
+            want(self.search.strength is None, "search.strength", self.search.strength,
+                 "nothing with a matrix, whose strengths are calibrated")  # fmt: skip
+            unknown = set(self.matrix.tested) - set(self.calibrate.kinds) if self.calibrate.kinds else set()
             want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
         least = 4 * self.nfe
         want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
