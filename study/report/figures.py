@@ -29,7 +29,8 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
     """FD against the guidance weight, a panel for each main and guide, with base, main and the confirmed best marked.
 
     Everything is relative to the base's FD on the same seeds, which removes what all weights have in common. Lines: the
-    search (one seed set, common to all weights); points with bars: mean ± standard deviation over the confirmation's.
+    search (one seed set, common to all weights); dotted: its endpoint probe, of main and guide sampled alone;
+    points with bars: mean ± standard deviation over the confirmation's.
     """
     pairs = list(dict.fromkeys((pairing.main, pairing.guide) for pairing in results.spec.pairings))
     columns = min(2, len(pairs)) or 1
@@ -48,11 +49,11 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
         low, high = results.spec.search.weight
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         if all(row["verdict"] == "no gain" for row in of_pair):
-            axes.text(0.97, 0.06, "no gain", transform=axes.transAxes, ha="right", fontsize=10, color="#555555")
+            axes.text(0.97, 0.93, "no gain", transform=axes.transAxes, ha="right", fontsize=10, color="#555555")
         axes.set_xlabel("guidance weight w")
         axes.set_ylabel(f"{metric} / that of the base")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=7.5, frameon=False, ncols=2, loc="lower center", columnspacing=1.0)
     return figure
 
 
@@ -65,6 +66,12 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
         weights, values = zip(*found, strict=True)
         label = f"{row['coupling']} draws"
         axes.plot(weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label)
+    ends = results.shared.get(results.endpoints(pairing))
+    if base and ends and metric in ends.outcome.curve:
+        curve = ends.outcome.curve
+        axes.plot(
+            curve["weight"], np.divide(curve[metric], base[0]), ":", lw=1, color=colour, label="foretold by endpoints"
+        )
     if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"
         label = f"confirmed at w = {row['weight']:.2f}{recovered}"
