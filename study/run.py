@@ -48,8 +48,9 @@ def work(spec: StudySpec, root: Path) -> None:
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with locked(_lock(root, spec.name, "workers"), shared=True), Progress() as progress:
-        heard = _telling(progress, f"fd_{spec.extractors[0]}")
-        Under(Worker(evaluator, root, role="joins", heard=heard), progress).search()
+        worker = Worker(evaluator, root, role="joins")
+        worker.heard = _telling(progress, worker.metric)
+        Under(worker, progress).search()
 
 
 def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
@@ -148,22 +149,22 @@ def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "
         if fresh:
             _forget(evaluator, root)
         with locked(_lock(root, spec.name, "workers"), shared=True):
-            shown: list[Published] = []
-            tell = _telling(progress, f"fd_{spec.extractors[0]}")
+            worker = Worker(evaluator, root, role=role)  # refuses what is to be refused before anything is shown
+            about, tell = describe(spec, evaluator), _telling(progress, worker.metric)
+            published = Published(root, spec, about, anew=fresh)
 
             def heard(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-                shown[0].evaluation(pairing, evaluation)
+                published.evaluation(pairing, evaluation)
                 tell(pairing, evaluation)
 
-            worker, about = Worker(evaluator, root, role=role, heard=heard), describe(spec, evaluator)
-            shown.append(Published(root, spec, about, anew=fresh))  # after the worker has refused what is to be refused
+            worker.heard = heard
             worker.remember("about", about)
             try:
-                yield Under(worker, progress, shown[0])
-                shown[0].tracking.close()
+                yield Under(worker, progress, published)
+                published.tracking.close()
             except BaseException as error:
                 progress.close()
-                shown[0].tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                published.tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
 
 

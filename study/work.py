@@ -26,16 +26,15 @@ class Worker:
     """One of the processes of a study. What is wanted follows from what is kept (`plan`), so workers need no master.
 
     role: leads, and tables show the study as it has it; joins, and must have the same; or looks, and evaluates for a
-    purpose of its own. heard: told once of every evaluation: known before, made here, or made by another process.
-    Raises Refused for a study begun with another config.
+    purpose of its own. `heard`, where it is set, is told once of every evaluation: known before, made here, or made by
+    another process. Raises Refused for a study begun with another config.
     """
 
-    def __init__(
-        self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", heard: Heard | None = None
-    ) -> None:
+    def __init__(self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
         self.metric = f"fd_{self.spec.extractors[0]}"
-        self._role, self._heard = role, heard
+        self._role = role
+        self.heard: Heard | None = None
         self._storage = open_storage(root)
         self._notebooks: dict[PairingSpec | None, Notebook] = {}
         self._known: dict[PairingSpec | None, list[Evaluation]] = {}  # as far as this process has looked
@@ -131,8 +130,8 @@ class Worker:
         if pairing not in self._known:
             self._known[pairing] = self._notebook(pairing).evaluations()
             for evaluation in self._known[pairing]:
-                if self._heard and (pairing, evaluation.number) not in self._told:
-                    self._heard(pairing, evaluation)
+                if self.heard and (pairing, evaluation.number) not in self._told:
+                    self.heard(pairing, evaluation)
                 self._told.add((pairing, evaluation.number))
         return self._known[pairing]
 
