@@ -1,4 +1,4 @@
-# make study   the digits study: about six minutes on two cores, after the first installation
+# make study   the digits study: about four minutes on two cores, after the first installation
 # make test    the test-suite        make test-slow   the slow tests        make lint        style, types, floors
 # make bench   the benchmarks        make clean       removes the environment, keeps mlruns/
 PYTHON ?= python3
@@ -8,7 +8,7 @@ READY := .venv/.ready
 .PHONY: study test test-slow lint bench clean
 
 study: $(READY)
-	@$(BIN)/study run configs/digits.yaml
+	@$(BIN)/study run configs/digits.yaml --workers 2
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n 2 tests
