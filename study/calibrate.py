@@ -48,10 +48,8 @@ def calibrate(results: Results, kind: str) -> Calibration:
         while not (close := _close(seen, level, spec.tolerance)):
             proposal, reason = _propose(made, dict(sorted(seen.items(), reverse=not made.rises)), level)
             if proposal is not None and len(seen) >= spec.trials:
-                proposal, reason = (
-                    None,
-                    f"no strength within {spec.tolerance:g} of {level:g} after {len(seen)} evaluations",
-                )
+                reason = f"no strength within {spec.tolerance:g} of {level:g} after {len(seen)} evaluations"
+                proposal = None
             if proposal not in known:
                 break
             seen[proposal] = known[proposal]

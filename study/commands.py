@@ -87,11 +87,11 @@ def _probe_arguments(parser: ArgumentParser) -> None:
 def _probe(args: Namespace) -> int:
     import json
 
-    from study.forecast import FORMATS, probe_study, render, several_guides
+    from study.forecast import probe_study, render, several_guides
+    from study.report import strengths
 
     spec, root = to_spec(args), _root(args)
-    if args.format not in FORMATS:
-        raise Refused(f"--format {args.format}: accepted are {', '.join(FORMATS)}.")
+    strengths.check(args.format)
     if args.guides or args.main:
         if not (args.guides and args.main):
             raise Refused("--main and --guides go together: one main, and the guides that guide it at once.")

@@ -15,16 +15,15 @@ from degradations import Denoiser, Refused
 from study import plan, probe
 from study.checkpoints.names import canonical
 from study.data import Data
-from study.modules.evaluate import Evaluator
+from study.modules.evaluate import Evaluator, device
 from study.publish import write
 from study.records import Results
-from study.report import figures
+from study.report import figures, strengths
 from study.results import report_folder
 from study.run import evaluator_of, opened, want_pairings
-from study.sampling import Fixed, edm_sigmas
+from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
-FORMATS = ("md", "csv", "json")
 WARNING = (
     "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it is about 1 even where "
     "guidance improves the samples: it says something only of mains that were degraded."
@@ -119,20 +118,19 @@ class _Look:
 def _look(evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int) -> _Look:
     """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is one."""
     base, sampler = evaluator.base, evaluator.spec.sampler
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    device = device or torch.device("cpu")
-    own = base.denoiser.to(device)
-    denoisers = {name: evaluator.degradation(name)(own).to(device) for name in names}
+    where = device()
+    own = base.denoiser.to(where)
+    denoisers = {name: evaluator.degradation(name)(own).to(where) for name in names}
     data = base.held_out or base.data
     clean, labels = _some(data, spec.images)
-    labels = None if labels is None else labels.to(device)
-    sigmas = edm_sigmas(sampler.steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
-    start = Fixed((len(clean), *data.shape), len(clean), labels, device).start(seed, 0)
+    labels = None if labels is None else labels.to(where)
+    sigmas = evaluator.sigmas(sampler.steps)
+    start = Fixed((len(clean), *data.shape), len(clean), labels, where).start(seed, 0)
     trajectories = probe.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
-    points = probe.noised(clean.to(device), labels, trajectories.sigmas, seed)
+    points = probe.noised(clean.to(where), labels, trajectories.sigmas, seed)
     products = {
-        name: probe.mean_errors(own, denoisers, where, spec.draws, seed)
-        for name, where in (("data", points), ("trajectories", trajectories))
+        name: probe.mean_errors(own, denoisers, looked_at, spec.draws, seed)
+        for name, looked_at in (("data", points), ("trajectories", trajectories))
     }
     return _Look(spec, seed, points, denoisers, products, base.held_out is not None)
 
@@ -175,7 +173,8 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
-    """The probes in one of FORMATS."""
+    """The probes as md, csv or json. Raises Refused for another format."""
+    strengths.check(form)
     if form == "json":
         return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
     if form == "csv":

@@ -41,7 +41,7 @@ def collect(root: Path, name: str) -> Results:
     shared = Notebook(storage, f"{name}/{CONFIRM}")
     kept = shared.attributes().get("spec")
     if kept is None:
-        raise Refused(f"the study '{name}' was not begun by this tool: it has no spec.")
+        raise Refused(f"the study '{name}' has no pairings yet; `study run` with its config goes on with it.")
     spec = spec_from_json(kept)
     searches: dict[PairingSpec, list[Evaluation]] = {}
     for p in spec.pairings:

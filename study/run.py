@@ -15,6 +15,7 @@ from degradations import Failed, Kind, Refused, kinds
 from study import plan
 from study.bases import base_of, by_recipe, resolve, untrained
 from study.calibrate import Calibration, calibrate, first_strength
+from study.checkpoints import Base
 from study.checkpoints.names import split
 from study.files.lock import locked
 from study.metrics import load_extractor
@@ -39,7 +40,7 @@ def run(
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
     with opened(evaluator, root, fresh) as study, _helpers(evaluator.spec, root, workers - 1):
-        study.search()
+        search(study.worker, study.progress)
         return report(collect(root, spec.name), study.published, evaluator, root)
 
 
@@ -50,7 +51,7 @@ def work(spec: StudySpec, root: Path) -> None:
     with locked(_lock(root, spec.name, "workers"), shared=True), Progress() as progress:
         worker = Worker(evaluator, root, role="joins")
         worker.heard = _telling(progress, worker.metric)
-        Under(worker, progress).search()
+        search(worker, progress)
 
 
 def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
@@ -104,7 +105,7 @@ def _check_strengths(spec: StudySpec) -> None:
             raise Refused(f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of.")
 
 
-def _able(base: Any, kind: str, wanted: bool) -> bool:
+def _able(base: Base, kind: str, wanted: bool) -> bool:
     """Whether a base can suffer a kind. Raises Refused where it cannot, and the kind is wanted."""
     if kind not in kinds():
         raise Refused(f"calibrate.kinds: '{kind}' is not a kind of degradation; known are {', '.join(kinds())}.")
@@ -117,29 +118,23 @@ def _able(base: Any, kind: str, wanted: bool) -> bool:
     return True
 
 
-@dataclass
-class Under:
-    """A study under way in this process."""
+@dataclass(frozen=True)
+class Open:
+    """A study under way in this process, which shows it."""
 
     worker: Worker
     progress: Progress
-    _published: Published | None = None
+    published: Published
 
-    @property
-    def published(self) -> Published:
-        assert self._published is not None
-        return self._published
 
-    def search(self) -> None:
-        """Calibrate where there is a matrix, search every pairing, confirm."""
-        spec = self.worker.expand(self.progress)
-        self.progress.expect(plan.cost(spec))
-        is_random = self.worker.evaluator.is_random
-        self.worker.work(lambda results: plan.study(results, is_random), self.progress)
+def search(worker: Worker, progress: Progress) -> None:
+    """Calibrate where there is a matrix, search every pairing, confirm."""
+    progress.expect(plan.cost(worker.expand(progress)))
+    worker.work(lambda results: plan.study(results, worker.evaluator.is_random), progress)
 
 
 @contextmanager
-def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> Iterator[Under]:
+def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> Iterator[Open]:
     """A study for one process that shows it in MLflow. Whatever ends the block, no run is left looking as if it ran.
 
     role: see `Worker`.
@@ -150,7 +145,7 @@ def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "
             _forget(evaluator, root)
         with locked(_lock(root, spec.name, "workers"), shared=True):
             worker = Worker(evaluator, root, role=role)  # refuses what is to be refused before anything is shown
-            about, tell = describe(spec, evaluator), _telling(progress, worker.metric)
+            about, tell = worker.remember("about", describe(spec, evaluator)), _telling(progress, worker.metric)
             published = Published(root, spec, about, anew=fresh)
 
             def heard(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
@@ -158,9 +153,8 @@ def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "
                 tell(pairing, evaluation)
 
             worker.heard = heard
-            worker.remember("about", about)
             try:
-                yield Under(worker, progress, published)
+                yield Open(worker, progress, published)
                 published.tracking.close()
             except BaseException as error:
                 progress.close()

@@ -51,22 +51,23 @@ class Worker:
             each.release_lost()
         begun = any(each.evaluations() or each.running() for each in kept)
         check_fingerprint(self._notebook(None), self.evaluator.fingerprint(), begun)
-        if self._role != "looks":
-            self._keep("asked", self.spec)
-        if self._role == "joins" and self._notebook(None).attributes()["asked"] != spec_to_json(self.spec):
+        asked = spec_to_json(self.spec)
+        if self._role != "looks" and self.remember("asked", asked) != asked:
             raise Refused(
                 f"The study '{name}' was begun with other pairings or numbers of evaluations; join it with its own "
                 f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` change it."
             )
 
-    def _keep(self, key: str, spec: StudySpec) -> None:
-        """Keep a spec as the study's: the process that leads always, another only where there is none."""
-        if self._role == "leads" or key not in self._notebook(None).attributes():
-            self.remember(key, spec_to_json(spec))
+    def remember(self, key: str, value: Any) -> Any:
+        """Keep something about the study beside its evaluations, and return what is kept.
 
-    def remember(self, key: str, value: Any) -> None:
-        """Keep something about the study beside its evaluations."""
-        self._notebook(None).remember(key, value)
+        The process that leads replaces what is there already; another leaves it.
+        """
+        kept = self._notebook(None).attributes()
+        if self._role == "leads" or key not in kept:
+            self._notebook(None).remember(key, value)
+            return value
+        return kept[key]
 
     @property
     def results(self) -> Results:
@@ -81,7 +82,7 @@ class Worker:
         expanded = plan.expand(self.results)
         assert expanded is not None
         self.spec = expanded
-        self._keep("spec", expanded)
+        self.remember("spec", spec_to_json(expanded))
         return expanded
 
     def work(self, stage: Stage, progress: Progress) -> None:
@@ -109,7 +110,8 @@ class Worker:
         with self._notebook(pairing).claim(task, self.metric, params, space) as claim:
             if claim is None:
                 return False
-            known = self.results.shared.get(task)  # at weight 1 a search has the main alone, which is shared
+            # At weight 1 a search has the main alone, which is shared.
+            known = self.results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
                 progress.start(task.name, task.samples)
                 claim.keep(self.evaluator.outcome(task, progress.samples))

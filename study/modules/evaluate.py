@@ -82,8 +82,7 @@ class Evaluator:
         found |= {f"variant.{v}": self.variant(str(v)).sha256 for v in variants if v is not None}
         reference = hashlib.sha256(self.base.data.samples.numpy().tobytes()).hexdigest()
         found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        found["device"] = accelerator.type if accelerator else "cpu"  # each has random numbers of its own
+        found["device"] = device().type  # each has random numbers of its own
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
 
     def outcome(self, task: Task, progress: Progress | None = None) -> Outcome:
@@ -157,21 +156,22 @@ class Evaluator:
 
     def _evaluations(self, task: Task) -> int:
         """Network evaluations of a task, of main and guide together; the guide's only within its interval."""
-        sigmas = self._sigmas(task)[:-1]
+        sigmas = self.sigmas(task.steps)[:-1]
         visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
         low, high = task.interval or (0.0, math.inf)
         guided = 0 if task.weight in (0, 1) else sum(low <= sigma <= high for sigma in visited)
         return task.samples * (len(visited) + guided)
 
-    def _sigmas(self, task: Task) -> list[float]:
+    def sigmas(self, steps: int) -> list[float]:
+        """The noise levels that so many steps visit, and 0."""
         sampler = self.spec.sampler
-        return edm_sigmas(task.steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
+        return edm_sigmas(steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
 
     def _sampler(self, task: Task) -> PairSampler:
         sampler = self.spec.sampler
         return PairSampler(
             self.base.denoiser, self.degradation(task.main), self.degradation(task.guide), task.coupling,
-            sigmas=self._sigmas(task), solver=sampler.solver, churn=_churn(sampler),
+            sigmas=self.sigmas(task.steps), solver=sampler.solver, churn=_churn(sampler),
         )  # fmt: skip
 
     def _source(self, n: int) -> Source:
@@ -191,6 +191,12 @@ class Evaluator:
 
     def _is_random(self, name: str) -> bool:
         return suffers(self.base, self.degradation(name))
+
+
+def device() -> torch.device:
+    """Where networks are evaluated: on the accelerator, where there is one."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
 
 
 def _none(name: str) -> Base:
