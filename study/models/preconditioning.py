@@ -1,36 +1,81 @@
 """Preconditioning: how a raw network becomes a denoiser."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from degradations import Denoiser, Draws
+from degradations import Denoiser, Draws, Refused
 from degradations.denoiser import column
 
 
 class Network(nn.Module, ABC):
-    """A raw network F(x, c_noise, label, draws) → [B, …] of the shape of x; c_noise: [B] or [1]."""
+    """A raw network F(x, c_noise, label, draws) → [B, …] of the shape of x; c_noise: [B] or [1].
+
+    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all.
+    """
+
+    precision: torch.dtype = torch.float32  # of its activations
 
     @abstractmethod
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
         raise NotImplementedError
 
+    def use(self, precision: torch.dtype) -> None:
+        """Compute in a precision from now on. Raises Refused for one that this network does not know."""
+        if precision != self.precision:
+            raise Refused(f"precision: {type(self).__name__} computes in {_short(self.precision)} only, found "
+                          f"{_short(precision)}.")  # fmt: skip
 
-class EDM(Denoiser):
-    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise) (Karras et al. 2022, eq. 7 and table 1, column EDM).
 
-    c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4;
-    σd, the standard deviation of the data, in the units of x.
-    """
+class Scalings(NamedTuple):
+    """The four functions of σ in D = c_skip·x + c_out·F(c_in·x; c_noise), each of σ's shape."""
 
-    def __init__(self, network: Network, sigma_data: float) -> None:
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
+    c_noise: Tensor
+
+
+class Preconditioned(Denoiser, ABC):
+    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise) (Karras et al. 2022, eq. 7); F in its precision, all else in x's."""
+
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.network, self.sigma_data = network, sigma_data
+        self.network = network
+
+    @abstractmethod
+    def scalings(self, sigma: Tensor) -> Scalings:
+        """Of σ, [B or 1, 1, …]."""
+        raise NotImplementedError
 
     def forward(
         self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
     ) -> Tensor:
-        s, sd = column(sigma, x), self.sigma_data
-        total = s**2 + sd**2
-        c_skip, c_out, c_in, c_noise = sd**2 / total, s * sd / total.sqrt(), 1 / total.sqrt(), s.log() / 4
-        return c_skip * x + c_out * self.network(c_in * x, c_noise.flatten(), label, draws)
+        c = self.scalings(column(sigma, x))
+        f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), label, draws)
+        return c.c_skip * x + c.c_out * f.to(x.dtype)
+
+    def _lower(self, x: Tensor) -> Tensor:
+        """x in the network's precision, where that is lower than x's own."""
+        return x if self.network.precision == torch.float32 else x.to(self.network.precision)
+
+
+class EDM(Preconditioned):
+    """c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4.
+
+    σd, the standard deviation of the data, in the units of x. (Karras et al. 2022, table 1, column EDM)
+    """
+
+    def __init__(self, network: Network, sigma_data: float) -> None:
+        super().__init__(network)
+        self.sigma_data = sigma_data
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        sd, total = self.sigma_data, sigma**2 + self.sigma_data**2
+        return Scalings(sd**2 / total, sigma * sd / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4)
+
+
+def _short(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
