@@ -1,11 +1,14 @@
 """The base of a study and its variants: loaded, trained where they are not yet, or made of a training's snapshots."""
 
+import copy
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import torch
 
 from degradations import Refused
 from study.checkpoints import (
@@ -22,13 +25,17 @@ from study.checkpoints import (
     recipe_of,
     snapshot_path,
 )
+from study.checkpoints.bases import Precision
 from study.data import load_data
 from study.files.lock import locked
+from study.models import Preconditioned
+from study.modules.evaluate import device
 from study.modules.train import STATE, check_recipe, folder_of, train
 from study.specs import RecipeSpec, StudySpec
 from study.training import Profile, exponent, reconstruct
 
 OWN, EXACT = "base", "exact"
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool = True) -> Base:
@@ -45,14 +52,14 @@ def by_recipe(spec: StudySpec) -> StudySpec:
     return replace(spec, base=str(variant) if variant.changes else None)
 
 
-def untrained(spec: StudySpec, name: str = OWN) -> Base:
+def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> Base:
     """The base of a name as `resolve` finds it, before its training where it is one that is trained.
 
     Raises Refused for every name, recipe and network that `resolve` would refuse.
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
-        return _loaded(plan, spec)
+        return load_base(plan.variant.base, spec.reference, root)
     data = load_data(plan.recipe.data)
     return Base(str(plan.variant), build(plan.recipe.network, data, plan.recipe.sigma_data), data, "", plan.recipe)
 
@@ -65,15 +72,32 @@ def resolve(name: str, spec: StudySpec, root: Path, progress: bool = True, again
     is wanted. Raises Refused for a name or a variant of nothing, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
+    return _computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
+
+
+def _resolved(plan: "_Plan", spec: StudySpec, root: Path, progress: bool, again: bool) -> Base:
     if plan.recipe is None:
-        return _loaded(plan, spec)
+        return load_base(plan.variant.base, spec.reference, root)
     folder = plan.home or folder_of(plan.recipe, root)
     made_by = _made_by(spec) if plan.variant == Variant(OWN) else str(plan.variant)
     until = None if plan.step == plan.recipe.steps else plan.step
     _train(plan.recipe, folder, made_by, until, again, progress)
     if plan.is_average:
         return _average(plan, plan.recipe, folder)
-    return replace(load_base(folder, spec.reference), name=str(plan.variant))
+    return replace(load_base(folder, spec.reference, root), name=str(plan.variant))
+
+
+def _computing(precision: Precision, base: Base) -> Base:
+    """The base with its network in a precision; auto: its own on an accelerator, fp32 on a CPU."""
+    if precision == "auto":
+        precision = "fp32" if device().type == "cpu" else base.precision
+    if precision == "fp32":
+        return replace(base, precision=precision)
+    if not isinstance(base.denoiser, Preconditioned):
+        raise Refused(f"precision: found {precision}, wanted fp32 for {base.name}, which has no network.")
+    denoiser = copy.deepcopy(base.denoiser)
+    denoiser.network.use(PRECISIONS[precision])
+    return replace(base, denoiser=denoiser, precision=precision, sha256=f"{base.sha256} in {precision}")
 
 
 def train_base(
@@ -89,13 +113,14 @@ def train_base(
 @dataclass(frozen=True)
 class _Plan:
     """Where a base comes from: without a recipe, it is loaded by its name; with one, it is trained by it, at home or in
-    mlruns/bases, as far as a step, and then loaded, or averaged with a width."""
+    mlruns/bases, as far as a step, and then loaded, or averaged with a width; precision: that of its name, if any."""
 
     variant: Variant
     recipe: RecipeSpec | None = None
     home: Path | None = None
     step: int = 0
     width: float = 0.0
+    precision: Precision | None = None
 
     @property
     def is_average(self) -> bool:
@@ -106,6 +131,11 @@ def _plan(name: str, spec: StudySpec) -> _Plan:
     variant = Variant.parse(name)
     if variant.base == OWN and spec.base is not None:
         variant = variant.of(Variant.parse(spec.base))
+    trained = _training(replace(variant, precision=None), spec)
+    return replace(trained, precision=variant.precision)
+
+
+def _training(variant: Variant, spec: StudySpec) -> _Plan:
     if variant.base == EXACT and variant.changes:
         raise Refused(f"'{variant}': the closed form of the data has no variants.")
     if variant.base != OWN and not variant.changes:
@@ -123,10 +153,6 @@ def _plan(name: str, spec: StudySpec) -> _Plan:
     elif at_home:
         return _Plan(Variant(variant.base))
     return plan
-
-
-def _loaded(plan: _Plan, spec: StudySpec) -> Base:
-    return load_base(plan.variant.base, spec.reference)
 
 
 def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:

@@ -24,6 +24,7 @@ from study.run import evaluator_of, opened, want_pairings
 from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
+OWN_SEED = 2**20  # of samples in the place of data, away from those of search and confirmation
 WARNING = (
     "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it is about 1 even where "
     "guidance improves the samples: it says something only of mains that were degraded."
@@ -122,6 +123,8 @@ def _look(evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int
     own = base.denoiser.to(where)
     denoisers = {name: evaluator.degradation(name)(own).to(where) for name in names}
     data = base.held_out or base.data
+    if not len(data.samples):
+        data = evaluator.own_data(spec.images, seed + OWN_SEED)
     clean, labels = _some(data, spec.images)
     labels = None if labels is None else labels.to(where)
     sigmas = evaluator.sigmas(sampler.steps)

@@ -96,36 +96,43 @@ def read_json(path: Path) -> Any:
 
 
 def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
-    """Samples of base, main, guide and guided from the same seeds, and how far each is from the training data."""
+    """Samples of base, main, guide and guided from the same seeds, and where there are training data, how far from
+    them they are."""
     spec, written, distances = results.spec, [], {}
     data = evaluator.base.data.samples
-    shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    order = torch.split(shuffled, 4 * MEASURED)
-    distances["data"] = nearest_other(data) if len(order) == 1 else nearest(data[order[0]], data[torch.cat(order[1:])])
+    if len(data):
+        shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+        order = torch.split(shuffled, 4 * MEASURED)
+        alone = len(order) == 1
+        distances["data"] = nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
+    few = MEASURED if len(data) else SHOWN  # what is only looked at need not be more
     draw = cache(evaluator.samples)
     for index, pairing in enumerate(spec.pairings):
         tested = results.tested(pairing)
         if tested is None:
             continue
         tasks = {
-            "base": _few(results.single(BASE), spec),
-            f"main {pairing.main}": _few(results.single(pairing.main), spec),
-            f"guide {pairing.guide}": _few(results.single(pairing.guide), spec),
-            f"guided, w = {tested.weight:.2f}": _few(tested, spec),
+            "base": _few(results.single(BASE), spec, few),
+            f"main {pairing.main}": _few(results.single(pairing.main), spec, few),
+            f"guide {pairing.guide}": _few(results.single(pairing.guide), spec, few),
+            f"guided, w = {tested.weight:.2f}": _few(tested, spec, few),
         }
         drawn = {name: draw(task) for name, task in tasks.items()}
-        shown = {name: x[:SHOWN] if x.ndim > 2 else x for name, x in drawn.items()}
+        shown = {name: evaluator.images(x[:SHOWN]) if x.ndim > 2 else x for name, x in drawn.items()}
         written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
-        distances.setdefault("base", nearest(drawn["base"], data))
-        distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(list(drawn.values())[-1], data)
+        if len(data):
+            distances.setdefault("base", nearest(drawn["base"], data))
+            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(list(drawn.values())[-1], data)
+    if not distances:
+        return written
     written.append(figures.save(figures.nearest(distances), folder / "nearest.png"))
     medians = {name: float(d.median()) for name, d in distances.items()}
     written.append(write(folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)))
     return written
 
 
-def _few(task: Task, spec: StudySpec) -> Task:
-    return Task(**{**vars(task), "samples": MEASURED, "seed": spec.seeds[0]})
+def _few(task: Task, spec: StudySpec, n: int) -> Task:
+    return Task(**{**vars(task), "samples": n, "seed": spec.seeds[0]})
 
 
 def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dict[str, str]]:

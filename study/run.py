@@ -20,6 +20,7 @@ from study.checkpoints.names import split
 from study.files.lock import locked
 from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
+from study.modules.group import follow, group, leading
 from study.publish import Published, describe, report, write
 from study.records import Evaluation
 from study.report import strengths
@@ -35,11 +36,19 @@ def run(
 ) -> list[dict[str, Any]]:
     """A study, or what is left of it, by one process or several; returns the rows of its table.
 
-    Raises Failed where it is running already.
+    In a launched group (torchrun, SLURM) the processes share every evaluation; only the first keeps, shows and returns
+    anything. Raises Failed where it is running already.
     """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
-    with opened(evaluator, root, fresh) as study, _helpers(evaluator.spec, root, workers - 1):
+    if group().rank > 0:
+        follow(evaluator)
+        return []
+    with (
+        leading(evaluator),
+        opened(evaluator, root, fresh) as study,
+        _helpers(evaluator.spec, root, workers - 1),
+    ):
         search(study.worker, study.progress)
         return report(collect(root, spec.name), study.published, evaluator, root)
 
@@ -56,7 +65,7 @@ def work(spec: StudySpec, root: Path) -> None:
 
 def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     """The strengths at which the kinds of a study do equal damage."""
-    evaluator = evaluator_of(spec, root)
+    evaluator = evaluator_of(spec, root, calibrates=True)
     with opened(evaluator, root, role="looks") as study:
         study.worker.work(plan.calibration, study.progress)
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
@@ -72,24 +81,27 @@ def want_pairings(spec: StudySpec) -> None:
         raise Refused("pairings: found none, wanted at least one, such as {main: noise(0.1), guide: noise(0.2)}.")
 
 
-def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False) -> Evaluator:
+def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False) -> Evaluator:
     """What evaluates a study's tasks; its base, and the variants that it names, are trained where they are not yet.
 
-    Raises Refused before any training for names that are no degradations, or that the base cannot suffer.
+    calibrates: whether kinds are calibrated although there is no matrix. Raises Refused before any training for names
+    that are no degradations, or that the base cannot suffer.
     """
-    own = untrained(spec)
-    for extractor in spec.extractors:
-        load_extractor(extractor)(own.data.samples[:2])
+    own = untrained(spec, root=root)
+    for extractor in spec.extractors if len(own.data.samples) else ():
+        load_extractor(extractor, root)(own.data.samples[:2])
     for name in spec.named:
         variant, degradation = split(name)
-        suffers(own if variant is None else untrained(spec, str(variant)), degradation)
+        suffers(own if variant is None else untrained(spec, str(variant), root), degradation)
     _check_strengths(spec)
-    able = [kind for kind in spec.calibrate.kinds or kinds() if _able(own, kind, bool(spec.calibrate.kinds))]
-    spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
+    if spec.matrix is not None or calibrates or spec.calibrate.kinds:
+        able = [kind for kind in spec.calibrate.kinds or kinds() if _able(own, kind, bool(spec.calibrate.kinds))]
+        spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base = base_of(spec, root, retrain)
     if retrain:
         spec = by_recipe(spec)  # under which it is found from now on, by workers too
-    return Evaluator(spec, base, lambda name: resolve(name, spec, root))
+    spec = replace(spec, precision=base.precision)
+    return Evaluator(spec, base, lambda name: resolve(name, spec, root), root)
 
 
 def _check_strengths(spec: StudySpec) -> None:

@@ -68,7 +68,7 @@ BAD = [
     ("weight", ["--search.weight", "[1.0, .inf]"], "search.weight"),
     ("weight order", ["--search.weight", "[3.0, 1.0]"], "search.weight"),
     ("design", ["--search.design", "[9.0]"], "search.design"),
-    ("extractor", ["--extractors", "[inception]"], "inception"),
+    ("extractor", ["--extractors", "[vgg]"], "vgg"),
     ("reference", ["--reference", "imagenet"], "imagenet"),
     ("base", ["--base", "nowhere"], "nowhere"),
     ("recipe", ["--base", "null", "--recipe.data", "fractal"], "recipe.data"),

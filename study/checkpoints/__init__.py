@@ -1,24 +1,32 @@
 """Cards, weights and snapshots of base denoisers, names of their variants, and cards of feature classifiers."""
 
-from study.checkpoints.bases import Base, build, load_base, recipe_of
+from study.checkpoints.bases import CACHE, Base, build, is_public, load_base, recipe_of
+from study.checkpoints.public import PublicCard, public_cards, public_statistics
+from study.checkpoints.published import convert
 from study.checkpoints.snapshots import SNAPSHOTS, WIDTHS, blend, is_kept, kept_up_to, snapshot_path
 from study.checkpoints.variants import Variant
 from study.checkpoints.weights import CARD, Card, fill, find, save, write
 
 __all__ = [
+    "CACHE",
     "CARD",
     "SNAPSHOTS",
     "WIDTHS",
     "Base",
     "Card",
+    "PublicCard",
     "Variant",
     "blend",
     "build",
+    "convert",
     "fill",
     "find",
     "is_kept",
+    "is_public",
     "kept_up_to",
     "load_base",
+    "public_cards",
+    "public_statistics",
     "recipe_of",
     "save",
     "snapshot_path",

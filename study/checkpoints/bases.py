@@ -2,24 +2,44 @@
 
 import math
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from degradations import Denoiser, Refused
+from study.checkpoints.public import public_cards
+from study.checkpoints.published import is_published, read_published
 from study.checkpoints.weights import Card, fill, find
 from study.data import Data, load_data
+from study.files.atomic import sha256
+from study.files.cache import obtain
 from study.models import EDM, PatchTransformer, ResidualMLP
+from study.models.decoder import Decoder
 from study.specs import NetworkSpec, RecipeSpec
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+CACHE = "cache"  # the folder of public files, under the root
 
 
 @dataclass(frozen=True)
 class Base:
-    """A denoiser with its data set, the hash of its weights, and its recipe where that is known."""
+    """A denoiser with its data set, the hash of its weights, and its recipe where that is known.
+
+    Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where the denoiser's
+    samples are latents, either they are those of the EDM2 decoder, or the base has a decoder of its own. precision: of
+    the network on an accelerator, unless it is told otherwise.
+    """
 
     name: str
     denoiser: Denoiser
     data: Data
     sha256: str
     recipe: RecipeSpec | None = None
+    latents: bool = False
+    decoder: Decoder | None = None
+    precision: Precision = "fp32"
 
     @property
     def held_out(self) -> Data | None:
@@ -37,16 +57,20 @@ def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
     return EDM(ResidualMLP(math.prod(data.shape), data.classes, **sizes), sigma_data)
 
 
-def load_base(name: str | Path, data: str) -> Base:
-    """The base of a shipped card's name, of a folder, or `exact`: the closed form of a data set.
+def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
+    """The base of a name: `exact`, the closed form of a data set; the card of a shipped or a public checkpoint; a
+    folder of ours or of diffusers; a published file; or `hub:org/name`, a repository of diffusers.
 
-    Raises Refused where there is none, where it is damaged, or where its data set is not `data`.
+    Public files are looked for under root/cache, and downloaded there. Raises Refused where there is none, where it is
+    damaged or hostile, or where it was trained here on another data set than `data`.
     """
     if name == "exact":
         loaded = load_data(data)
         if loaded.exact is None:
             raise Refused(f"base 'exact': the data set '{data}' has no density in closed form.")
         return Base("exact", loaded.exact, loaded, f"exact:{data}")
+    if is_public(name):
+        return _public(str(name), root)
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
     if trained_on != data:
@@ -58,6 +82,41 @@ def load_base(name: str | Path, data: str) -> Base:
     denoiser = build(_network(card), loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
+
+
+def is_public(name: str | Path) -> bool:
+    """Whether a name is of a checkpoint that others made: a public card, a published file, a place of diffusers."""
+    text, path = str(name), Path(name)
+    folder = any((path / each).is_file() for each in ("model_index.json", "config.json"))
+    return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
+
+
+def _public(name: str, root: Path) -> Base:
+    if name in public_cards():
+        return _of_file(name, obtain(public_cards()[name].file, root / CACHE))
+    if is_published(Path(name)):
+        return _of_file(name, Path(name))
+    from study.models.diffusers import load_diffusers
+
+    found = load_diffusers(name, root / CACHE)
+    data = Data(name, torch.empty(0, *found.shape), classes=found.classes)
+    return Base(name, found.denoiser, data, found.sha256, decoder=found.decoder)
+
+
+def _of_file(name: str, path: Path) -> Base:
+    known = path.stat() if path.is_file() else None
+    return _read(name, path, known and known.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _read(name: str, path: Path, changed: int | None) -> Base:
+    """The base of a published file, read once though main and guide, or a check before the work, ask for it again."""
+    found = read_published(path)
+    denoiser, arguments = found.build(path), found.arguments
+    shape = arguments["img_channels"], *[arguments["img_resolution"]] * 2
+    data = Data(name, torch.empty(0, *shape), classes=arguments.get("label_dim", 0))
+    precision: Precision = "fp16" if arguments.get("use_fp16") else "fp32"
+    return Base(name, denoiser, data, sha256(path), latents=found.latents, precision=precision)
 
 
 def recipe_of(card: Card) -> RecipeSpec:

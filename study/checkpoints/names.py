@@ -1,17 +1,19 @@
 """Names of denoisers in a study: a degradation of its base, or of a variant of it."""
 
 from degradations import Degradation, Identity, parse
+from study.checkpoints.bases import is_public
 from study.checkpoints.variants import Variant
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
-    """The variant of a name, if it has one, and the degradation that follows: `digits@snapshot=512+dropout(0.1)`.
+    """The variant or the other checkpoint of a name, if it has one, and the degradation that follows:
+    `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`.
 
     Raises Refused for what is neither.
     """
-    if "@" not in name:
-        return None, parse(name)
     variant, plus, rest = name.partition("+")
+    if "@" not in name and not is_public(variant.strip()):
+        return None, parse(name)
     return Variant.parse(variant.strip()), parse(rest) if plus else Identity()
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from degradations import Refused
 from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH, is_kept
@@ -12,7 +12,7 @@ from study.specs import NetworkSpec, RecipeSpec
 
 
 class _Key(NamedTuple):
-    read: Callable[[str], int | float]
+    read: Callable[[str], int | float | str]
     good: Callable[[Any], bool]
     wanted: str
 
@@ -24,6 +24,7 @@ KEYS = {
     "width": _Key(float, lambda v: 0 < v <= 4, "a factor above 0 and at most 4"),
     "samples": _Key(float, lambda v: 0 < v <= 1, "a share of the data above 0 and at most 1"),
     "seed": _Key(int, lambda v: 0 <= v < 2**31, "an integer from 0 to 2³¹ − 1"),
+    "precision": _Key(str, lambda v: v in ("fp32", "fp16", "bf16"), "fp32, fp16 or bf16"),
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ class Variant:
         width: factor of the network's width and hidden features
         samples: share of the data trained on
         seed: of initial weights and batches
+        precision: in which the network computes: fp32, fp16 or bf16
 
     Raises Refused for values out of range.
     """
@@ -48,6 +50,7 @@ class Variant:
     width: float | None = None
     samples: float | None = None
     seed: int | None = None
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.changes.items():
@@ -55,7 +58,7 @@ class Variant:
                 raise Refused(f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}.")
 
     @property
-    def changes(self) -> dict[str, int | float]:
+    def changes(self) -> dict[str, int | float | str]:
         """What is otherwise, by key."""
         return {name: getattr(self, name) for name in KEYS if getattr(self, name) is not None}
 
@@ -119,5 +122,7 @@ def _scaled(network: NetworkSpec, factor: float) -> NetworkSpec:
     return replace(network, width=width, hidden=max(1, round(factor * network.hidden)))
 
 
-def _plain(value: float) -> str:
+def _plain(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)

@@ -88,7 +88,7 @@ def read(path: Path, module: nn.Module) -> dict[str, Tensor]:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise Refused(f"{path}: not a whole safetensors file ({error}).") from None
-    _compare(path, module.state_dict(), tensors)
+    compare(path, module.state_dict(), tensors, exact=True)
     return tensors
 
 
@@ -103,15 +103,19 @@ def plain(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def _compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+def compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], exact: bool = False) -> None:
+    """Raises Refused, naming the first tensor that differs, for those of another network, or not finite.
+
+    exact: of the same types too, rather than of any floating type.
+    """
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
-            raise Refused(f"{path}: no tensor '{name}', which the network of its card has.")
+            raise Refused(f"{path}: no tensor '{name}', which its network has.")
         if name not in wanted:
-            raise Refused(f"{path}: a tensor '{name}' that the network of its card does not have.")
+            raise Refused(f"{path}: a tensor '{name}' that its network does not have.")
         if (have := tuple(tensors[name].shape)) != (want := tuple(wanted[name].shape)):
-            raise Refused(f"{path}: '{name}' has shape {have}, the network of its card wants {want}.")
-        if tensors[name].dtype != wanted[name].dtype:
+            raise Refused(f"{path}: '{name}' has shape {have}, its network wants {want}.")
+        if tensors[name].dtype != wanted[name].dtype and (exact or not tensors[name].is_floating_point()):
             raise Refused(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
         if not torch.isfinite(tensors[name]).all():
             raise Refused(f"{path}: '{name}' has entries that are not finite.")

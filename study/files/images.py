@@ -1,10 +1,12 @@
 """Images and samples from outside: folders, zips and NPZ files. Untrusted: nothing is unpickled, sizes are checked."""
 
 import io
-import warnings
+import os
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,21 @@ from degradations import Refused
 from study.files.atomic import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+LATENTS = ".npy"
 MOST_PIXELS = 4096 * 4096
 MOST_BYTES = 8 * 2**30
+MOST_TOGETHER = 2**26  # bytes of images in a batch; as floats they take four times as many
+THREADS = min(os.cpu_count() or 1, 8)
 ARRAYS = ("samples", "images", "x", "arr_0")
 
 
 def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
     """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an NPZ.
 
-    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, grey or RGB as they are; an NPZ holds an
-    array `samples` (or images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Raises
-    Refused for a missing or empty place, for what is no image, and for images of mixed sizes or modes, naming the file.
+    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, grey or RGB as they are, in whatever
+    folders, as in EDM's zips; B ≤ size, less where images are large. An NPZ holds an array `samples` (or images, x,
+    arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Raises Refused for a missing or empty
+    place, for what is no image, for latents (.npy), and for images of mixed sizes or modes, naming the file.
     """
     if path.suffix == ".npz" and path.is_file():
         yield from _npz(path, size)
@@ -44,14 +50,13 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
 def _images(path: Path, size: int) -> Iterator[Tensor]:
     batch: list[npt.NDArray[np.uint8]] = []
     first: tuple[str, tuple[int, ...]] | None = None
-    for name, content in _files(path):
-        image = _decode(name, content)
+    for name, image in _decoded(_files(path)):
         if first is None:
             first = name, image.shape
         if image.shape != first[1]:
             raise Refused(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
         batch.append(image)
-        if len(batch) == size:
+        if len(batch) == size or len(batch) * image.nbytes >= MOST_TOGETHER:
             yield _to_tensor(np.stack(batch))
             batch = []
     if first is None:
@@ -60,15 +65,30 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
         yield _to_tensor(np.stack(batch))
 
 
+def _decoded(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """The images of files in their order, a few decoded ahead: Pillow decodes without the interpreter's lock."""
+    ahead: deque[tuple[str, Future[npt.NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        for name, content in files:
+            ahead.append((name, pool.submit(_decode, name, content)))
+            if len(ahead) > 2 * THREADS:
+                name, image = ahead.popleft()
+                yield name, image.result()
+        for name, image in ahead:
+            yield name, image.result()
+
+
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()):
+        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, LATENTS) and p.is_file()):
+            _refuse_latents(str(file))
             if file.stat().st_size > 4 * MOST_PIXELS:
                 raise Refused(f"{file}: {file.stat().st_size} bytes, more than an image may have.")
             yield str(file), file.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
         for info in sorted(archive.infolist(), key=lambda info: info.filename):
+            _refuse_latents(f"{path}: {info.filename}")
             if Path(info.filename).suffix.lower() in SUFFIXES:
                 if info.file_size > 4 * MOST_PIXELS:
                     raise Refused(
@@ -80,17 +100,20 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
                     raise Refused(f"{path}: {info.filename} cannot be unpacked ({error}).") from None
 
 
+def _refuse_latents(name: str) -> None:
+    if name.lower().endswith(LATENTS):
+        raise Refused(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are wanted.")
+
+
 def _decode(name: str, content: bytes) -> npt.NDArray[np.uint8]:
     """One image as [H, W, C], C = 1 or 3."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise Refused(f"{name}: {image.width}×{image.height} pixels, more than the {MOST_PIXELS} accepted.")
-                if image.mode not in ("L", "RGB"):
-                    raise Refused(f"{name}: mode {image.mode}; accepted are L (grey, 8 bit) and RGB.")
-                pixels = np.asarray(image)
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise Refused(f"{name}: {image.width}×{image.height} pixels, more than the {MOST_PIXELS} accepted.")
+            if image.mode not in ("L", "RGB"):
+                raise Refused(f"{name}: mode {image.mode}; accepted are L (grey, 8 bit) and RGB.")
+            pixels = np.asarray(image)
     except Refused:
         raise
     except Exception as error:
@@ -135,13 +158,14 @@ def _npz(path: Path, size: int) -> Iterator[Tensor]:
         raise Refused(f"{path}: '{name}' is {array.dtype}; uint8 images or floats are wanted.")
     elif not np.isfinite(array).all():
         raise Refused(f"{path}: '{name}' has entries that are not finite.")
-    for start in range(0, len(array), size):
-        part = array[start : start + size]
+    together = max(min(size, MOST_TOGETHER // max(array[0].nbytes, 1)), 1)
+    for start in range(0, len(array), together):
+        part = array[start : start + together]
         yield _to_tensor(part) if part.dtype == np.uint8 else torch.from_numpy(part.astype(np.float32))
 
 
 def _to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def _say(shape: tuple[int, ...]) -> str:

@@ -1,16 +1,25 @@
 """Feature extractors: what a metric sees of a sample. A metric's name says which: `fd_pixels`, `fd_rff`, `fd_digits`.
 
-Only Inception-v3 pool features may be called FID; none of these is.
+Only Inception-v3 pool features may be called FID: `fd_inception` is clean-fid's, `fd_inception_tf` the one that most
+papers report, and `fd_dinov2` their FD_DINOv2.
 """
 
+import json
 import math
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Refused
 from study.checkpoints import fill, find
+from study.files.cache import PublicFile, obtain
+from study.metrics.dinov2 import DINOV2, load_dinov2
+from study.metrics.inception import INCEPTION, MODES, load_script
 
 
 class Extractor(nn.Module, ABC):
@@ -100,11 +109,95 @@ class Digits(Extractor):
         return self.network.head[-1](features)
 
 
+class Images(Extractor):
+    """What a network of images makes of samples as files of 8 bits would hold them.
+
+    Samples are images [B, 3 or 1, H, W], grey ones taken three times: uint8, or floats of [−1, 1], which are quantised
+    to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM write them. The network takes floats of
+    0…255, [b, 3, H, W], and so few at a time that memory does not grow with B. The features of an image that is not
+    finite are not finite. Raises Refused for samples that are no images.
+    """
+
+    def __init__(self, name: str, sha256: str, network: nn.Module, most: int = 64) -> None:
+        super().__init__()
+        self.name, self.sha256, self.network, self.most = name, sha256, network, most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4 or x.shape[1] not in (1, 3) or not (x.is_floating_point() or x.dtype == torch.uint8):
+            raise Refused(
+                f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found samples of shape "
+                f"{list(x.shape)}, {x.dtype}."
+            )
+        with _float32():
+            return torch.cat([self._features(part) for part in torch.split(x, self.most)])
+
+    def _features(self, x: Tensor) -> Tensor:
+        images = x if x.dtype == torch.uint8 else (x.float() * 127.5 + 128).clamp(0, 255).byte()
+        features: Tensor = self.network(images.float().expand(-1, 3, -1, -1)).float()
+        if x.is_floating_point():  # quantised they would pass for images
+            features[~x.flatten(1).isfinite().all(1)] = torch.nan
+        return features
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Convolutions and products in all of float32's digits, which accelerators otherwise shorten for speed."""
+    was = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(was)
+
+
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}
+# These need a file that others publish; their names are only theirs.
+PUBLIC: dict[str, PublicFile] = {"dinov2": DINOV2, "inception": INCEPTION, "inception_tf": INCEPTION}
 
 
-def load_extractor(name: str) -> Extractor:
-    """The extractor of a name. Raises Refused for an unknown one."""
-    if name not in EXTRACTORS:
-        raise Refused(f"extractor '{name}': known are {', '.join(sorted(EXTRACTORS))}.")
-    return EXTRACTORS[name]()
+def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
+    """The extractor of a name, or of a card of the user's own, a .json file; published weights are in root/cache.
+
+    A card {"kind": "extractor", "name": "mine", "file": "net.pt", "sha256": "…", "mode": "clean"} vouches for a
+    TorchScript beside it, called as `inception` (mode clean) or `inception_tf` (mode tf) is; its metric is `fd_mine`.
+    Raises Refused for unknown names, for files that are damaged or cannot be had, and for a card that is none.
+    """
+    if name.endswith(".json"):
+        return _of_card(Path(name))
+    if name in EXTRACTORS:
+        return EXTRACTORS[name]()
+    files = files_of(name)
+    path, digest = obtain(files[0], root / "cache"), str(files[0].sha256)
+    if name == "dinov2":
+        return Images(name, digest, load_dinov2(path))
+    return Images(name, digest, load_script(path, digest, "tf" if name == "inception_tf" else "clean"))
+
+
+def files_of(name: str) -> list[PublicFile]:
+    """The public files that an extractor wants in root/cache. Raises Refused for an unknown name."""
+    if name in EXTRACTORS or name.endswith(".json"):
+        return []
+    if name not in PUBLIC:
+        known = f"{', '.join(sorted(EXTRACTORS))}, of images {', '.join(sorted(PUBLIC))}"
+        raise Refused(f"extractor '{name}': known are {known}, and the path of a card, a .json file.")
+    return [PUBLIC[name]]
+
+
+def _of_card(path: Path) -> Extractor:
+    wanted = ("name", "file", "sha256", "mode")
+    try:
+        with path.open(encoding="utf-8") as text:
+            card = json.loads(text.read(2**20))
+        if not isinstance(card, dict) or card.get("kind") != "extractor":
+            raise ValueError('an object with "kind": "extractor" is wanted')
+        if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {"kind", *wanted}:
+            raise ValueError(f"it has {', '.join(card)}; {', '.join(wanted)} are wanted, all of them text")
+        name, file, digest, mode = (str(card[key]) for key in wanted)
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused(f"{path}: not the card of an extractor ({error}).") from None
+    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
+        raise Refused(f"{path}: name '{name}': small letters, digits and _ are wanted, and no known extractor's name.")
+    if mode not in MODES:
+        raise Refused(f"{path}: mode '{mode}': {' or '.join(MODES)} is wanted.")
+    return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

@@ -1,39 +1,56 @@
 """What samples are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from degradations import Refused
+from study.data import DATA, load_data
 from study.files.atomic import replacing
-from study.files.images import open_npz
-from study.metrics.extractors import Extractor
+from study.files.images import batches, open_npz
+from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
 from study.metrics.neighbours import radii
 from study.metrics.tally import Tally
 
+SUFFIXES, PICKLES = (".npz", ".pkl", ".pickle"), (".pkl", ".pickle")
+# What the extractors of published statistics are called in EDM2's files, and how many features they have.
+PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
+DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
+
 
 @dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, as one extractor sees it; it knows its extractor and its number of samples."""
+    """What samples are compared with, as one extractor sees it.
+
+    Args:
+        extractor, sha256: the extractor's name and identity
+        n: its number of samples; None: not known
+        frechet: their mean and covariance
+        features: those of the first samples; None: not kept
+        size: [height, width] of its images; None: not known, or no images
+    """
 
     extractor: str
     sha256: str
-    n: int
+    n: int | None
     frechet: FrechetReference
     features: npt.NDArray[np.float32] | None
+    size: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, tally: Tally, extractor: Extractor) -> "Reference":
+    def of(cls, tally: Tally, extractor: Extractor, size: tuple[int, int] | None = None) -> "Reference":
         moments = tally.moments[extractor.name]
         frechet = FrechetReference(moments.mean, moments.covariance)
-        return cls(extractor.name, extractor.sha256, moments.n, frechet, tally.features(extractor.name))
+        return cls(extractor.name, extractor.sha256, moments.n, frechet, tally.features(extractor.name), size)
 
     @cached_property
     def kernel_within(self) -> float:
@@ -47,15 +64,26 @@ class Reference:
         assert self.features is not None
         return radii(self.features)
 
+    def want_size(self, samples: Tensor) -> None:
+        """Raises Refused for images of another resolution than the reference's, where both are known."""
+        found = _size(samples)
+        if None not in (self.size, found) and found != self.size:
+            raise Refused(f"The reference is of images of {_say(self.size)} pixels, the samples have {_say(found)}.")
+
     def save(self, path: Path) -> None:
-        """Write the statistics as NPZ: mu, sigma, n, extractor and its hash."""
+        """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and size where known."""
+        size: dict[str, Any] = {} if self.size is None else {"size": self.size}
         with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, mu=self.frechet.mean, sigma=self.frechet.covariance, n=self.n,
-                     extractor=self.extractor, sha256=self.sha256)  # fmt: skip
+            np.savez(file, mu=self.frechet.mean, sigma=self.frechet.covariance, n=self.n or 0,
+                     extractor=self.extractor, sha256=self.sha256, **size)  # fmt: skip
 
     @classmethod
     def is_one(cls, path: Path) -> bool:
-        """Whether an NPZ file holds statistics rather than samples, as its entries' names say."""
+        """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries' names say so."""
+        if not path.is_file() or path.suffix not in SUFFIXES:
+            return False
+        if path.suffix in PICKLES:
+            return True
         try:
             with open_npz(path) as file:
                 return "sigma" in file.files
@@ -63,43 +91,134 @@ class Reference:
             return False
 
     @classmethod
-    def load(cls, path: Path, extractor: Extractor) -> "Reference":
-        """Read statistics. Raises Refused for a damaged file or the statistics of another extractor."""
-        try:
-            with open_npz(path) as file:
-                missing = {"mu", "sigma", "n", "extractor", "sha256"} - set(file.files)
-                if missing:
-                    raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
-                mu, sigma, n = file["mu"].astype(np.float64), file["sigma"].astype(np.float64), int(file["n"])
-                made_by = str(file["extractor"]), str(file["sha256"])
-        except Refused:
-            raise
-        except Exception as error:
-            raise Refused(f"{path}: not a whole NPZ file of statistics ({error}).") from None
-        name, digest = made_by
+    def load(cls, path: Path, extractor: Extractor, size: tuple[int, int] | None = None) -> "Reference":
+        """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a pickle).
+
+        Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word for Inception's. size:
+        the resolution they are known to be of, where the file does not say it. Raises Refused for a damaged file, one
+        that is no mean and covariance, and the statistics of another extractor or resolution.
+        """
+        found = _of_pickle(path, extractor) if path.suffix in PICKLES else _of_npz(path, extractor)
+        own = found["size"]
+        if None not in (own, size) and own != size:
+            raise Refused(f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted.")
+        name, digest, n, mu, sigma = (found[key] for key in ("extractor", "sha256", "n", "mu", "sigma"))
         if (name, digest) != (extractor.name, extractor.sha256):
             same = name == extractor.name
             raise Refused(
                 f"{path}: statistics of the extractor '{name}'{' with other weights' if same else ''}, "
                 f"'{extractor.name}' is wanted."
             )
-        if (
-            mu.ndim != 1
-            or sigma.shape != (len(mu), len(mu))
-            or not np.isfinite(mu).all()
-            or not np.isfinite(sigma).all()
-            or not np.allclose(sigma, sigma.T)
-            or n < 2
-        ):
-            raise Refused(
-                f"{path}: mu {mu.shape} and sigma {sigma.shape} of {n} samples are no mean [d] and covariance [d, d]."
-            )
-        return cls(name, digest, n, FrechetReference(mu, sigma), None)
+        _check(path, mu, sigma, n)
+        if len(mu) != DIMENSIONS.get(name, len(mu)):
+            raise Refused(f"{path}: statistics of {len(mu)} features, the extractor '{name}' has {DIMENSIONS[name]}.")
+        return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 
 def references(samples: Tensor, extractors: Sequence[Extractor], block: int = 1024) -> dict[str, Reference]:
     """The reference of a data set for each extractor, by the extractor's name."""
-    tally = Tally(extractors)
-    for first in range(0, len(samples), block):
-        tally.fold(samples[first : first + block], first)
-    return {extractor.name: Reference.of(tally, extractor) for extractor in extractors}
+    return stream_references(torch.split(samples, block), extractors)
+
+
+def stream_references(stream: Iterable[Tensor], extractors: Sequence[Extractor]) -> dict[str, Reference]:
+    """The reference of samples that come in batches, for each extractor, by the extractor's name.
+
+    Memory does not depend on the number of batches. Raises Refused for fewer than two samples.
+    """
+    tally, first, size = Tally(extractors), 0, None
+    for batch in stream:
+        tally.fold(batch, first)
+        first, size = first + len(batch), _size(batch)
+    if first < 2:
+        raise Refused(f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2.")
+    return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
+
+
+def write_reference(
+    data: Path | str, out: Path, extractor: str, root: Path = Path("mlruns"), device: torch.device | None = None
+) -> Reference:
+    """Write the statistics of images or samples in files, or of a data set by its name, as an extractor sees them.
+
+    out: an .npz. device: where the extractor runs, by default the CPU. Raises Refused as `batches` and `load_extractor`
+    do, and for another kind of file to write.
+    """
+    if out.suffix != ".npz":
+        raise Refused(f"{out}: statistics are written as .npz.")
+    chosen = load_extractor(extractor, root).eval()
+    stream = torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
+    reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[chosen.name]
+    reference.save(out)
+    return reference
+
+
+def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
+    try:
+        with open_npz(path) as file:
+            found: dict[str, Any] = {key: file[key].astype(np.float64) for key in ("mu", "sigma") if key in file.files}
+            ours = {"n", "extractor", "sha256"} & set(file.files)
+            missing = {"mu", "sigma", *(("n", "extractor", "sha256") if ours else ())} - set(file.files)
+            if missing:
+                raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
+            if ours:
+                found |= {
+                    "extractor": str(file["extractor"]),
+                    "sha256": str(file["sha256"]),
+                    "n": int(file["n"]) or None,
+                }
+                height, width = file["size"].astype(int).tolist() if "size" in file.files else (0, 0)
+                return found | {"size": (height, width) if height else None}
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"{path}: not a whole NPZ file of statistics ({error}).") from None
+    if len(found["mu"].shape) != 1 or DIMENSIONS.get(extractor.name) != len(found["mu"]) or extractor.name == "dinov2":
+        raise Refused(
+            f"{path}: statistics of shape {found['mu'].shape} that do not say of which extractor; '{extractor.name}' "
+            "is wanted, and only Inception's of 2048 features are taken so; `study reference` writes those that say it."
+        )
+    return found | {"extractor": extractor.name, "sha256": extractor.sha256, "n": None, "size": None}
+
+
+def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
+    from study.files import pickles
+
+    found = pickles.load(path)
+    entries: Mapping[Any, Any] = found if isinstance(found, dict) else {}
+    names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
+    if extractor.name not in names:
+        has = f"those of {' and '.join(names)}" if names else "none"
+        raise Refused(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
+    statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
+    try:
+        mu, sigma = (np.asarray(statistics[key]).astype(np.float64) for key in ("mu", "sigma"))
+        n = None if n is None else int(n)
+    except (KeyError, ValueError, TypeError) as error:
+        raise Refused(f"{path}: no mean and covariance in it ({type(error).__name__}: {error}).") from None
+    return {"mu": mu, "sigma": sigma, "n": n, "extractor": extractor.name, "sha256": extractor.sha256, "size": None}
+
+
+def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None) -> None:
+    if (
+        mu.ndim != 1
+        or sigma.shape != (len(mu), len(mu))
+        or not np.isfinite(mu).all()
+        or not np.isfinite(sigma).all()
+        or not np.allclose(sigma, sigma.T)
+        or (n is not None and n < 2)
+    ):
+        of = "an unknown number of" if n is None else n
+        raise Refused(
+            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and covariance [d, d]."
+        )
+    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that none is more so.
+    shift = max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
+    if torch.linalg.cholesky_ex(torch.from_numpy(sigma + shift * np.eye(len(mu))))[1]:
+        raise Refused(f"{path}: sigma has negative eigenvalues: no covariance.")
+
+
+def _size(samples: Tensor) -> tuple[int, int] | None:
+    return (samples.shape[2], samples.shape[3]) if samples.ndim == 4 else None
+
+
+def _say(size: tuple[int, int] | None) -> str:
+    return "?" if size is None else f"{size[1]}×{size[0]}"

@@ -2,7 +2,7 @@
 
 from study.models.exact import ExactGaussian, ExactMixture
 from study.models.mlp import ResidualMLP
-from study.models.preconditioning import EDM, Network
+from study.models.preconditioning import EDM, Network, Preconditioned
 from study.models.transformer import PatchTransformer
 
-__all__ = ["EDM", "ExactGaussian", "ExactMixture", "Network", "PatchTransformer", "ResidualMLP"]
+__all__ = ["EDM", "ExactGaussian", "ExactMixture", "Network", "PatchTransformer", "Preconditioned", "ResidualMLP"]

@@ -39,7 +39,10 @@ class Scalings(NamedTuple):
 
 
 class Preconditioned(Denoiser, ABC):
-    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise) (Karras et al. 2022, eq. 7); F in its precision, all else in x's."""
+    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, all else in that of x.
+
+    (Karras et al. 2022, eq. 7)
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -46,8 +47,8 @@ def train_classifier(folder: Path, made_by: str) -> Path:
         module = TrainClassifier()
         loader = DataLoader(TensorDataset(data.samples[rest], data.labels[rest]), batch_size=64, shuffle=True)
         trainer = pl.Trainer(
-            max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False,
-            enable_model_summary=False, enable_progress_bar=False,
+            max_epochs=EPOCHS, accelerator="cpu", logger=False, plugins=[LightningEnvironment()],
+            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
         )  # fmt: skip
         trainer.fit(module, loader)
     network = module.network.eval()

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from degradations import Composition, Degradation, Denoiser, Draws, Failed, Identity, Refused
-from study.checkpoints import Base
+from study.checkpoints import CACHE, Base, public_statistics
 from study.checkpoints.names import split
-from study.data import DATA, load_data
+from study.data import DATA, Data, load_data
+from study.files.cache import obtain
 from study.files.images import batches
 from study.metrics import (
     Extractor,
@@ -29,13 +30,17 @@ from study.metrics import (
     size_curves,
     strata,
 )
+from study.metrics.reference import stream_references
 from study.metrics.tally import GROUPS
+from study.models.decoder import Decoder
 from study.modules.sample import PairSampler, Progress, collect, score
 from study.records import BASE, Outcome, Task
 from study.sampling import Churn, Fixed, PerSample, Source, edm_sigmas, stratified
 from study.specs import SamplerSpec, StudySpec
 from study.statistics import extrapolate
 
+VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
+SEEN = 8  # latents decoded together to be looked at
 KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
 
 
@@ -55,17 +60,22 @@ class Variation(Degradation):
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name. Raises Refused at once for names of the study that are no degradations,
-    or that the base cannot suffer.
+    variant: finds the base of a variant's name; root: public files are under root/cache. Raises Refused at once for
+    names of the study that are no degradations, or that the base cannot suffer, and for a reference or decoder that is
+    not to be had.
     """
 
-    def __init__(self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None) -> None:
+    def __init__(
+        self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None, root: Path = Path("mlruns")
+    ) -> None:
         self.spec, self.base = spec, base
+        self.announce: Callable[[str, Task], None] = lambda what, task: None  # where a group evaluates together
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
         self.is_random = cache(self._is_random)
-        self.extractors: list[Extractor] = [load_extractor(name).eval() for name in spec.extractors]
-        self.references = references(base.data.samples, self.extractors)
+        self.extractors: list[Extractor] = [load_extractor(name, root).eval() for name in spec.extractors]
+        self.references = references_of(spec.reference, self.extractors, root)
+        self.decoder = decoder_of(base, spec, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         for name in spec.named:
@@ -80,28 +90,58 @@ class Evaluator:
         found |= {f"extractors.{name}": ref.sha256 for name, ref in self.references.items()}
         variants = (split(name)[0] for name in spec.named)
         found |= {f"variant.{v}": self.variant(str(v)).sha256 for v in variants if v is not None}
-        reference = hashlib.sha256(self.base.data.samples.numpy().tobytes()).hexdigest()
+        reference = self._reference_sha256()
         found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
         found["device"] = device().type  # each has random numbers of its own
+        found |= {"decoder": spec.decoder} if self.decoder is not None else {}
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
+
+    def _reference_sha256(self) -> str:
+        """Of the data set, or where there are only statistics, of these."""
+        if len(self.base.data.samples):
+            return hashlib.sha256(self.base.data.samples.numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256()
+        for reference in self.references.values():
+            digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())
+        return digest.hexdigest()
 
     def outcome(self, task: Task, progress: Progress | None = None) -> Outcome:
         """The outcome of a task. Raises Failed where samples or scores are not finite."""
+        self.announce("outcome", task)
         if task.ends:
             return self._endpoints(task, progress)
-        if task.seed == self.spec.seed and task.weight == 1:  # a search's main, which its endpoint probe needs too
+        if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
             samples, evaluations = self._drawn(task, progress)
             tally = self._tally(samples, task, grouped=True)
         else:
             source, evaluations = self._source(task.samples), self._evaluations(task)
             tally = score(
-                self._sampler(task), source, task.weight, task.seed, self.extractors, progress, GROUPS, task.interval
-            )
+                self._sampler(task), source, task.weight, task.seed, self.extractors, progress, GROUPS, task.interval,
+                self._seen,
+            )  # fmt: skip
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
         return Outcome(found, replicates(tally, self.references), evaluations=evaluations)
 
     def samples(self, task: Task, progress: Progress | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
+        self.announce("samples", task)
+        return self._samples(task, progress)
+
+    def own_data(self, n: int, seed: int) -> Data:
+        """n samples of the base with their labels, for what wants data where the base comes without."""
+        task, source = Task.alone(BASE, seed, n, self.spec.sampler.steps), self._source(n)
+        found = [source.start(seed, chunk).label for chunk in range(len(source))]
+        labels = [label.cpu() for label in found if label is not None]
+        return replace(self.base.data, samples=self.samples(task), labels=torch.cat(labels) if labels else None)
+
+    def images(self, samples: Tensor) -> Tensor:
+        """What there is to see of samples: they themselves, or where they are latents, their images in [−1, 1]."""
+        if self.decoder is None:
+            return samples
+        parts = (samples[first : first + SEEN].to(device()) for first in range(0, len(samples), SEEN))
+        return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
+
+    def _samples(self, task: Task, progress: Progress | None = None) -> Tensor:
         source, sampler = self._source(task.samples), self._sampler(task)
         return collect(sampler, source, task.weight, task.seed, progress, task.interval)
 
@@ -138,11 +178,15 @@ class Evaluator:
         if task in self._kept:
             self._kept.move_to_end(task)
             return self._kept[task], 0
-        samples = self.samples(task, progress)
+        samples = self._samples(task, progress)
         self._kept[task] = samples
         while len(self._kept) > 2 and sum(x.nbytes for x in self._kept.values()) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return samples, self._evaluations(task)
+
+    def _keeps(self, task: Task) -> bool:
+        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if they are few."""
+        return self.spec.search.method == "probe" or task.samples * math.prod(self.base.data.shape) * 4 <= KEPT_BYTES
 
     def _tally(self, samples: Tensor, task: Task, grouped: bool = False) -> Tally:
         """A tally of samples that are there, chunk by chunk as if they were drawn; grouped: with labels and groups."""
@@ -151,8 +195,15 @@ class Evaluator:
         for chunk in range(len(source)):
             part = source.indices(chunk)
             label = source.start(task.seed, chunk).label if grouped else None
-            tally.fold(samples[part.start : part.stop], part.start, label)
+            tally.fold(self._seen(samples[part.start : part.stop]), part.start, label)
         return tally
+
+    def _seen(self, samples: Tensor) -> Tensor:
+        """What extractors see of samples, of [B, …]. Raises Refused for another size than that of the reference."""
+        seen = samples if self.decoder is None else self.decoder(samples.to(device()))
+        for reference in self.references.values():
+            reference.want_size(seen)
+        return seen
 
     def _evaluations(self, task: Task) -> int:
         """Network evaluations of a task, of main and guide together; the guide's only within its interval."""
@@ -179,14 +230,18 @@ class Evaluator:
         shape = (n, *data.shape)
         if sampler.labels == "edm2":
             return PerSample(shape, sampler.chunk, data.classes)
-        counts = data.counts
+        counts = data.counts if len(data.samples) or not data.classes else torch.ones(data.classes)
         return Fixed(shape, sampler.chunk, None if counts is None else stratified(counts, n))
 
     def _degradation(self, name: str) -> Degradation:
         variant, degradation = split(name)
         if variant is None:
             return degradation
-        instead = Variation(str(variant), self.variant(str(variant)))
+        other = self.variant(str(variant))
+        if other.data.shape != self.base.data.shape or other.latents != self.base.latents:
+            raise Refused(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
+                          f"{_what(self.base)}.")  # fmt: skip
+        instead = Variation(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))
 
     def _is_random(self, name: str) -> bool:
@@ -206,10 +261,26 @@ def _none(name: str) -> Base:
 @torch.inference_mode()
 def suffers(base: Base, degradation: Degradation) -> bool:
     """Whether a degradation of a base draws random numbers. Raises Refused where the base cannot suffer it."""
-    data, draws = base.data, Draws(0)
-    labels = None if data.labels is None else data.labels[:2]
-    degradation(base.denoiser)(data.samples[:2], 1.0, labels, draws)
+    data, draws, where = base.data, Draws(0), device()
+    samples = data.samples[:2] if len(data.samples) else torch.zeros(1, *data.shape)
+    labels = torch.zeros(len(samples), dtype=torch.long, device=where) if data.classes else None
+    degradation(base.denoiser.to(where)).to(where)(samples.to(where), 1.0, labels, draws)
     return not draws.unused
+
+
+def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
+    """What makes images of the base's samples, where they are latents. Raises Refused where it is not to be had."""
+    if base.latents:
+        from study.models.diffusers import edm2_decoder
+
+        return edm2_decoder(spec.decoder or VAE, root / CACHE)
+    if spec.decoder is not None:
+        raise Refused(f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no latents of EDM2.")
+    return base.decoder
+
+
+def _what(base: Base) -> str:
+    return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}"
 
 
 def _churn(sampler: SamplerSpec) -> Churn | None:
@@ -218,44 +289,60 @@ def _churn(sampler: SamplerSpec) -> Churn | None:
     return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, sampler.churn_noise)
 
 
-def score_files(path: Path, reference: str, extractor: str, extrapolated: bool = False) -> dict[str, Any]:
-    """The distances of images or samples in files to a reference: a data set's name, images, or statistics (.npz).
+def score_files(
+    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns")
+) -> dict[str, Any]:
+    """The distances of images or samples in files to a reference, as `references_of` takes one.
 
     extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
     Raises Refused for files that hold no samples, or a reference of another extractor or shape.
     """
-    chosen = load_extractor(extractor).eval()
-    compared = _reference_of(reference, chosen)
-    tally = _tally_of(path, chosen, grouped=extrapolated)
-    n = tally.moments[extractor].n
+    chosen = load_extractor(extractor, root).eval()
+    compared = references_of(reference, [chosen], root)[chosen.name]
+    tally = _tally_of(path, chosen, compared, grouped=extrapolated)
+    n = tally.moments[chosen.name].n
     if extrapolated and n < 2 * GROUPS:
         raise Refused(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
     found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
-    found |= scores(tally, {extractor: compared})
-    for metric, (curve, *without) in size_curves(tally, {extractor: compared}).items() if extrapolated else ():
+    found |= scores(tally, {chosen.name: compared})
+    for metric, (curve, *without) in size_curves(tally, {chosen.name: compared}).items() if extrapolated else ():
         limit = extrapolate(curve, without)
         found |= {f"{metric} of {n:.0f}": value for n, value in curve}
         found |= {f"{metric}_inf": limit.mean, f"{metric}_inf_ci": [limit.low, limit.high]}
     return found
 
 
-def _reference_of(reference: str, extractor: Extractor) -> Reference:
-    path = Path(reference)
-    if reference in DATA:
-        return references(load_data(reference).samples, [extractor])[extractor.name]
+def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
+    """What a name compares samples with, for each extractor: a data set, published statistics under root/cache, or a
+    file of statistics, or images or samples in files. Raises Refused for what is none of these, and for the statistics
+    of other extractors.
+    """
+    if name in DATA:
+        return references(load_data(name).samples, extractors)
+    if name in public_statistics():
+        known = public_statistics()[name]
+        for extractor in extractors:
+            if extractor.name not in known.extractors:
+                raise Refused(f"reference '{name}': statistics of {' and '.join(known.extractors)} are published, "
+                              f"'{extractor.name}' is wanted.")  # fmt: skip
+        path = obtain(known.file, root / CACHE)
+        return {extractor.name: Reference.load(path, extractor, known.size) for extractor in extractors}
+    path = Path(name)
     if not path.exists():
-        raise Refused(f"reference '{reference}': neither a data set ({', '.join(sorted(DATA))}) nor a file or folder.")
-    if path.suffix == ".npz" and Reference.is_one(path):
-        return Reference.load(path, extractor)
-    return Reference.of(_tally_of(path, extractor), extractor)
+        raise Refused(f"reference '{name}': neither a data set ({', '.join(sorted(DATA))}), nor published statistics "
+                      f"({', '.join(public_statistics())}), nor a file or folder.")  # fmt: skip
+    if Reference.is_one(path):
+        return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
+    return stream_references((batch.to(device()) for batch in batches(path)), extractors)
 
 
-def _tally_of(path: Path, extractor: Extractor, grouped: bool = False) -> Tally:
+def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:
     """A tally of files, in groups by their number modulo ten where wanted: the files are then gone through twice."""
     n = sum(len(batch) for batch in batches(path)) if grouped else 0
     tally, first = Tally([extractor], strata(n) if grouped else None), 0
     for batch in batches(path):
-        tally.fold(batch, first)
+        compared.want_size(batch)
+        tally.fold(batch.to(device()), first)
         first += len(batch)
     if first < 2:
         raise Refused(f"{path}: {first} sample; at least 2 are wanted.")

@@ -1,22 +1,25 @@
 """Sampling through Lightning: a base with a pairing of its degradations, sampled and scored by `Trainer.predict`."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from degradations import Coupling, Degradation, Denoiser, Identity, Pair
+from degradations import Coupling, Degradation, Denoiser, Failed, Identity, Pair
 from study.metrics import Extractor, Tally, strata
+from study.modules.group import group
 from study.modules.polite import polite
 from study.sampling import Churn, Source, sample_chunk
 
 Progress = Callable[[int], Any]
+See = Callable[[Tensor], Tensor]
 Levels = tuple[float, float]
 
 
@@ -85,50 +88,102 @@ class _EachChunk(BasePredictionWriter):
 
 def score(
     module: PairSampler, source: Source, weight: float, seed: int, extractors: Sequence[Extractor],
-    progress: Progress | None = None, groups: int = 1, interval: Levels | None = None,
+    progress: Progress | None = None, groups: int = 1, interval: Levels | None = None, see: See | None = None,
 ) -> Tally:  # fmt: skip
-    """Sample and fold into a tally; a launched group (torchrun) shares the chunks, and all get the sum.
+    """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all get the sum.
 
-    groups: into how many the samples are divided, for intervals, by `strata`.
+    groups: into how many the samples are divided, for intervals, by `strata`; see: what makes images of samples, where
+    they are latents. Raises Failed, in all processes of a group, where one of them fails.
     """
     division = strata(source.shape[0], source.labels, groups)
     tally = Tally(extractors, division)
 
     def fold(chunk: int, part: Sampled) -> None:
-        tally.fold(part.samples, source.indices(chunk).start, part.label)
+        tally.fold(see(part.samples) if see else part.samples, source.indices(chunk).start, part.label)
 
-    _predict(module, source, weight, seed, fold, progress, interval)
-    if dist.is_available() and dist.is_initialized():
-        found: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(found, (tally.parts, tally.kept, tally.right, tally.labelled))
-        tally = sum((Tally(extractors, division, *part) for part in found), Tally(extractors, division))
-    return tally
+    problem = _predict(module, source, weight, seed, fold, progress, interval)
+    found = _agreed(problem, (tally.parts, tally.kept, tally.right, tally.labelled))
+    return sum((Tally(extractors, division, *part) for part in found[1:]), Tally(extractors, division, *found[0]))
 
 
 def collect(
     module: PairSampler, source: Source, weight: float, seed: int, progress: Progress | None = None,
     interval: Levels | None = None,
 ) -> Tensor:  # fmt: skip
-    """The samples themselves, [n, …], on the CPU; of a launched group of processes, this one's share."""
+    """The samples themselves, [n, …], on the CPU, in all processes of a launched group."""
     chunks: dict[int, Tensor] = {}
-    _predict(module, source, weight, seed, lambda chunk, x: chunks.update({chunk: x.samples.cpu()}), progress, interval)
-    return torch.cat([chunks[chunk] for chunk in sorted(chunks)])
+
+    def keep(chunk: int, part: Sampled) -> None:
+        chunks[chunk] = part.samples.cpu()
+
+    problem = _predict(module, source, weight, seed, keep, progress, interval)
+    everyone = {chunk: x for part in _agreed(problem, chunks) for chunk, x in part.items()}
+    return torch.cat([everyone[chunk] for chunk in sorted(everyone)])
+
+
+def _agreed(problem: str, value: Any) -> list[Any]:
+    """Every process's value. Raises Failed, in all of them, where one has a problem."""
+    found = group().gather((problem, value if not problem else None))
+    problems = [each for each, _ in found if each]
+    if problems:
+        raise Failed(problems[0])
+    return [each for _, each in found]
 
 
 def _predict(
     module: PairSampler, source: Source, weight: float, seed: int, take: Callable[[int, Sampled], None],
     progress: Progress | None, interval: Levels | None,
-) -> None:  # fmt: skip
+) -> str:  # fmt: skip
+    """Sample this process's chunks, every world-th of them; returns what made it fail, if it did."""
+    together = group()
     module.assign(source, weight, seed, interval)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    with polite():
-        trainer = pl.Trainer(
-            accelerator="auto", devices=processes if processes > 1 else 1,
-            strategy="ddp" if processes > 1 else "auto", logger=False, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, callbacks=[_EachChunk(take, progress)],
-        )  # fmt: skip
-        chunks: DataLoader[int] = DataLoader(list(range(len(source))), batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
-        trainer.predict(module, chunks, return_predictions=False)
+    mine = list(range(len(source)))[together.rank :: together.world]
+    shown = (lambda n: progress(n * together.world)) if progress else None
+    accelerator = {"devices": [together.local]} if torch.cuda.is_available() else {"devices": 1}
+    try:
+        with polite(), _aside(take) as later:
+            trainer = pl.Trainer(
+                accelerator="auto", **accelerator, plugins=[LightningEnvironment()], logger=False,
+                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+                callbacks=[_EachChunk(later, shown)],
+            )  # fmt: skip
+            chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
+            if mine:
+                trainer.predict(module, chunks, return_predictions=False)
+    except Failed as error:  # of this process's samples; the others must hear of it, or they would wait for ever
+        return str(error)
+    return ""
+
+
+@contextmanager
+def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampled], None]]:
+    """What is done with finished samples, decoding and features, beside the sampling of the next ones.
+
+    On an accelerator in a thread and a stream of its own, one chunk ahead at most, so that memory is bounded; on a CPU,
+    where it would take the sampling's cores, at once.
+    """
+    waiting: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as thread:
+
+        def later(chunk: int, part: Sampled) -> None:
+            where = part.samples.device
+            if where.type == "cpu":
+                act(chunk, part)
+                return
+            if waiting:
+                waiting.pop().result()
+            waiting.append(thread.submit(beside, chunk, part, torch.accelerator.current_stream(where).record_event()))
+
+        def beside(chunk: int, part: Sampled, ready: torch.Event) -> None:
+            stream = torch.Stream(part.samples.device)
+            with torch.inference_mode(), stream:
+                stream.wait_event(ready)
+                act(chunk, part)
+                stream.synchronize()
+
+        yield later
+        for last in waiting:
+            last.result()
 
 
 def _only(batch: list[int]) -> int:

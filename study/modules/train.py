@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
@@ -182,7 +183,8 @@ def train(
     with polite():
         trainer = pl.Trainer(
             max_steps=last, max_epochs=-1, accelerator="auto", devices=1, logger=False,
-            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
+            plugins=[LightningEnvironment()], enable_checkpointing=False, enable_model_summary=False,
+            enable_progress_bar=False,
             callbacks=[_KeepSnapshots(folder), _KeepState(state, save_every), *([_Bar()] if progress else [])],
         )  # fmt: skip
         loader = DataLoader(_Steps(recipe.steps), batch_size=None)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from study.specs.checks import want
 from study.specs.recipe import RecipeSpec
@@ -15,10 +16,13 @@ class StudySpec:
 
     Args:
         name: of the study; its results are kept under this name
-        base: a card's name (digits), a folder with weights and card, exact (the data's closed form), or null: trained
-            by the recipe
+        base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and card, a folder of
+            diffusers or hub:org/name, exact (the data's closed form), or null: trained by the recipe
         recipe: how the base is trained where it is
-        reference: data set that samples are compared with
+        reference: what samples are compared with: a data set, published statistics (img512), or a file or folder of
+            statistics or images
+        decoder: of latents, where the base's own is not meant: a folder of diffusers' AutoencoderKL, or hub:org/name
+        precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and fp32 on a CPU
         extractors: feature extractors, the first for the primary metric
         sampler: how samples are drawn
         pairings: main and guide of each pairing
@@ -34,6 +38,8 @@ class StudySpec:
     base: str | None = None
     recipe: RecipeSpec = field(default_factory=RecipeSpec)
     reference: str = "digits"
+    decoder: str | None = None
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     extractors: tuple[str, ...] = ("pixels",)
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     pairings: tuple[PairingSpec, ...] = ()
@@ -49,6 +55,8 @@ class StudySpec:
               "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
         want(self.base is not None or self.recipe.data == self.reference, "recipe.data", self.recipe.data,
               f"{self.reference}, the reference, since the base is trained by the recipe")  # fmt: skip
+        want(self.precision in ("auto", "fp32", "fp16", "bf16"), "precision", self.precision,
+              "auto, fp32, fp16 or bf16")  # fmt: skip
         want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
         want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
         want(

@@ -1,0 +1,146 @@
+"""Denoisers from files that others published: pickles of EDM and EDM2, and the plain files that `convert` makes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from degradations import Refused
+from study.checkpoints.weights import compare
+from study.files.atomic import replacing, sha256, write_text
+from study.files.pickles import Record, load, tensors
+from study.models.preconditioning import Preconditioned
+from study.models.published import published
+
+PICKLES, PLAIN, STATES = (".pkl", ".pickle"), (".safetensors",), (".pt", ".pth", ".ckpt")
+# What a constructor's arguments without names are, in their order; those after them are always named.
+SHARED = ("img_resolution", "img_channels", "label_dim", "use_fp16")
+ORDER = {
+    "Precond": (*SHARED, "sigma_data", "logvar_channels"),
+    "EDMPrecond": (*SHARED, "sigma_min", "sigma_max", "sigma_data", "model_type"),
+    "VPPrecond": (*SHARED, "beta_d", "beta_min", "M", "epsilon_t", "model_type"),
+    "VEPrecond": (*SHARED, "sigma_min", "sigma_max", "model_type"),
+    "iDDPMPrecond": (*SHARED, "C_1", "C_2", "M", "model_type"),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a file holds: the class and arguments of its denoiser, its network's tensors by their published names, and
+    whether its samples are latents of the EDM2 decoder."""
+
+    class_name: str
+    arguments: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    latents: bool
+
+    def build(self, path: Path) -> Preconditioned:
+        """The denoiser with its weights in fp32, switched to evaluation.
+
+        Raises Refused, with the file's path, for arguments that are none, and for weights of another network, naming
+        the first tensor that differs.
+        """
+        try:
+            denoiser = published(self.class_name, self.arguments)
+        except Refused as error:
+            raise Refused(f"{path}: {error}") from None
+        compare(path, denoiser.network.state_dict(), self.weights)
+        denoiser.network.load_state_dict(dict(self.weights))
+        return denoiser.eval().requires_grad_(False)
+
+
+def is_published(path: Path) -> bool:
+    """Whether a path is, by its suffix, that of a published file."""
+    return path.suffix in (*PICKLES, *PLAIN, *STATES)
+
+
+def read_published(path: Path) -> Published:
+    """Read a pickle of EDM or EDM2, or weights (safetensors, or a state dict of PyTorch) with their card beside them.
+
+    Nothing of a file is executed or imported. Raises Refused for files that are missing, damaged, of other classes, or
+    try anything else.
+    """
+    if not path.is_file():
+        raise Refused(f"{path}: no such file.")
+    return _of_pickle(path) if path.suffix in PICKLES else _of_plain(path)
+
+
+def convert(source: Path, out: Path) -> Path:
+    """Write the weights of a published file as safetensors, as they are there, and a card beside them; returns it."""
+    if out.suffix not in PLAIN:
+        raise Refused(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
+    found = read_published(source)
+    found.build(source)  # refuses what could not be read again
+    with replacing(out) as part:
+        save_file({name: tensor.contiguous() for name, tensor in found.weights.items()}, part)
+    card = {"kind": "denoiser", "class": found.class_name, "arguments": dict(found.arguments),
+            "latents": found.latents, "made_of": source.name, "made_of_sha256": sha256(source),
+            "weights_sha256": sha256(out)}  # fmt: skip
+    write_text(_card_of(out), json.dumps(card, indent=2) + "\n")
+    return _card_of(out)
+
+
+def _of_pickle(path: Path) -> Published:
+    kept = load(path)
+    ema = kept.get("ema") if isinstance(kept, dict) else None
+    if not isinstance(ema, Record):
+        raise Refused(f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one.")
+    if ema.name not in ORDER:
+        raise Refused(f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}.")
+    inside = "unet." if ema.name == "Precond" else "model."
+    # The rest, an estimate of uncertainty or a table of noise levels, is not of the network.
+    weights = {n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)}
+    encoder = kept.get("encoder")
+    latents = isinstance(encoder, Record) and encoder.name == "StabilityVAEEncoder"
+    return Published(ema.name, _arguments(path, ema), weights, latents)
+
+
+def _arguments(path: Path, ema: Record) -> dict[str, Any]:
+    positional, named = ema.state.get("_init_args") or (), ema.state.get("_init_kwargs")
+    order = ORDER[ema.name]
+    if not isinstance(named, dict) or not isinstance(positional, (tuple, list)) or len(positional) > len(order):
+        raise Refused(f"{path}: the network's record of its arguments is missing, or none.")
+    return dict(zip(order, positional, strict=False)) | named
+
+
+def _of_plain(path: Path) -> Published:
+    card_path = _card_of(path)
+    if not card_path.is_file():
+        raise Refused(f"{card_path}: missing; the card of {path.name}, with the class and arguments of its network.")
+    try:
+        if card_path.stat().st_size > 2**20:
+            raise ValueError("larger than 1 MiB")
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        class_name, arguments, latents = card["class"], card["arguments"], card.get("latents", False)
+        if not (isinstance(class_name, str) and isinstance(arguments, dict) and isinstance(latents, bool)):
+            raise TypeError("class, arguments or latents of another type")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(f"{card_path}: no card of a published network ({error!r}).") from None
+    wanted = card.get("weights_sha256")
+    if wanted is not None and sha256(path) != wanted:
+        raise Refused(f"{path}: its SHA-256 is not that of its card, {wanted}: damaged, or not its own.")
+    return Published(class_name, arguments, _state(path), latents)
+
+
+def _state(path: Path) -> Mapping[str, Tensor]:
+    try:
+        state: Any = (
+            load_file(path) if path.suffix in PLAIN else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Refused(f"{path}: not a whole file of weights ({error}).") from None
+    except Exception as error:  # the many of a damaged or hostile pickle, which torch does not run
+        raise Refused(f"{path}: not a state dict that can be read without running it ({error}).") from None
+    if not (isinstance(state, Mapping) and all(isinstance(each, Tensor) for each in state.values())):
+        raise Refused(f"{path}: not a state dict, names with tensors.")
+    return state
+
+
+def _card_of(path: Path) -> Path:
+    return path.with_suffix(".json")

@@ -1,0 +1,113 @@
+"""DINOv2 ViT-L/14 (Oquab et al. 2023), whose class token is what FD_DINOv2 sees of an image (Stein et al. 2023)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from degradations import Refused
+from study.files.cache import PublicFile
+
+# Size and hash as finegrain-ai/refiners and several evaluations published on GitHub have them.
+DINOV2 = PublicFile(
+    "dinov2_vitl14_pretrain.pth",
+    "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+    "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+    1_217_586_395,
+    "DINOv2 ViT-L/14",
+)
+SIDE, PATCH = 224, 14
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+
+class Block(nn.Module):
+    """x + γ₁·attention(norm(x)), then x + γ₂·mlp(norm(x)); the names are those of the published weights."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+        self.ls1, self.ls2 = (nn.ParameterDict({"gamma": torch.ones(width)}) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        qkv = self.attn["qkv"](self.norm1(x)).view(*x.shape[:2], 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # [B, heads, tokens, width/heads] each
+        attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + self.ls1["gamma"] * self.attn["proj"](attended)
+        return x + self.ls2["gamma"] * self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
+
+
+class DinoV2(nn.Module):
+    """The normalised class token [B, width] of images [B, 3, H, W] of 0…255.
+
+    Images are resized to 224 × 224 as EDM2's script does, by PyTorch's antialiased bicubic of floats, not clipped. The
+    defaults are ViT-L/14's; `grid` is the side, in patches, of the images that it was last trained on.
+    """
+
+    def __init__(self, width: int = 1024, depth: int = 24, heads: int = 16, grid: int = 37) -> None:
+        super().__init__()
+        self.grid = grid
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid**2, width))
+        self.mask_token = nn.Parameter(torch.zeros(1, width))  # of training; it is in the file
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, PATCH, stride=PATCH)})
+        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        x = functional.interpolate(images, (SIDE, SIDE), mode="bicubic", antialias=True)
+        return self.encode((x / 255 - mean) / std)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The features of images that are resized and normalised, [B, 3, 224, 224]."""
+        patches = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1) + self._positions(SIDE // PATCH)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x[:, 0])
+
+    def _positions(self, side: int) -> Tensor:
+        """The position embedding of side × side patches, [1, 1 + side², width]."""
+        patches = self.pos_embed[:, 1:].view(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
+        # The published network was evaluated with these scale factors, a tenth of a patch off: they are part of it.
+        scale = (side + 0.1) / self.grid
+        patches = functional.interpolate(patches, scale_factor=(scale, scale), mode="bicubic")
+        return torch.cat([self.pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], 1)
+
+
+def load_dinov2(path: Path) -> DinoV2:
+    """The network of a file of published weights. Raises Refused for one that is damaged or of another network."""
+    with torch.device("meta"):  # without memory or random weights, which the file's take the place of
+        network = DinoV2()
+    network.load_state_dict(read(path, network), assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file of weights, by name.
+
+    Raises Refused for a file that holds anything else, and for names, shapes or types that are not the network's.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Refused(f"{path}: not a whole file of tensors ({str(error)[:200]}).") from None
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise Refused(f"{path}: tensors by name are wanted, found {type(found).__name__}.")
+    wanted = network.state_dict()
+    if found.keys() != wanted.keys():
+        name = min(found.keys() ^ wanted.keys(), key=str)
+        raise Refused(f"{path}: {'missing' if name in wanted else 'unknown'} tensor '{name}'.")
+    for name, tensor in wanted.items():
+        have = found[name]
+        if have.shape != tensor.shape or have.dtype != torch.float32:
+            raise Refused(
+                f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 {list(tensor.shape)} is wanted."
+            )
+        if not have.isfinite().all():
+            raise Refused(f"{path}: '{name}' has entries that are not finite.")
+    return dict(found)

@@ -1,0 +1,49 @@
+"""ADM, the U-Net of classifier guidance."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from study.models.unet import Conv, Positional, Style, UNet, columns, group_norm
+
+EPS = 1e-5  # of every group norm
+
+
+class DhariwalUNet(UNet):
+    """ADM (Dhariwal & Nichol 2021): the embedding scales and shifts, heads of 64 channels, attention at many levels.
+
+    width, multipliers: channels of each level; embedding_multiplier: of the embedding, in widths; augmentations:
+    entries of a label of training that sampling never gives, whose weights are kept and do nothing. The rest as in
+    `UNet`. Raises Refused for numbers that do not fit together. (as in Karras et al. 2022, appendix F and table 7)
+    """
+
+    def __init__(
+        self, resolution: int, channels: int, classes: int = 0, out_channels: int | None = None, augmentations: int = 0,
+        width: int = 192, multipliers: Sequence[int] = (1, 2, 3, 4), embedding_multiplier: int = 4, blocks: int = 3,
+        attention_at: Sequence[int] = (32, 16, 8),
+    ) -> None:  # fmt: skip
+        out_channels = channels if out_channels is None else out_channels
+        widths, told = [width * m for m in multipliers], width * embedding_multiplier
+        style = Style(told, EPS, adaptive=True, gain=1.0, project=False, head_width=64)
+        super().__init__(
+            resolution, channels, out_channels, classes, widths[0], widths, blocks, attention_at, False, style
+        )
+        self.map_noise = Positional(width, endpoint=False)
+        self.map_augment = nn.Linear(augmentations, width, bias=False) if augmentations else None
+        self.map_layer0 = nn.Linear(width, told)
+        self.map_layer1 = nn.Linear(told, told)
+        self.map_label = nn.Linear(classes, told, bias=False) if classes else None
+        self.out_norm = group_norm(widths[0], EPS)
+        self.out_conv = Conv(widths[0], out_channels, 3)
+
+    def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
+        angles = self.map_noise(c_noise)
+        h = self.map_layer1(silu(self.map_layer0(torch.cat([angles.cos(), angles.sin()], dim=1))))
+        if self.map_label is not None and label is not None:
+            h = h + columns(self.map_label.weight, label)
+        return silu(h)
+
+    def read(self, side: int, h: Tensor, out: Tensor | None) -> Tensor | None:
+        return self.out_conv(silu(self.out_norm(h))) if side == self.sides[0] else None

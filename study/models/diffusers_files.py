@@ -1,0 +1,206 @@
+"""Reading folders of diffusers' format without trusting them: settings from JSON, weights from safetensors, no code."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from degradations import Refused
+
+CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+PATTERNS = ["*.json", f"*{WEIGHTS}", "*diffusion_pytorch_model-*-of-*.safetensors"]  # what is downloaded
+MOST_JSON_BYTES = 16 * 2**20
+MOST = 2**16  # of any number in a network's settings
+MOST_BLOCKS = 512
+MOST_TABLE = 2**28  # entries of what a network computes for itself; its weights are bounded by their file
+
+# What projections of an attention are called in files that older versions of diffusers wrote, and since.
+_OLD = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)$")
+_SINCE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The entries of a JSON file."""
+
+    path: Path
+    entries: Mapping[str, Any]
+
+    def choice(self, key: str, accepted: Collection[str], default: str | None = None) -> str:
+        """An entry that is one of the accepted. Raises Refused for any other."""
+        found = self.entries.get(key, default)
+        if not isinstance(found, str) or found not in accepted:
+            self.refuse(key, ", ".join(accepted))
+        return found
+
+    def whole(self, key: str, least: int = 1) -> int:
+        """An entry that is a whole number, `least` or more. Raises Refused for any other."""
+        found = self.entries.get(key)
+        if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= MOST:
+            self.refuse(key, f"a whole number from {least} to {MOST}")
+        return found
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """An entry that is a finite number. Raises Refused for any other."""
+        found = self.entries.get(key, default)
+        if not isinstance(found, int | float) or isinstance(found, bool) or not math.isfinite(found):
+            self.refuse(key, "a finite number")
+        return float(found)
+
+    def refuse(self, key: str, accepted: str) -> NoReturn:
+        """Raises Refused for an entry, with what is accepted in its place."""
+        found = f"found {json.dumps(self.entries[key])[:80]}" if key in self.entries else "missing"
+        raise Refused(f"{self.path}: '{key}' {found}; accepted is {accepted}.")
+
+
+def read_config(path: Path) -> Config:
+    """The settings in a file. Raises Refused where it is missing, not a JSON object, or too large."""
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise Refused(f"{path}: more than the {MOST_JSON_BYTES} bytes that are read.")
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refused(f"{path}: missing; a folder as diffusers' save_pretrained writes it has one.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Refused(f"{path}: not a JSON file that can be read ({error}).") from None
+    if not isinstance(entries, dict):
+        raise Refused(f"{path}: a JSON object is wanted, found {type(entries).__name__}.")
+    return Config(path, entries)
+
+
+def folder_of(place: str, cache: Path) -> Path:
+    """The folder of a place: its own, or for `hub:org/name` cache/org/name, downloaded there unless it exists.
+
+    Only settings and safetensors are downloaded. Raises Refused, with the repository and the folder, where that fails.
+    """
+    if not place.startswith("hub:"):
+        if not Path(place).is_dir():
+            raise Refused(f"{place}: no such folder; accepted are a folder in diffusers' format and hub:org/name.")
+        return Path(place)
+    name = place.removeprefix("hub:")
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise Refused(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
+    folder = cache / name
+    if not folder.is_dir():
+        _download(name, folder)
+    return folder
+
+
+def _download(name: str, folder: Path) -> None:
+    import huggingface_hub
+
+    part = folder.with_name(f"{folder.name}.part")  # so that a folder of the right name is a whole one
+    try:
+        huggingface_hub.snapshot_download(name, local_dir=part, allow_patterns=PATTERNS)
+        part.rename(folder)
+    except Exception as error:  # of the network, the hub or the disk, from several libraries
+        if folder.is_dir():  # another process was faster
+            return
+        raise Refused(
+            f"hub:{name}: could not download the repository {name} ({_short(error)}). Without a connection, put its "
+            f"files ({', '.join(PATTERNS)}, in its own subfolders) into {folder}."
+        ) from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a network, one or its shards. Raises Refused where there are none, or of other kinds."""
+    index = folder / f"{WEIGHTS}.index.json"
+    names = {WEIGHTS}
+    if index.is_file():
+        shards = read_config(index).entries.get("weight_map")
+        names = set(map(str, shards.values())) if isinstance(shards, dict) and shards else {"no file"}
+    paths = []
+    for name in sorted(names):
+        if name != Path(name).name or not name.endswith(".safetensors"):
+            raise Refused(f"{index}: names the file '{name}'; accepted are safetensors files of its own folder.")
+        if not (folder / name).is_file():
+            others = [path.name for path in folder.glob("*") if path.suffix in (".bin", ".safetensors", ".pt", ".ckpt")]
+            found = f"found {', '.join(sorted(others)[:5])}" if others else "found no weights at all"
+            raise Refused(f"{folder / name}: missing, {found}; only safetensors of this name are read.")
+        paths.append(folder / name)
+    return paths
+
+
+def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -> nn.Module:
+    """The network of settings with the weights of files, in float32 and evaluation mode.
+
+    Raises Refused for settings of absurd size and those that diffusers cannot build, and for weights that are damaged,
+    of another network, or not finite.
+    """
+    for key, entry in config.entries.items():
+        most = MOST_BLOCKS if "layers" in key else MOST
+        items = entry if isinstance(entry, list) else [entry]
+        if len(items) > 64 or not all(abs(n) <= most for n in items if isinstance(n, int | float)):
+            config.refuse(key, f"at most {most}, and at most 64 in a list")
+    with torch.device("meta"):  # without memory, to compare with the file what this will need
+        frame = _made(make, config)
+    if sum(buffer.numel() for buffer in frame.buffers()) > MOST_TABLE:
+        raise Refused(f"{config.path}: a network with tables of more than {MOST_TABLE} entries.")
+    _compare(files, {name: tuple(tensor.shape) for name, tensor in frame.state_dict().items()})
+    module = _made(make, config)
+    module.load_state_dict(dict(_tensors(files)))
+    return module.eval().requires_grad_(False)
+
+
+def _made(make: Callable[[], nn.Module], config: Config) -> nn.Module:
+    try:
+        return make()
+    except Exception as error:  # whatever its constructors raise for settings that do not go together
+        raise Refused(f"{config.path}: diffusers cannot build the network of it ({_short(error)}).") from None
+
+
+def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises Refused where the headers of the files list other tensors than those wanted."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in files:
+        with _opened(path) as file:
+            found |= {_since(name): tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            have, want = (f"shape {s[name]}" if name in s else "none" for s in (found, wanted))
+            raise Refused(f"{files[0]}: the tensor '{name}': found {have}, the network of its {CONFIG} wants {want}.")
+
+
+def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
+    for path in files:
+        with _opened(path) as file:
+            for name in file.keys():  # noqa: SIM118  # not a mapping
+                stored = file.get_tensor(name)
+                tensor = stored.float()
+                if not stored.is_floating_point() or not tensor.isfinite().all():
+                    raise Refused(f"{path}: '{name}' ({stored.dtype}) has entries that are not finite numbers.")
+                yield _since(name), tensor
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, "pt")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Refused(f"{path}: not a whole safetensors file ({error}).") from None
+
+
+def _since(name: str) -> str:
+    return _OLD.sub(lambda match: f"{match[1]}.{_SINCE[match[2]]}.{match[3]}", name)
+
+
+def fingerprint(root: Path, files: Sequence[Path]) -> str:
+    """The SHA-256 over the names, within the root, and contents of files."""
+    total = hashlib.sha256()
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(root).as_posix()} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -1,0 +1,191 @@
+"""A network of diffusers with sites, in diffusers' own modules."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from degradations import Draws, LabelSite, Site
+from study.models.preconditioning import Network
+
+
+class Call:
+    """What the modules within a network need of its forward call under way, and diffusers does not pass on to them."""
+
+    def __init__(self) -> None:
+        self.draws: Draws | None = None
+        self.label: Tensor | None = None
+
+    @contextmanager
+    def of(self, draws: Draws | None, label: Tensor | None) -> Iterator[None]:
+        """Within this block they are these, and after it what they were before."""
+        before = self.draws, self.label
+        self.draws, self.label = draws, label
+        try:
+            yield
+        finally:
+            self.draws, self.label = before
+
+
+class DiffusersNetwork(Network):
+    """A UNet2DModel or DiTTransformer2DModel F(x, t, label, draws), x [B, C, H, W], with sites in its modules.
+
+    Of an output with 2C channels the first C are the prediction, and the others a learned variance, which is not used.
+    A sample without a label gets a UNet2DModel's embedding of zeros, or a DiT's row for no class.
+
+    Sites: 'dropout' in place of the nn.Dropout of a U-Net's residual blocks and of a DiT's feed-forward; 'map' the
+    features that enter a U-Net's residual block, its skip features included, or a DiT's block, as [B, C, H, W]; 'block'
+    the output of a residual block's convolutions, of an attention, and of a DiT's feed-forward, before a DiT's gate;
+    'attention' every map; 'label' where there are classes. The model that is given is changed, its weights are not.
+    """
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.call = Call()
+        self.model = model
+        self.label = LabelSite(classes) if classes else None
+        table = getattr(model, "class_embedding", None)
+        self.unlabelled = classes if table is None else 0  # what a model is given in place of −1
+        if table is not None:
+            model.class_embedding = _Labels(table, self.call)
+        integer = getattr(model, "time_proj", None)
+        self.whole_timesteps = isinstance(integer, nn.Embedding)  # a learned vector for each, none in between
+        for parent in list(model.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child).__name__ in _SITED:
+                    setattr(parent, name, _SITED[type(child).__name__](child, self.call))
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+        timestep = c_noise.expand(len(x))
+        if self.whole_timesteps:
+            timestep = timestep.round().long()
+        given = None
+        if self.label is not None:
+            label = torch.full((len(x),), -1, device=x.device) if label is None else label
+            label = self.label(label, draws)
+            given = label.masked_fill(label < 0, self.unlabelled)
+        with self.call.of(draws, label):
+            (output,) = self.model(x, timestep, class_labels=given, return_dict=False)
+        return output[:, : x.shape[1]]
+
+    def use(self, precision: torch.dtype) -> None:
+        """Compute in float32, float16 or bfloat16 from now on; rounded weights stay so. Raises Refused for others."""
+        if precision not in (torch.float32, torch.float16, torch.bfloat16):
+            super().use(precision)
+        for module in self.modules():
+            for name, weight in list(module.named_parameters(recurse=False)):
+                # In place of, not into: denoisers that share a parameter with this network compute as before.
+                setattr(module, name, nn.Parameter(weight.detach().to(precision), weight.requires_grad))
+        self.precision = precision
+
+
+class _Spot(nn.Module):
+    """A site where diffusers has, or could have, a module of one argument."""
+
+    def __init__(self, role: str, call: Call) -> None:
+        super().__init__()
+        self.site = Site(role)
+        self.call = call
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.site(h, self.call.draws)
+
+
+class _Branch(nn.Module):
+    """A module whose output goes through a block site."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.inner = inner
+        self.block = _Spot("block", call)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.block(self.inner(h))
+
+
+class _ResidualBlock(nn.Module):
+    """A ResnetBlock2D: (shortcut(h) + conv2(dropout(…)))/scale."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.map = _Spot("map", call)
+        self.inner = inner
+        inner.dropout = _Spot("dropout", call)
+        inner.conv2 = _Branch(inner.get_submodule("conv2"), call)
+
+    def forward(self, h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.inner(self.map(h), *args, **kwargs)
+
+
+class _TransformerBlock(nn.Module):
+    """A DiT's block; its attention is wrapped by itself."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.map = _Spot("map", call)
+        self.inner = inner
+        steps = inner.get_submodule("ff.net")
+        for name, step in list(steps.named_children()):
+            if isinstance(step, nn.Dropout):
+                setattr(steps, name, _Spot("dropout", call))
+        inner.ff = _Branch(inner.get_submodule("ff"), call)
+
+    @property
+    def norm1(self) -> nn.Module:
+        """What the model itself asks its first block for: the embedding of timestep and label."""
+        return self.inner.get_submodule("norm1")
+
+    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        side = isqrt(hidden_states.shape[1])
+        h = self.map(torch.unflatten(hidden_states.transpose(1, 2), 2, (side, side)))
+        return self.inner(h.flatten(2).transpose(1, 2), *args, **kwargs)
+
+
+class _SelfAttention(nn.Module):
+    """An Attention, whose map, [B, heads, N, N], is only made where its site has something to do with it.
+
+    h: [B, C, H, W] or [B, N, C]. What else diffusers passes, for attention to other things, is None in these models.
+    """
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.inner: Any = inner
+        self.attention = _Spot("attention", call)
+        self.block = _Spot("block", call)
+
+    def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
+        inner, x = self.inner, hidden_states
+        h = x.flatten(2).transpose(1, 2) if x.ndim == 4 else x
+        if inner.group_norm is not None:
+            h = inner.group_norm(h.transpose(1, 2)).transpose(1, 2)
+        q, k, v = (f(h).unflatten(2, (inner.heads, -1)).transpose(1, 2) for f in (inner.to_q, inner.to_k, inner.to_v))
+        if self.attention.site.actions:
+            h = self.attention((q * inner.scale @ k.mT).softmax(dim=-1)) @ v
+        else:
+            h = nn.functional.scaled_dot_product_attention(q, k, v)
+        h = inner.to_out[0](h.transpose(1, 2).flatten(2))
+        h = self.block(h.transpose(1, 2).reshape(x.shape) if x.ndim == 4 else h)
+        return (h + x if inner.residual_connection else h) / inner.rescale_output_factor
+
+
+class _Labels(nn.Module):
+    """A U-Net's embedding of labels, with zeros for those without one."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
+        super().__init__()
+        self.inner = inner
+        self.call = call
+
+    def forward(self, given: Tensor) -> Tensor:
+        label = self.call.label
+        assert label is not None  # a network with classes sets it
+        if given.is_floating_point():  # of a label that is embedded as if it were a timestep
+            given = given.to(next(self.inner.parameters()).dtype)
+        embedding = self.inner(given)
+        return embedding * (label >= 0)[:, None].to(embedding.dtype)
+
+
+_SITED = {"ResnetBlock2D": _ResidualBlock, "BasicTransformerBlock": _TransformerBlock, "Attention": _SelfAttention}

@@ -1,0 +1,57 @@
+"""The preconditionings of earlier diffusion models, in the form that EDM gave them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from study.models.preconditioning import Network, Preconditioned, Scalings
+
+
+class VP(Preconditioned):
+    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = (M − 1)·σ⁻¹(σ), the variance-preserving ODE.
+
+    σ⁻¹(σ) = (√(β_min² + 2·β_d·ln(1 + σ²)) − β_min)/β_d is the time of a noise level; steps: M. (Karras et al. 2022,
+    table 1, column VP)
+    """
+
+    def __init__(self, network: Network, beta_d: float = 19.9, beta_min: float = 0.1, steps: int = 1000) -> None:
+        super().__init__(network)
+        self.beta_d, self.beta_min, self.steps = beta_d, beta_min, steps
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        time = ((self.beta_min**2 + 2 * self.beta_d * (sigma**2).log1p()).sqrt() - self.beta_min) / self.beta_d
+        return Scalings(torch.ones_like(sigma), -sigma, 1 / (sigma**2 + 1).sqrt(), (self.steps - 1) * time)
+
+
+class VE(Preconditioned):
+    """c_skip = 1, c_out = σ, c_in = 1, c_noise = ln(σ/2), the variance-exploding ODE. (table 1, column VE)"""
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        one = torch.ones_like(sigma)
+        return Scalings(one, sigma, one, (sigma / 2).log())
+
+
+class IDDPM(Preconditioned):
+    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = M − 1 − argmin_j |u_j − σ|, the improved DDPM.
+
+    u_M = 0, u_{j−1} = √((u_j² + 1)/max(ᾱ_{j−1}/ᾱ_j, C₁) − 1), ᾱ_j = sin²(π/2·j/(M·(C₂ + 1))) are the noise levels of
+    its training: only c_noise is rounded to them, the other scalings take σ as it is. steps: M. The buffer `u`,
+    [M + 1], is published with the weights. (Karras et al. 2022, table 1, column iDDPM + DDIM)
+    """
+
+    u: Tensor
+
+    def __init__(self, network: Network, c1: float = 0.001, c2: float = 0.008, steps: int = 1000) -> None:
+        super().__init__(network)
+        self.steps = steps
+        alpha_bar = (math.pi / 2 * torch.arange(steps + 1, dtype=torch.float64) / (steps * (c2 + 1))).sin() ** 2
+        # u_j² + 1 is the product of 1/max(…) over all later steps.
+        ratios = (alpha_bar[:-1] / alpha_bar[1:]).clamp(min=c1)
+        products = torch.cat([(1 / ratios.flip(0)).cumprod(0).flip(0), torch.ones(1, dtype=torch.float64)])
+        self.register_buffer("u", (products - 1).sqrt().float())
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        nearest = (self.u - sigma.reshape(-1, 1)).abs().argmin(dim=1).reshape(sigma.shape)
+        c_noise = (self.steps - 1 - nearest).to(sigma.dtype)
+        return Scalings(torch.ones_like(sigma), -sigma, 1 / (sigma**2 + 1).sqrt(), c_noise)

@@ -1,0 +1,206 @@
+"""Denoisers as published pickles ask for them: by the name of a class and its arguments, none of them trusted."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from degradations import Refused
+from study.models.dhariwal import DhariwalUNet
+from study.models.edm_preconditioning import IDDPM, VE, VP
+from study.models.preconditioning import EDM, Network, Preconditioned
+from study.models.songunet import SongUNet
+
+MOST_PARAMETERS = 4 * 10**9
+MOST_ENTRIES = 16  # of a list
+
+Check = Callable[[Any], str | None]  # what is accepted, where a value is not
+
+
+def published(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
+    """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights still random, in fp32.
+
+    `dropout` and `label_dropout` act in training only, `sigma_min`, `sigma_max` and `epsilon_t` bound a schedule of
+    noise levels, `use_fp16` is the caller's to decide (`Network.use`): they are checked, no more. Raises Refused for an
+    unknown class, for arguments that are unknown, missing, of another type or out of range, and for a network of more
+    than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
+    """
+    if class_name == "Precond":
+        return _edm2(arguments)
+    if class_name not in _PRECONDITIONINGS:
+        known = ", ".join([*_PRECONDITIONINGS, "Precond"])
+        raise Refused(f"a published network of the class {_shown(class_name)}; known are {known}.")
+    kind = _PRECONDITIONINGS[class_name]
+    model = arguments.get("model_type", kind.network)
+    of_network = _NETWORKS[model] if model in tuple(_NETWORKS) else {}  # else refused as the value of model_type
+    check(class_name, arguments, {**_COMMON, **kind.checks, **of_network}, ("img_resolution", "img_channels"))
+
+    def network() -> Network:
+        return _network(model, dict(arguments), twice=class_name == "iDDPMPrecond")
+
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in network().parameters())
+    if count > MOST_PARAMETERS:
+        raise Refused(f"{class_name}: its arguments ask for a network of {count} parameters; at most "
+                      f"{MOST_PARAMETERS} are accepted.")  # fmt: skip
+    return kind.make(network(), **{ours: arguments[name] for name, ours in kind.names.items() if name in arguments})
+
+
+def check(
+    class_name: str, arguments: Mapping[str, Any], checks: Mapping[str, Check], required: tuple[str, ...]
+) -> None:
+    """Raises Refused for the first argument that is unknown, missing or not accepted by its check."""
+    for name, value in arguments.items():
+        if name not in checks:
+            raise Refused(f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}.")
+        if (accepted := checks[name](value)) is not None:
+            raise Refused(f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}.")
+    for name in required:
+        if name not in arguments:
+            raise Refused(f"{class_name}: argument '{name}' is missing.")
+
+
+def integer(least: int, most: int) -> Check:
+    """An integer between two others."""
+
+    def wanted(value: Any) -> str | None:
+        good = type(value) is int and least <= value <= most
+        return None if good else f"an integer from {least} to {most}"
+
+    return wanted
+
+
+def number(least: float, most: float) -> Check:
+    """An integer or a float between two others, which nan is not."""
+
+    def wanted(value: Any) -> str | None:
+        good = type(value) in (int, float) and least <= value <= most
+        return None if good else f"a number from {least:g} to {most:g}"
+
+    return wanted
+
+
+def one_of(*accepted: Any) -> Check:
+    """One of some values, of its type too: 1 is not True."""
+
+    def wanted(value: Any) -> str | None:
+        good = any(type(value) is type(each) and value == each for each in accepted)
+        return None if good else "one of " + ", ".join(repr(each) for each in accepted)
+
+    return wanted
+
+
+def entries(each: Check, least: int = 0) -> Check:
+    """A list or tuple of at most 16 values, each accepted by a check."""
+
+    def wanted(value: Any) -> str | None:
+        good = type(value) in (list, tuple) and least <= len(value) <= MOST_ENTRIES
+        bad = next(filter(None, map(each, value)), None) if good else None
+        return None if good and bad is None else f"a list of {least} to {MOST_ENTRIES} entries, each {each(None)}"
+
+    return wanted
+
+
+def _taps(value: Any) -> str | None:
+    if (wanted := entries(number(-1e3, 1e3), least=2)(value)) is not None:
+        return wanted
+    return None if len(value) % 2 == 0 and abs(sum(value)) > 1e-3 else "an even number of taps whose sum is not zero"
+
+
+_COMMON: Mapping[str, Check] = {
+    "img_resolution": integer(1, 1024),
+    "img_channels": integer(1, 64),
+    "label_dim": integer(0, 100_000),
+    "use_fp16": one_of(True, False),
+    "model_type": one_of("SongUNet", "DhariwalUNet"),
+}
+
+
+class _Kind(NamedTuple):
+    """A preconditioning: what makes it, the network that it takes where none is named, its arguments and our names."""
+
+    make: Callable[..., Preconditioned]
+    network: str
+    checks: Mapping[str, Check]
+    names: Mapping[str, str]
+
+
+_RANGE: Mapping[str, Check] = {"sigma_min": number(0, 1e6), "sigma_max": number(0, math.inf)}
+_VP: Mapping[str, Check] = {
+    "beta_d": number(1e-6, 1e6),
+    "beta_min": number(0, 1e6),
+    "M": integer(2, 100_000),
+    "epsilon_t": number(0, 1),
+}
+_IDDPM: Mapping[str, Check] = {"C_1": number(1e-6, 1), "C_2": number(0, 1), "M": integer(2, 100_000)}
+_PRECONDITIONINGS: Mapping[str, _Kind] = {
+    "EDMPrecond": _Kind(
+        partial(EDM, sigma_data=0.5), "DhariwalUNet", {**_RANGE, "sigma_data": number(1e-6, 1e6)},
+        {"sigma_data": "sigma_data"},
+    ),
+    "VPPrecond": _Kind(VP, "SongUNet", _VP, {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps"}),
+    "VEPrecond": _Kind(VE, "SongUNet", _RANGE, {}),
+    "iDDPMPrecond": _Kind(IDDPM, "DhariwalUNet", _IDDPM, {"C_1": "c1", "C_2": "c2", "M": "steps"}),
+}  # fmt: skip
+_UNET: Mapping[str, Check] = {
+    "augment_dim": integer(0, 1000),
+    "model_channels": integer(4, 2048),
+    "channel_mult": entries(integer(1, 64), least=1),
+    "channel_mult_emb": integer(1, 64),
+    "num_blocks": integer(1, 32),
+    "attn_resolutions": entries(integer(1, 1024)),
+    "dropout": number(0, 1),
+    "label_dropout": number(0, 1),
+}
+_NETWORKS: Mapping[str, Mapping[str, Check]] = {
+    "SongUNet": {
+        **_UNET,
+        "embedding_type": one_of("positional", "fourier"),
+        "channel_mult_noise": integer(1, 64),
+        "encoder_type": one_of("standard", "skip", "residual"),
+        "decoder_type": one_of("standard", "skip"),
+        "resample_filter": _taps,
+    },
+    "DhariwalUNet": _UNET,
+}
+# The published names of arguments of networks, and ours.
+_NAMES: Mapping[str, str] = {
+    "augment_dim": "augmentations",
+    "model_channels": "width",
+    "channel_mult": "multipliers",
+    "channel_mult_emb": "embedding_multiplier",
+    "num_blocks": "blocks",
+    "attn_resolutions": "attention_at",
+    "embedding_type": "embedding",
+    "channel_mult_noise": "noise_multiplier",
+    "encoder_type": "encoder",
+    "decoder_type": "decoder",
+    "resample_filter": "taps",
+}
+
+
+def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
+    """A network by checked arguments; twice: with an output that says as much of variances as of means."""
+    options = {_NAMES[name]: value for name, value in arguments.items() if name in _NAMES}
+    channels = arguments["img_channels"]
+    out_channels = channels * (2 if twice else 1)
+    make = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[model]
+    return make(arguments["img_resolution"], channels, arguments.get("label_dim", 0), out_channels, **options)
+
+
+def _edm2(arguments: Mapping[str, Any]) -> Preconditioned:
+    """The denoiser of EDM2 (class 'Precond')."""
+    # ---- EDM2 goes here: check(…) the arguments, count on the meta device as above, EDM(EDM2UNet(…), sigma_data) ----
+    raise Refused("Precond: networks of EDM2 cannot be built yet.")
+
+
+def _shown(value: Any) -> str:
+    """A value of a file as a message may show it: short, and of plain types only, as others may print anything."""
+    plain = (bool, int, float, str, type(None))
+    listed = value if type(value) in (list, tuple) and len(value) <= MOST_ENTRIES else [value]
+    try:
+        return repr(value)[:80] if all(type(each) in plain for each in listed) else f"a {type(value).__name__[:40]}"
+    except ValueError:  # of an integer of thousands of digits
+        return "an integer of thousands of digits"

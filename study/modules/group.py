@@ -1,0 +1,96 @@
+"""A launched group of processes (torchrun, SLURM) that shares the work of one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, Protocol
+
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+from degradations import Failed, Refused
+from study.records import Task
+
+PATIENCE = timedelta(days=7)  # the others wait while the first one draws figures, or trains
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place: rank among `world` processes, and local, its number on its machine.
+
+    What they tell one another are Python objects through CPU memory, so that a score depends neither on a device's
+    order of summation nor on its library.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everyone's value, by rank. All processes must call it."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, value)
+        return found
+
+    def hear(self, value: Any = None) -> Any:
+        """What the first process says. All processes must call it."""
+        if self.world == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
+
+@cache
+def group() -> Group:
+    """The group that this process was launched in, which it joins here; alone, a group of one."""
+    environment = _launched()
+    if environment is None or environment.world_size() == 1:
+        return Group()
+    rank, world = environment.global_rank(), environment.world_size()
+    if not dist.is_initialized():
+        address = f"tcp://{environment.main_address}:{environment.main_port}"
+        under_torchrun = isinstance(environment, TorchElasticEnvironment)  # which keeps a store of its own there
+        dist.init_process_group("gloo", "env://" if under_torchrun else address, PATIENCE, world, rank)
+    return Group(rank, world, environment.local_rank())
+
+
+def _launched() -> ClusterEnvironment | None:
+    return next((kind() for kind in (TorchElasticEnvironment, SLURMEnvironment) if kind.detect()), None)
+
+
+class Evaluates(Protocol):
+    """What a group can do together: an evaluator."""
+
+    announce: Callable[[str, Task], None]
+
+    def outcome(self, task: Task) -> Any: ...
+    def samples(self, task: Task) -> Any: ...
+
+
+@contextmanager
+def leading(evaluator: Evaluates) -> Iterator[None]:
+    """The first process's part: what it evaluates in the block, the others evaluate with it; then they are let go."""
+    together = group()
+    if together.world > 1:
+        evaluator.announce = lambda what, task: together.hear((what, task))
+    try:
+        yield
+    finally:
+        together.hear(None)
+
+
+def follow(evaluator: Evaluates) -> None:
+    """The others' part: evaluate what the first process does until it ends. What fails there fails here, and is its."""
+    while (said := group().hear()) is not None:
+        what, task = said
+        try:
+            {"outcome": evaluator.outcome, "samples": evaluator.samples}[what](task)
+        except (Failed, Refused):
+            continue

@@ -1,0 +1,232 @@
+"""Denoisers by the names and arguments of published pickles, and their preconditionings."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from degradations import Draws, Refused
+from study.models.edm_preconditioning import IDDPM, VE, VP
+from study.models.preconditioning import EDM, Network, Preconditioned
+from study.models.published import MOST_PARAMETERS, published
+
+TINY = {
+    "img_resolution": 8, "img_channels": 3, "model_type": "SongUNet", "model_channels": 8, "channel_mult": [1, 1],
+    "num_blocks": 1, "attn_resolutions": [],
+}  # fmt: skip
+SIGMAS = [0.002, 0.07, 0.5, 3.0, 80.0]
+
+
+class Third(Network):
+    """F(x) = x/3 + c_noise, which keeps what it was given."""
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+        self.given = x, c_noise
+        return x / 3 + c_noise[:, None]
+
+
+def levels(c1: float, c2: float, steps: int) -> list[float]:
+    """u_0 … u_M by its recursion, from the end."""
+
+    def alpha_bar(j: int) -> float:
+        return math.sin(math.pi / 2 * j / (steps * (c2 + 1))) ** 2
+
+    u = [0.0]
+    for j in range(steps, 0, -1):
+        u.insert(0, math.sqrt((u[0] ** 2 + 1) / max(alpha_bar(j - 1) / alpha_bar(j), c1) - 1))
+    return u
+
+
+class TestPreconditionings:
+    def compare(self, denoiser: Preconditioned, sigma: float, wanted: tuple[float, float, float, float]) -> None:
+        """The scalings, and D, against c_skip, c_out, c_in and c_noise."""
+        found = denoiser.scalings(torch.tensor([[sigma]], dtype=torch.float64))
+        assert [float(c) for c in found] == pytest.approx(wanted, rel=1e-9)
+        assert all(c.shape == (1, 1) and c.dtype == torch.float64 for c in found)
+        x = torch.tensor([[0.3, -2.0]], dtype=torch.float64)
+        c_skip, c_out, c_in, c_noise = wanted
+        out = denoiser(x, sigma)
+        assert isinstance(denoiser.network, Third)
+        torch.testing.assert_close(denoiser.network.given[0], c_in * x)
+        torch.testing.assert_close(out, c_skip * x + c_out * (c_in * x / 3 + c_noise))
+
+    @pytest.mark.parametrize("sigma", SIGMAS)
+    @pytest.mark.parametrize(("beta_d", "beta_min", "steps"), [(19.9, 0.1, 1000), (7.0, 0.5, 50)])
+    def test_vp(self, sigma: float, beta_d: float, beta_min: float, steps: int) -> None:
+        """The time of a noise level is where σ(t)² = exp(β_d t²/2 + β_min t) − 1, found by halving."""
+        low, high = 0.0, 10.0
+        for _ in range(200):
+            t = (low + high) / 2
+            low, high = (t, high) if math.expm1(beta_d * t**2 / 2 + beta_min * t) < sigma**2 else (low, t)
+        wanted = 1.0, -sigma, (sigma**2 + 1) ** -0.5, (steps - 1) * t
+        self.compare(VP(Third(), beta_d, beta_min, steps), sigma, wanted)
+
+    @pytest.mark.parametrize("sigma", SIGMAS)
+    def test_ve(self, sigma: float) -> None:
+        self.compare(VE(Third()), sigma, (1.0, sigma, 1.0, math.log(sigma / 2)))
+
+    @pytest.mark.parametrize("sigma", [*SIGMAS, 1e6])
+    @pytest.mark.parametrize(("c1", "c2", "steps"), [(0.001, 0.008, 1000), (0.2, 0.05, 40)])
+    def test_iddpm(self, sigma: float, c1: float, c2: float, steps: int) -> None:
+        """Only c_noise is rounded to a level of the training."""
+        u = levels(c1, c2, steps)
+        nearest = min(range(steps + 1), key=lambda j: abs(u[j] - sigma))
+        wanted = 1.0, -sigma, (sigma**2 + 1) ** -0.5, float(steps - 1 - nearest)
+        self.compare(IDDPM(Third(), c1, c2, steps), sigma, wanted)
+
+    def test_the_levels_of_iddpm(self) -> None:
+        denoiser = IDDPM(Third())
+        assert denoiser.u.tolist() == pytest.approx(levels(0.001, 0.008, 1000), rel=1e-6)
+        assert list(denoiser.state_dict()) == ["u"]
+        assert denoiser.u.dtype == torch.float32
+        at = denoiser.u[:-1].reshape(-1, 1)
+        assert denoiser.scalings(at).c_noise.flatten().tolist() == list(range(999, -1, -1))
+
+    def test_a_sigma_for_every_sample(self) -> None:
+        """As for each by itself, in float32 and of images."""
+        x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        for class_name in ("VPPrecond", "VEPrecond", "iDDPMPrecond"):
+            denoiser = published(class_name, TINY)
+            out = denoiser(x, torch.tensor([0.1, 1.0, 30.0]))
+            assert out.shape == x.shape
+            torch.testing.assert_close(out[1:2], denoiser(x[1:2], 1.0), rtol=1e-4, atol=1e-5)
+
+
+class TestPublished:
+    def test_its_preconditioning(self) -> None:
+        edm = published("EDMPrecond", {**TINY, "sigma_data": 0.7, "sigma_min": 0, "sigma_max": math.inf})
+        assert isinstance(edm, EDM)
+        assert edm.sigma_data == 0.7
+        usual = published("EDMPrecond", TINY)
+        assert isinstance(usual, EDM)
+        assert usual.sigma_data == 0.5
+        vp = published("VPPrecond", {**TINY, "beta_d": 10, "beta_min": 0.2, "M": 500, "epsilon_t": 1e-4})
+        assert isinstance(vp, VP)
+        assert (vp.beta_d, vp.beta_min, vp.steps) == (10, 0.2, 500)
+        iddpm = published("iDDPMPrecond", {**TINY, "C_1": 0.1, "C_2": 0.02, "M": 50})
+        assert isinstance(iddpm, IDDPM)
+        assert iddpm.u.tolist() == pytest.approx(levels(0.1, 0.02, 50), rel=1e-6)
+        assert isinstance(published("VEPrecond", {**TINY, "sigma_min": 0.02, "sigma_max": 100}), VE)
+
+    def test_its_network(self) -> None:
+        """Where no model_type is named, SongUNet for VP and VE, DhariwalUNet for EDM and iDDPM."""
+        sizes = {"img_resolution": 8, "img_channels": 3, "model_channels": 8, "channel_mult": [1], "num_blocks": 1}
+        for class_name, wanted in {"VPPrecond": "SongUNet", "VEPrecond": "SongUNet", "EDMPrecond": "DhariwalUNet",
+                                   "iDDPMPrecond": "DhariwalUNet"}.items():  # fmt: skip
+            assert type(published(class_name, sizes).network).__name__ == wanted
+        assert published("EDMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (3,)
+        assert published("iDDPMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (6,)
+
+    def test_what_acts_in_training_only_changes_nothing(self) -> None:
+        """The weights are as they would be, on the CPU and in fp32."""
+        extra = {"dropout": 0.13, "label_dropout": 0.1, "use_fp16": True}
+        plain, other = published("EDMPrecond", TINY), published("EDMPrecond", {**TINY, **extra})
+        other.load_state_dict(plain.state_dict())
+        x = torch.randn(2, 3, 8, 8)
+        assert torch.equal(plain(x, 1.0), other.train()(x, 1.0))
+        assert {(p.dtype, p.device.type) for p in other.parameters()} == {(torch.float32, "cpu")}
+
+    @pytest.mark.parametrize(
+        ("argument", "value"),
+        [("img_resolution", 16), ("img_channels", 1), ("label_dim", 2), ("augment_dim", 2), ("model_channels", 16),
+         ("channel_mult", (1, 2)), ("channel_mult_emb", 2), ("num_blocks", 2), ("attn_resolutions", [4]),
+         ("embedding_type", "fourier"), ("channel_mult_noise", 2), ("encoder_type", "skip"),
+         ("encoder_type", "residual"), ("decoder_type", "skip"), ("resample_filter", [1, 3, 3, 1])],
+    )  # fmt: skip
+    def test_every_argument_reaches_the_network(self, argument: str, value: Any) -> None:
+        def shapes(arguments: dict[str, Any]) -> dict[str, torch.Size]:
+            return {name: tensor.shape for name, tensor in published("EDMPrecond", arguments).state_dict().items()}
+
+        assert shapes({**TINY, argument: value}) != shapes(TINY)
+
+    @pytest.mark.parametrize(
+        ("class_name", "sizes", "millions"),
+        [("VPPrecond", {"img_resolution": 32, "channel_mult": [2, 2, 2], "augment_dim": 9}, 55.734),
+         ("EDMPrecond", {"img_resolution": 64, "label_dim": 1000, "model_channels": 192}, 295.899)],
+    )  # fmt: skip
+    def test_it_has_as_many_parameters(self, class_name: str, sizes: dict[str, Any], millions: float) -> None:
+        """Of the published models of CIFAR-10 and ImageNet-64, 56 and 296 million (table 7)."""
+        with torch.device("meta"):
+            denoiser = published(class_name, {"img_channels": 3, **sizes})
+        assert sum(p.numel() for p in denoiser.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
+
+
+class Loud:
+    def __repr__(self) -> str:
+        raise AssertionError("nothing that a file holds is asked to print itself")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("argument", "value", "accepted"),
+        [("img_resolution", 2048, "an integer from 1 to 1024"), ("img_resolution", 8.0, "an integer"),
+         ("img_resolution", True, "an integer"), pytest.param("img_resolution", 10**5000, "an integer", id="huge"),
+         ("img_channels", 0, "an integer from 1 to 64"), ("label_dim", -1, "an integer from 0 to 100000"),
+         ("label_dim", 100_001, "an integer from 0 to 100000"), ("label_dim", None, "an integer"),
+         ("use_fp16", 1, "one of True, False"), ("model_type", "exec", "one of 'SongUNet', 'DhariwalUNet'"),
+         ("model_type", ["SongUNet"], "one of"), ("model_type", Loud(), "one of"),
+         ("model_channels", 2049, "an integer from 4 to 2048"), ("channel_mult", 2, "a list of 1 to 16 entries"),
+         ("channel_mult", [], "a list of 1 to 16"), ("channel_mult", [1] * 17, "a list of 1 to 16"),
+         ("channel_mult", [1, 0.5], "each an integer from 1 to 64"), ("channel_mult", "12", "a list"),
+         ("channel_mult", [Loud()], "a list"), ("channel_mult_emb", 0, "an integer"),
+         ("num_blocks", 33, "an integer from 1 to 32"), ("attn_resolutions", [16, -1], "each an integer from 1"),
+         ("dropout", math.nan, "a number from 0 to 1"), ("dropout", "0.1", "a number"),
+         ("augment_dim", 1001, "an integer"), ("embedding_type", "learned", "'positional', 'fourier'"),
+         ("encoder_type", None, "'standard', 'skip', 'residual'"), ("decoder_type", "residual", "'standard', 'skip'"),
+         ("channel_mult_noise", -2, "an integer"), ("resample_filter", [1, math.inf], "each a number"),
+         ("resample_filter", [1, 2, 1], "an even number of taps"), ("resample_filter", [1, -1], "sum is not zero"),
+         ("sigma_data", 0, "a number from 1e-06"), ("sigma_data", math.inf, "a number"),
+         ("sigma_max", -1.0, "a number from 0 to inf")],
+    )  # fmt: skip
+    def test_a_value(self, argument: str, value: Any, accepted: str) -> None:
+        with pytest.raises(Refused, match=rf"^EDMPrecond: argument '{argument}' is .*{re.escape(accepted)}") as refused:
+            published("EDMPrecond", {**TINY, argument: value})
+        assert len(str(refused.value)) < 300
+
+    @pytest.mark.parametrize(
+        ("class_name", "argument", "value"),
+        [("VPPrecond", "beta_d", 0), ("VPPrecond", "M", 1), ("VPPrecond", "epsilon_t", 2),
+         ("VEPrecond", "sigma_min", -1), ("iDDPMPrecond", "C_1", 0), ("iDDPMPrecond", "C_2", math.nan),
+         ("iDDPMPrecond", "M", 10**6)],
+    )  # fmt: skip
+    def test_a_value_of_another_preconditioning(self, class_name: str, argument: str, value: Any) -> None:
+        with pytest.raises(Refused, match=f"^{class_name}: argument '{argument}' is "):
+            published(class_name, {**TINY, argument: value})
+
+    @pytest.mark.parametrize(
+        ("class_name", "changes", "unknown"),
+        [("EDMPrecond", {"spam": 1}, "'spam'"), ("EDMPrecond", {"M": 1000}, "'M'"), ("VPPrecond", {"C_1": 1}, "'C_1'"),
+         ("EDMPrecond", {"model_type": "DhariwalUNet", "embedding_type": "fourier"}, "'embedding_type'"),
+         ("EDMPrecond", {3: 4}, "3"), ("EDMPrecond", {"out_channels": 5}, "'out_channels'"),
+         ("EDMPrecond", {Loud(): 4}, "a Loud")],
+    )  # fmt: skip
+    def test_an_unknown_argument(self, class_name: str, changes: dict[Any, Any], unknown: str) -> None:
+        with pytest.raises(
+            Refused, match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, .*dropout"
+        ):
+            published(class_name, {**TINY, **changes})
+
+    def test_a_missing_argument(self) -> None:
+        with pytest.raises(Refused, match=r"^VPPrecond: argument 'img_channels' is missing"):
+            published("VPPrecond", {"img_resolution": 32})
+
+    @pytest.mark.parametrize("class_name", ["DDPMPrecond", "__import__", ""])
+    def test_an_unknown_class(self, class_name: str) -> None:
+        with pytest.raises(
+            Refused, match=f"'{class_name}'; known are EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond, P"
+        ):
+            published(class_name, TINY)
+
+    def test_a_network_too_large(self) -> None:
+        """Of a hundred terabytes: it would not fit, and takes no memory."""
+        large = {**TINY, "img_resolution": 1024, "model_channels": 2048, "channel_mult": [64] * 8, "num_blocks": 8}
+        with pytest.raises(Refused, match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
+                                          rf"most {MOST_PARAMETERS} are"):  # fmt: skip
+            published("EDMPrecond", large)
+
+    def test_numbers_that_do_not_fit_together(self) -> None:
+        with pytest.raises(Refused, match="resolution 12, wanted a multiple of 8"):
+            published("EDMPrecond", {**TINY, "img_resolution": 12, "channel_mult": [1, 1, 1, 1]})
