@@ -2,21 +2,22 @@
 
 2000 images of 64 × 64 (smooth colours and some noise, uint8, made beforehand, handed over in batches of 100) and one
 TorchScript with Inception's interface and 2048 features of random weights, of some milliseconds an image. Pixels: from
-images to features by `cleanfid.fid.get_model_features`, against `Tally.fold`, which also takes their moments; the median
-of 3 runs in turns after a warm-up. Scoring: the same, and the distance to statistics of 2000 further images, by
-`cleanfid.fid.frechet_distance`, against a reference of which nothing is known beforehand; one run of each. Both
-distances must agree to 1e-3. Both sides use as many threads as PyTorch chooses.
+images to features by `cleanfid.fid.get_model_features`, against `Tally.fold`, which also takes their moments; median of
+3 ratios, measured in turns after a batch each to warm up. Scoring: the last of these and the distance to statistics of
+2000 further images, by `cleanfid.fid.frechet_distance` with its moments, against a reference whose root is not known
+beforehand; once. Both distances must agree to 1e-3. Both sides use as many threads as PyTorch chooses.
 """
 
 import json
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from cleanfid import fid
-from timing import ratio, seconds
+from timing import seconds
 from torch import Tensor, nn
 
 from study.files.atomic import sha256
@@ -64,39 +65,40 @@ def main() -> None:
         (Path(folder) / "card.json").write_text(json.dumps(card))
         extractor, script = load_extractor(f"{folder}/card.json").eval(), torch.jit.load(str(file)).eval()
     real, made = images(1), images(2)
-    statistics, found = Tally([extractor]), {}
+    found: dict[str, Any] = {}
+    statistics = Tally([extractor])
     for first in range(0, N, BATCH):
         statistics.fold(real[first : first + BATCH], first)
     mean, covariance = statistics.moments["net"].mean, statistics.moments["net"].covariance
 
-    def our_features() -> None:
+    def our_features(n: int = N) -> None:
         tally = Tally([extractor])
-        for first in range(0, N, BATCH):
+        for first in range(0, n, BATCH):
             tally.fold(made[first : first + BATCH], first)
         found["ours"] = tally.moments["net"]
 
-    def their_features() -> None:
+    def their_features(n: int = N) -> None:
         batches = iter(torch.split(made, BATCH))
         found["theirs"] = fid.get_model_features(
-            lambda z: next(batches), lambda x: script.layers((x - 128) / 128), "clean", num_gen=N, batch_size=BATCH,
+            lambda z: next(batches), lambda x: script.layers((x - 128) / 128), "clean", num_gen=n, batch_size=BATCH,
             device=torch.device("cpu"), verbose=False,
         )  # fmt: skip
 
-    def ours() -> None:
-        our_features()
+    def our_distance() -> None:
         found["our fd"] = FrechetReference(mean, covariance).distance(found["ours"].mean, found["ours"].covariance)
 
-    def theirs() -> None:
-        their_features()
+    def their_distance() -> None:
         f = found["theirs"]
         found["their fd"] = fid.frechet_distance(np.mean(f, axis=0), np.cov(f, rowvar=False), mean, covariance)
 
-    speedup = 1 / ratio(our_features, their_features, repeats=3)
-    fast, slow = seconds(ours), seconds(theirs)
+    our_features(BATCH)
+    their_features(BATCH)
+    times = [(seconds(our_features), seconds(their_features)) for _ in range(3)]
+    fast, slow = times[-1][0] + seconds(our_distance), times[-1][1] + seconds(their_distance)
     difference = abs(found["our fd"] / found["their fd"] - 1)
     assert difference < 1e-3, (found["our fd"], found["their fd"])
     print(f"scoring_speedup {slow / fast:.1f}")
-    print(f"pixels_speedup {speedup:.2f}")
+    print(f"pixels_speedup {sorted(theirs / ours for ours, theirs in times)[1]:.2f}")
     print(f"scoring_relative_difference {difference:.1e}")
 
 

@@ -72,7 +72,7 @@ def resolve(name: str, spec: StudySpec, root: Path, progress: bool = True, again
     is wanted. Raises Refused for a name or a variant of nothing, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
-    return _computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
+    return computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
 
 
 def _resolved(plan: "_Plan", spec: StudySpec, root: Path, progress: bool, again: bool) -> Base:
@@ -87,7 +87,7 @@ def _resolved(plan: "_Plan", spec: StudySpec, root: Path, progress: bool, again:
     return replace(load_base(folder, spec.reference, root), name=str(plan.variant))
 
 
-def _computing(precision: Precision, base: Base) -> Base:
+def computing(precision: Precision, base: Base) -> Base:
     """The base with its network in a precision; auto: its own on an accelerator, fp32 on a CPU."""
     if precision == "auto":
         precision = "fp32" if device().type == "cpu" else base.precision

@@ -27,6 +27,10 @@ def call(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         return _say(f"unknown command '{argv[0]}'; there are: {', '.join(COMMANDS)}", 2)
     name, command, debug = argv[0], COMMANDS[argv[0]], "--debug" in argv
+    if _launched("WORLD_SIZE", "SLURM_NTASKS", 1) > 1 and not command.shared:
+        return _say(
+            f"study {name} is one process; a launched group (torchrun, SLURM) can share study run and sample.", 2
+        )
     parser = _parser(name, command)
     try:
         args = parser.parse_args(_with_config(argv[1:], name) if command.config else argv[1:])
@@ -97,8 +101,14 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"study: {message}", file=sys.stderr)
+    if _launched("RANK", "SLURM_PROCID", 0) == 0:  # of a launched group only the first speaks
+        print(f"study: {message}", file=sys.stderr)
     return status
+
+
+def _launched(torchrun: str, slurm: str, alone: int) -> int:
+    """What a launcher says of this process, without PyTorch."""
+    return int(os.environ.get(torchrun, os.environ.get(slurm, alone)))
 
 
 def _overview() -> str:

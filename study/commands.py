@@ -1,6 +1,5 @@
 """What each command of the command line takes and does. Each imports what it needs when it is called."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,10 @@ from study.config import to_spec
 
 
 class Command(NamedTuple):
-    """A command: what it is for, how it is used, its arguments, and what it does (returning the exit status)."""
+    """A command: what it is for, how it is used, its arguments, and what it does (returning the exit status).
+
+    config: whether it takes one; shared: whether the processes of a launched group share its work.
+    """
 
     summary: str
     usage: str
@@ -21,25 +23,36 @@ class Command(NamedTuple):
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int]
     config: bool = False
+    shared: bool = False
 
 
 def _run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--retrain", action="store_true", help="train the base anew by the config's recipe")
     parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+    parser.add_argument("--plan", action="store_true", help="say what it will take, and run nothing")
 
 
 def _run(args: Namespace) -> int:
+    from study.modules.group import group
     from study.report import table
     from study.results import report_folder
-    from study.run import run
+    from study.run import run, want_pairings
 
     spec, root = to_spec(args), _root(args)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise Refused("study run is one process; a launched group (torchrun) can share one evaluation, not a study.")
+    if args.plan:
+        from study.estimate import estimate
+
+        want_pairings(spec)
+        print(estimate(spec, root))
+        return 0
     if not 1 <= args.workers <= 256:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
+    if args.workers > 1 and group().world > 1:
+        raise Refused(f"--workers {args.workers}: a launched group is the workers; 1 is accepted.")
     rows = run(spec, root, args.retrain, args.fresh, args.workers)
+    if group().rank > 0:  # the first of a launched group shows what was found
+        return 0
     print(f"\n{table.render(rows, 'md')}\n")
     print(f"Tables and figures   {report_folder(root, spec.name)}/")
     print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
@@ -149,6 +162,7 @@ def _sample(args: Namespace) -> int:
 
     from study.checkpoints.names import canonical
     from study.files.images import to_uint8, write_npz, write_png
+    from study.modules.group import follow, group, leading
     from study.records import Task
     from study.report import figures
     from study.run import evaluator_of
@@ -163,7 +177,11 @@ def _sample(args: Namespace) -> int:
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
     pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
     evaluator = evaluator_of(replace(spec, pairings=(pairing,), matrix=None), root)
-    samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
+    if group().rank > 0:
+        follow(evaluator)
+        return 0
+    with leading(evaluator):
+        samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:
         raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
@@ -171,24 +189,28 @@ def _sample(args: Namespace) -> int:
     plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
     out = Path(args.out) if args.out else root / "samples" / plain
     if samples.ndim == 4:
-        write_png(out / "grid.png", figures.tile(samples[:256]))
+        write_png(out / "grid.png", figures.tile(evaluator.images(samples[:256])))
     else:
         figures.save(figures.samples({slug: samples}), out / "grid.png")
     if args.format == "npz" or samples.ndim != 4:
         write_npz(out / "samples.npz", samples)
     else:
-        for index, image in enumerate(to_uint8(samples)):
-            write_png(out / "images" / f"{index:06d}.png", image)
+        for index, sample in enumerate(samples[:, None]):
+            write_png(out / "images" / f"{index:06d}.png", to_uint8(evaluator.images(sample))[0])
     print(f"{len(samples)} samples   {out}/")
     return 0
+
+
+EXTRACTOR_HELP = "feature extractor: digits, pixels, rff, inception, inception_tf, dinov2, or a card, NAME.json"
 
 
 def _score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", type=str, help="folder or zip of images, or NPZ of samples")
     parser.add_argument(
-        "--reference", type=str, required=True, help="data set, images, or statistics (.npz) to compare with"
-    )
-    parser.add_argument("--extractor", type=str, default="digits", help="feature extractor: digits, pixels or rff")
+        "--reference", type=str, required=True,
+        help="what to compare with: a data set, published statistics (img512), statistics (.npz, .pkl), or images",
+    )  # fmt: skip
+    parser.add_argument("--extractor", type=str, default="digits", help=EXTRACTOR_HELP)
     parser.add_argument("--extrapolate", action="store_true", help="also FD against the number of samples, and FD∞")
     parser.add_argument("--format", type=str, default="text", help="text or json")
 
@@ -200,8 +222,36 @@ def _score(args: Namespace) -> int:
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
-    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate)
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args))
     print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
+    return 0
+
+
+def _reference_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("data", type=str, help="folder or zip of images (EDM's data set zips too), NPZ, or a data set")
+    parser.add_argument("--out", type=str, required=True, help="file to write, .npz")
+    parser.add_argument("--extractor", type=str, default="inception", help=EXTRACTOR_HELP)
+
+
+def _reference(args: Namespace) -> int:
+    from study.metrics.reference import write_reference
+    from study.modules.evaluate import device
+
+    found = write_reference(args.data, Path(args.out), args.extractor, _root(args), device())
+    print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")
+    return 0
+
+
+def _convert_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", type=str, help="pickle of EDM or EDM2")
+    parser.add_argument("out", type=str, help="file to write, .safetensors; its card stands beside it as .json")
+
+
+def _convert(args: Namespace) -> int:
+    from study.checkpoints import convert
+
+    card = convert(Path(args.path), Path(args.out))
+    print(f"Weights and card     {args.out}  {card}")
     return 0
 
 
@@ -256,7 +306,9 @@ COMMANDS = {
     "run": Command("run a whole study, or go on with it", CONFIG_HELP, """\
   study run configs/digits.yaml
   study run configs/digits.yaml --name more-steps --sampler.steps 64
-  study run configs/fractal.yaml --search.trials 10""", _run_arguments, _run, True),
+  study run configs/fractal.yaml --search.trials 10
+  study run configs/edm2-img512-s.yaml --plan
+  torchrun --nproc-per-node 8 -m study.cli run configs/edm2-img512-s.yaml""", _run_arguments, _run, True, True),
     "worker": Command("add a process to a study", CONFIG_HELP, """\
   study worker configs/digits.yaml""", _no_arguments, _worker, True),
     "probe": Command("say what pairings will gain, without guided sampling", "CONFIG [--format md|csv|json]", """\
@@ -272,11 +324,17 @@ COMMANDS = {
     "sample": Command("draw images of one pairing at one weight", "CONFIG --main … --guide … --weight …", """\
   study sample configs/digits.yaml --main "dropout(0.2)" --guide "dropout(0.4)" --weight 2
   study sample configs/digits.yaml --samples 1797 --format folder --out digits-samples""",
-        _sample_arguments, _sample, True),
+        _sample_arguments, _sample, True, True),
     "score": Command("score a folder, zip or NPZ of images", "PATH --reference …", """\
   study score digits-samples/images --reference digits
-  study score samples.npz --reference mlruns/reports/digits/reference-pixels.npz --extractor pixels""",
+  study score samples.npz --reference mlruns/reports/digits/reference-pixels.npz --extractor pixels
+  study score images.zip --reference img512 --extractor inception_tf""",
         _score_arguments, _score),
+    "reference": Command("make reference statistics of images", "DATA --out STATISTICS.npz [--extractor …]", """\
+  study reference imagenet-64x64.zip --out img64.npz --extractor inception
+  study reference digits --out digits.npz --extractor digits""", _reference_arguments, _reference),
+    "convert": Command("make plain weights of a pickle of EDM or EDM2", "IN.pkl OUT.safetensors", """\
+  study convert edm2-img512-s-2147483-0.130.pkl edm2-s.safetensors""", _convert_arguments, _convert),
     "table": Command("print the table of a study", "NAME [--format md|csv|json|latex] [--metric …]", """\
   study table digits
   study table digits --format json --metric fd_pixels""", _table_arguments, _table),

@@ -3,6 +3,7 @@ processes, a study goes the same way."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from degradations import kinds
 from study.calibrate import calibrate
@@ -102,12 +103,29 @@ def confirmation(results: Results, ended: list[PairingSpec], is_random: Callable
     return iter(found)
 
 
-def cost(spec: StudySpec) -> int:
-    """About what a study takes, as `Task.cost` counts, if nothing is known yet and no search ends early."""
+class Count(NamedTuple):
+    """Evaluations of a study, the samples that they draw, and these times the networks that each of them passes."""
+
+    evaluations: int
+    samples: int
+    passes: int
+
+
+def count(spec: StudySpec) -> Count:
+    """About what a study takes, if nothing is known yet and no search ends early; without the pairings of a matrix."""
     mains = {pairing.main for pairing in spec.pairings}
-    singles = {BASE, *mains, *(pairing.guide for pairing in spec.pairings)}
+    singles = len({BASE, *mains, *(pairing.guide for pairing in spec.pairings)})
     trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
-    controls = 2 * len({BASE, *mains}) if spec.confirm.controls else 0
-    searched = spec.search.samples * (len(singles) + 2 * (trials - 1) * len(spec.pairings))
-    confirmed = spec.confirm.samples * spec.confirm.seed_sets * (len(singles) + 2 * len(spec.pairings) + controls)
-    return spec.sampler.steps * (searched + confirmed)
+    searched, confirmed = (trials - 1) * len(spec.pairings), len(spec.pairings)
+    controls = len({BASE, *mains}) if spec.confirm.controls else 0
+    sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
+    return Count(
+        singles + searched + sets * (singles + confirmed + controls),
+        search * (singles + searched) + confirm * sets * (singles + confirmed + controls),
+        search * (singles + 2 * searched) + confirm * sets * (singles + 2 * confirmed + 2 * controls),
+    )
+
+
+def cost(spec: StudySpec) -> int:
+    """About what a study takes, as `Task.cost` counts."""
+    return spec.sampler.steps * count(spec).passes

@@ -122,7 +122,7 @@ class Results:
     @property
     def metrics(self) -> list[str]:
         """The Fréchet distances that are measured; the search minimises the first."""
-        return [f"fd_{name}" for name in self.spec.extractors]
+        return self.spec.metrics
 
     @property
     def primary(self) -> str:

@@ -32,7 +32,7 @@ class Worker:
 
     def __init__(self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
-        self.metric = f"fd_{self.spec.extractors[0]}"
+        self.metric = self.spec.metrics[0]
         self._role = role
         self.heard: Heard | None = None
         self._storage = open_storage(root)

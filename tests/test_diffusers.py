@@ -263,6 +263,9 @@ def test_u_nets_of_every_kind_are_those_of_diffusers(tmp_path: Path, settings: d
     label = torch.tensor([0, 1, 2, 1]) if loaded.classes else None
     assert torch.equal(sited(loaded, label), plain(model, loaded, label))  # type: ignore[arg-type]
     assert torch.equal(sited(loaded, label, copy.deepcopy(loaded.denoiser)), sited(loaded, label))
+    x, sigma, _ = noisy(loaded)
+    network_of(loaded.denoiser).use(torch.bfloat16)
+    assert loaded.denoiser(x, sigma, label).isfinite().all()
 
 
 def test_an_attention_map_that_is_made_gives_what_the_fast_kernel_gives(pair: tuple[Any, Loaded]) -> None:
@@ -576,6 +579,10 @@ def escaping(folder: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "../outside.safetensors"}}))
 
 
+def nested(folder: Path) -> None:
+    (folder / "transformer" / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": {"a": [{}]}}))
+
+
 def not_weights(folder: Path) -> None:
     (folder / "transformer" / WEIGHTS).write_bytes(b"")
 
@@ -612,6 +619,8 @@ BIAS = "proj_out_2.bias"
         (lambda folder: (folder / "transformer" / WEIGHTS).unlink(), "missing, found no weights at all"),
         (truncated, "not a whole safetensors file"),
         (not_weights, "not a whole safetensors file"),
+        (nested, "names the file"),
+        (network(attention_bias=[0] * 65), "'attention_bias' found .*at most 64 in a list"),
         (escaping, "names the file '../outside.safetensors'"),
         (lambda folder: spoil_weights(folder, lambda t: t.pop(BIAS)), f"'{BIAS}': found none"),
         (lambda folder: spoil_weights(folder, lambda t: t.update(x=t[BIAS].clone())), "'x': found shape .* wants none"),

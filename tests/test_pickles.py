@@ -94,7 +94,7 @@ class Net(Persistent, nn.Module):
         self.tied = Layer(4, torch.bfloat16)
         self.tied.weight = self.enc["a"].weight  # type: ignore[assignment]
         self.register_buffer("steps", torch.tensor([3, 4]))
-        self.register_buffer("empty", torch.empty(0, 4, dtype=torch.bool))
+        self.register_buffer("empty", torch.empty(0, 4))
         self.skip = None
 
 
@@ -329,6 +329,11 @@ LINEAR = b"ctorch.nn.modules.linear\nLinear\n"
         (PRE + b"}(Nu.", "a dict or its keys"),
         (PRE + b"}(N.", "its end"),
         (PRE + b"]NNs.", "a dict or its keys"),
+        (PRE + b"]K\1Ns.", "a dict or its keys"),
+        (PRE + b"\x8fK\1Ns.", "a dict or its keys"),
+        (PRE + b"}(K\1u.", "a dict or its keys"),
+        (PRE + b"N\x86.", "an instruction in a form"),
+        (b"\x81\x04N.", "not a pickle, or none"),
         (PRE + b"}Na.", "a list in a form"),
         (PRE + b"\x8f(]\x90.", "a set in a"),
         (PRE + b"N}b.", "a state in a form"),
@@ -372,6 +377,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
     persistent = [
         meta(version=5),
         meta(version=True),
+        meta(version=6.0),
         meta(version="6"),
         meta(type="function"),
         meta(class_name="a.b"),
@@ -411,6 +417,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (Call(_load_from_bytes, good + b"x"), "a storage of other"),
         (Call(_load_from_bytes, good[:-33]), "ends in the middle|a storage"),
         (Call(_load_from_bytes, b""), "ends"),
+        (Call(_load_from_bytes, PRE + LINEAR + b"."), "wants torch.nn.modules.linear.Linear"),
         (Call(_load_from_bytes, "x"), "a storage in a form"),
         (Call(_load_from_bytes, zipped.getvalue()), "not a pickle"),
         (Call(_load_from_bytes, bomb.getvalue()), "not a pickle"),
@@ -583,6 +590,7 @@ def test_what_is_no_module_is_refused() -> None:
         around: "nested without end",
         laugh: "more than 65536",
         wide: "more than 65536",
+        Record("M", {**module().state, "_non_persistent_buffers_set": None}): "is not a module",
         Record("M", {}): "'' .M. is not a module",
         Record("M", {"_parameters": []}): "is not a module",
         module({"a": Record("Enc", {})}): r"'a' \(Enc\) is not a module",

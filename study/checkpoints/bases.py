@@ -10,13 +10,14 @@ import torch
 
 from degradations import Denoiser, Refused
 from study.checkpoints.public import public_cards
-from study.checkpoints.published import is_published, read_published
+from study.checkpoints.published import Published, is_published, read_published
 from study.checkpoints.weights import Card, fill, find
 from study.data import Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
 from study.models import EDM, PatchTransformer, ResidualMLP
 from study.models.decoder import Decoder
+from study.models.published import published
 from study.specs import NetworkSpec, RecipeSpec
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
@@ -29,7 +30,7 @@ class Base:
 
     Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where the denoiser's
     samples are latents, either they are those of the EDM2 decoder, or the base has a decoder of its own. precision: of
-    the network on an accelerator, unless it is told otherwise.
+    the network on an accelerator, unless it is told otherwise. sigma_max: the noisiest that it knows.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Base:
     latents: bool = False
     decoder: Decoder | None = None
     precision: Precision = "fp32"
+    sigma_max: float = math.inf
 
     @property
     def held_out(self) -> Data | None:
@@ -100,7 +102,7 @@ def _public(name: str, root: Path) -> Base:
 
     found = load_diffusers(name, root / CACHE)
     data = Data(name, torch.empty(0, *found.shape), classes=found.classes)
-    return Base(name, found.denoiser, data, found.sha256, decoder=found.decoder)
+    return Base(name, found.denoiser, data, found.sha256, decoder=found.decoder, sigma_max=found.sigma_max)
 
 
 def _of_file(name: str, path: Path) -> Base:
@@ -108,15 +110,27 @@ def _of_file(name: str, path: Path) -> Base:
     return _read(name, path, known and known.st_mtime_ns)
 
 
+def blank(name: str) -> Base:
+    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them."""
+    card = public_cards()[name]
+    found = Published(card.class_name, card.arguments, {}, card.latents)
+    return _base(name, found, published(card.class_name, card.arguments), "")
+
+
 @lru_cache(maxsize=2)
 def _read(name: str, path: Path, changed: int | None) -> Base:
     """The base of a published file, read once though main and guide, or a check before the work, ask for it again."""
     found = read_published(path)
-    denoiser, arguments = found.build(path), found.arguments
+    return _base(name, found, found.build(path), sha256(path))
+
+
+def _base(name: str, found: Published, denoiser: Denoiser, digest: str) -> Base:
+    arguments = found.arguments
     shape = arguments["img_channels"], *[arguments["img_resolution"]] * 2
     data = Data(name, torch.empty(0, *shape), classes=arguments.get("label_dim", 0))
-    precision: Precision = "fp16" if arguments.get("use_fp16") else "fp32"
-    return Base(name, denoiser, data, sha256(path), latents=found.latents, precision=precision)
+    half = arguments.get("use_fp16", found.class_name == "Precond")  # EDM2's default; EDM's is fp32
+    return Base(name, denoiser.eval().requires_grad_(False), data, digest, latents=found.latents,
+                precision="fp16" if half else "fp32")  # fmt: skip
 
 
 def recipe_of(card: Card) -> RecipeSpec:

@@ -23,7 +23,8 @@ class StudySpec:
             statistics or images
         decoder: of latents, where the base's own is not meant: a folder of diffusers' AutoencoderKL, or hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and fp32 on a CPU
-        extractors: feature extractors, the first for the primary metric
+        extractors: feature extractors, the first for the primary metric: digits, pixels, rff, inception, inception_tf,
+            dinov2, or the path of a card of one's own, NAME.json
         sampler: how samples are drawn
         pairings: main and guide of each pairing
         search: how the weight is searched
@@ -58,7 +59,7 @@ class StudySpec:
         want(self.precision in ("auto", "fp32", "fp16", "bf16"), "precision", self.precision,
               "auto, fp32, fp16 or bf16")  # fmt: skip
         want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
-        want(len(set(self.extractors)) == len(self.extractors), "extractors", self.extractors, "each one once")
+        want(len(set(self.metrics)) == len(self.extractors), "extractors", self.extractors, "each one once")
         want(
             len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once"
         )
@@ -73,6 +74,11 @@ class StudySpec:
         least = 4 * self.nfe
         want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
               f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps")  # fmt: skip
+
+    @property
+    def metrics(self) -> list[str]:
+        """The Fréchet distances of the study, the primary one first: `fd_` and the extractor, or its card's name."""
+        return [f"fd_{name.removesuffix('.json').rsplit('/', 1)[-1]}" for name in self.extractors]
 
     @property
     def named(self) -> list[str]:

@@ -1,0 +1,177 @@
+"""What a study will take: files, evaluations, hours, disk and memory, told before anything is run."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from study import plan
+from study.bases import OWN, computing, untrained
+from study.checkpoints import CACHE, Base, Variant, blank, is_public, public_cards, public_statistics
+from study.checkpoints.names import split
+from study.checkpoints.published import is_published
+from study.data import DATA
+from study.files.cache import PublicFile, present
+from study.metrics import files_of
+from study.metrics.tally import GROUPS, KEPT
+from study.modules.evaluate import VAE, device
+from study.modules.group import group
+from study.specs import StudySpec
+
+FEATURES = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024, "rff": 256, "digits": 64}
+TIMED = 32  # samples at most that an evaluation is timed with; 1 on a CPU, which is as fast a sample
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A file or folder of others that a study reads; missing: how to have it, where it is not there."""
+
+    what: str
+    path: Path
+    missing: str = ""
+
+    def __str__(self) -> str:
+        if self.missing:
+            return f"missing  {self.what}: {self.path}\n           {self.missing}"
+        return f"present  {self.what}: {self.path}"
+
+
+def estimate(spec: StudySpec, root: Path) -> str:
+    """What a study will take on this device, without running it; nothing is downloaded, trained or written.
+
+    An evaluation of the network is timed, with random weights where its file is not there. Raises Refused for a config
+    that would be refused whatever is in the files.
+    """
+    base, count = _base(spec, root), plan.count(spec)
+    pairings = [pairing.name for pairing in spec.pairings]
+    if spec.matrix is not None:
+        pairings.append("and those of the matrix, which are not counted below")
+    evaluations = [
+        f"{count.evaluations:,} at most, of {count.samples:,} samples and {count.passes * spec.nfe:,} network "
+        "evaluations together",
+        f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: {spec.confirm.seed_sets} "
+        f"seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a sample of a single denoiser",
+    ]
+    parts = {
+        "Files": [str(each) for each in _files(spec, root)] or ["none beside those that ship"],
+        "Pairings": pairings,
+        "Evaluations": evaluations,
+        "Time": _time(spec, base, count),
+        "Disk": _disk(spec),
+        "Memory": _memory(spec, base),
+    }
+    return "\n".join(line for name, lines in parts.items() for line in [name, *(f"  {each}" for each in lines)])
+
+
+def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
+    """Every file of others that a study reads."""
+    variants = [split(name)[0] for name in spec.named]
+    found = [_origin(OWN, spec), *(_origin(str(each), spec) for each in variants if each is not None)]
+    origins = list(dict.fromkeys(name for name in found if name is not None))
+    for name in origins:
+        if name in public_cards():
+            card = public_cards()[name]
+            with torch.device("meta"):  # without memory
+                parameters = sum(p.numel() for p in blank(name).denoiser.parameters())
+            size = f", about {2 * parameters / 1e9:.2f} GB" if card.file.size is None else ""
+            yield _public(card.file, root, f"{size}, {card.licence}")
+        elif _elsewhere(name):
+            yield _place(f"checkpoint {name}", name, root)
+    for extractor in spec.extractors:
+        if extractor.endswith(".json"):
+            yield _place(f"extractor {extractor}", extractor, root)
+        for file in files_of(extractor):
+            yield _public(file, root)
+    if spec.reference in public_statistics():
+        yield _public(public_statistics()[spec.reference].file, root)
+    elif spec.reference not in DATA:
+        yield _place(f"reference {spec.reference}", spec.reference, root)
+    if spec.decoder is not None or any(name in public_cards() and public_cards()[name].latents for name in origins):
+        yield _place("decoder of latents", spec.decoder or VAE, root)
+
+
+def _origin(name: str, spec: StudySpec) -> str | None:
+    """The card, folder or file that a name in the study is made of; None where it is trained by the recipe."""
+    base = Variant.parse(name).base
+    if base != OWN:
+        return base
+    return None if spec.base is None else Variant.parse(spec.base).base
+
+
+def _elsewhere(name: str) -> bool:
+    """Whether a name is of files that do not ship, whether or not they are there."""
+    return is_public(name) or is_published(Path(name)) or "/" in name
+
+
+def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
+    size = f", {file.size / 1e9:.2f} GB" if file.size else ""
+    digest = file.sha256 or "none is published, that of its first use is kept"
+    how = f"from {file.address}{size}{about}; SHA-256: {digest}"
+    return Needed(file.card, root / CACHE / file.name, "" if present(file, root / CACHE) else how)
+
+
+def _place(what: str, place: str, root: Path) -> Needed:
+    hub = place.startswith("hub:")
+    path = root / CACHE / place.removeprefix("hub:") if hub else Path(place)
+    how = f"from the Hugging Face hub, repository {place.removeprefix('hub:')}" if hub else "no such file or folder"
+    return Needed(what, path, "" if path.exists() else how)
+
+
+def _base(spec: StudySpec, root: Path) -> Base | None:
+    """The base, of a public card with random weights; None where its files are not there and no card says what it is."""
+    name = _origin(OWN, spec)
+    if name is not None and name in public_cards():
+        return blank(name)
+    if name is not None and _elsewhere(name) and _place("", name, root).missing:
+        return None
+    return untrained(spec, root=root)
+
+
+@torch.inference_mode()
+def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
+    if base is None:
+        return ["unknown: the base is not there, and no card says what it is"]
+    where, samples = device(), min(spec.sampler.chunk, TIMED)
+    samples = 1 if where.type == "cpu" and len(base.data.samples) == 0 else samples
+    base = computing(spec.precision, base)
+    denoiser = base.denoiser.to(where)
+    x = torch.randn(samples, *base.data.shape, device=where)
+    label = torch.zeros(samples, dtype=torch.long, device=where) if base.data.classes else None
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        denoiser(x, 1.0, label).sum().item()  # which waits for an accelerator
+        seconds.append(time.perf_counter() - began)
+    each = min(seconds) / samples
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
+    hours = each * count.passes * spec.nfe / group().world / 3600
+    beside = ", decoding" if base.latents or base.decoder else ""
+    return [
+        f"{hours:,.3g} hours at {1000 * each:,.3g} ms a network evaluation of a sample ({name}, {base.precision}, measured on "
+        f"{samples}), features{beside} and degradations not counted",
+    ]
+
+
+def _disk(spec: StudySpec) -> list[str]:
+    images = len(spec.pairings) * 0.5 + 5
+    return [f"about {images:.0f} MB of tables, figures and databases; no images are kept"]
+
+
+def _memory(spec: StudySpec, base: Base | None) -> list[str]:
+    found = []
+    if base is not None:
+        weights = sum(p.numel() for p in base.denoiser.parameters())
+        found.append(f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32, as much again for "
+                     "every other checkpoint")  # fmt: skip
+        if spec.search.method == "probe":
+            kept = 2 * spec.search.samples * 4 * torch.Size(base.data.shape).numel()
+            found.append(f"endpoint probe: the samples of main and guide, {kept / 1e9:.2f} GB")
+    for name in spec.extractors:
+        d = FEATURES.get(name) or (
+            torch.Size(base.data.shape).numel() if name == "pixels" and base is not None else 2048
+        )
+        found.append(f"moments of {name}: {8 * d * d * GROUPS / 1e9:.2f} GB, kept features: {4 * d * KEPT / 1e9:.2f} GB, "
+                     "whatever the number of samples")  # fmt: skip
+    return found
