@@ -1,5 +1,6 @@
 """What a study will take: files, evaluations, hours, disk and memory, told before anything is run."""
 
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from study.modules.group import group
 from study.specs import StudySpec
 
 FEATURES = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024, "rff": 256, "digits": 64}
-TIMED = 32  # samples at most that an evaluation is timed with; 1 on a CPU, which is as fast a sample
+TIMED = 10**11, 10**13  # about so many operations are timed, on a CPU and on an accelerator: a second at most
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _base(spec: StudySpec, root: Path) -> Base | None:
 def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
     if base is None:
         return ["unknown: the base is not there, and no card says what it is"]
-    where, samples = device(), min(spec.sampler.chunk, TIMED)
-    samples = 1 if where.type == "cpu" and len(base.data.samples) == 0 else samples
+    where, flop = device(), _flop(base)
+    samples = int(min(max(1, TIMED[where.type != "cpu"] // flop), spec.sampler.chunk))
     base = computing(spec.precision, base)
     denoiser = base.denoiser.to(where)
     x = torch.randn(samples, *base.data.shape, device=where)
@@ -146,12 +147,25 @@ def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
         seconds.append(time.perf_counter() - began)
     each = min(seconds) / samples
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
-    hours = each * count.passes * spec.nfe / group().world / 3600
-    beside = ", decoding" if base.latents or base.decoder else ""
+    total, beside = count.passes * spec.nfe, ", decoding" if base.latents or base.decoder else ""
     return [
-        f"{hours:,.3g} hours at {1000 * each:,.3g} ms a network evaluation of a sample ({name}, {base.precision}, measured on "
-        f"{samples}), features{beside} and degradations not counted",
+        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a network evaluation of a "
+        f"sample, {base.precision}, measured on {samples}",
+        f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: {flop / 1e9:,.3g} GFLOP a network "
+        "evaluation",
+        f"features{beside} and degradations are not counted",
     ]
+
+
+def _flop(base: Base) -> int:
+    """Floating-point operations of a network evaluation of one sample, a multiplication and an addition being two."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    denoiser = copy.deepcopy(base.denoiser).to("meta")
+    label = torch.zeros(1, dtype=torch.long, device="meta") if base.data.classes else None
+    with FlopCounterMode(display=False) as counter:
+        denoiser(torch.zeros(1, *base.data.shape, device="meta"), 1.0, label)
+    return int(counter.get_total_flops())
 
 
 def _disk(spec: StudySpec) -> list[str]:

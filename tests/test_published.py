@@ -215,9 +215,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("class_name", ["DDPMPrecond", "__import__", ""])
     def test_an_unknown_class(self, class_name: str) -> None:
-        with pytest.raises(
-            Refused, match=f"'{class_name}'; known are EDMPrecond, VPPrecond, VEPrecond, iDDPMPrecond, P"
-        ):
+        with pytest.raises(Refused, match=f"'{class_name}'; known are .*iDDPMPrecond"):
             published(class_name, TINY)
 
     def test_a_network_too_large(self) -> None:

@@ -20,20 +20,21 @@ from study.models.unet import Block, Conv, Fourier, Positional, Resample, Style,
 M = TypeVar("M", bound=nn.Module)
 SIDE = {"img_resolution": 8, "img_channels": 3, "label_dim": 3, "channel_mult": [1, 2], "num_blocks": 1}
 NCSN = {"embedding_type": "fourier", "channel_mult_noise": 2, "resample_filter": [1, 3, 3, 1]}
+DEEP = {"channel_mult": [1, 2, 1]}
 SONG = {**SIDE, "model_type": "SongUNet", "model_channels": 8, "attn_resolutions": [4]}
 ADM = {**SIDE, "model_type": "DhariwalUNet", "model_channels": 16, "channel_mult": [1, 4], "attn_resolutions": [4]}
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "DDPM++": ("VPPrecond", {**SONG, "augment_dim": 2}),
-    "NCSN++": ("VEPrecond", {**SONG, **NCSN, "encoder_type": "residual"}),
-    "skips": ("EDMPrecond", {**SONG, "encoder_type": "skip", "decoder_type": "skip", "resample_filter": [1, 3, 3, 1]}),
+    "NCSN++": ("VEPrecond", {**SONG, **NCSN, **DEEP, "encoder_type": "residual"}),
+    "skips": ("EDMPrecond", {**SONG, **NCSN, **DEEP, "encoder_type": "skip", "decoder_type": "skip"}),
     "ADM": ("EDMPrecond", {**ADM, "augment_dim": 2}),
     "ADM, variances": ("iDDPMPrecond", ADM),
 }
 # Of each, D at eight places of four samples, computed with the networks that were published.
 VALUES: dict[str, list[float]] = {
     "DDPM++": [2.202908, 1.633368, 0.230018, -1.123228, 1.215518, -3.064898, -0.422192, 0.77167],
-    "NCSN++": [2.187589, 1.893442, 0.724694, -2.226735, 2.702555, -0.601814, -3.302789, 5.134336],
-    "skips": [1.522666, 1.910462, -0.091848, 0.258435, -0.210308, -0.465211, -0.519405, -0.048078],
+    "NCSN++": [1.921852, 1.756838, 0.27061, -3.113327, 0.937099, -3.965596, 17.496748, 10.402409],
+    "skips": [1.7837, 1.22053, -0.215754, -0.499299, 0.552433, -0.163015, -0.078789, 0.204884],
     "ADM": [1.633296, 1.786779, -0.047211, -0.167021, -0.315507, 0.36668, -0.622293, 0.015414],
     "ADM, variances": [2.010564, 1.846621, 0.365286, -1.573675, 4.28217, -4.866174, 14.696038, -7.618185],
 }
@@ -96,8 +97,9 @@ def test_it_has_the_published_names() -> None:
     network = small("NCSN++").network
     layers = [name for part in ("enc", "dec") for name, _ in getattr(network, part).named_children()]
     assert set(layers) == {
-        "8x8_conv", "8x8_block0", "4x4_down", "4x4_aux_residual", "4x4_block0", "4x4_in0", "4x4_in1", "4x4_block1",
-        "8x8_up", "8x8_block1", "8x8_aux_norm", "8x8_aux_conv",
+        "8x8_conv", "8x8_block0", "4x4_down", "4x4_aux_residual", "4x4_block0", "2x2_down", "2x2_aux_residual",
+        "2x2_block0", "2x2_in0", "2x2_in1", "2x2_block1", "4x4_up", "4x4_block1", "8x8_up", "8x8_block1",
+        "8x8_aux_norm", "8x8_aux_conv",
     }  # fmt: skip
     names = set(network.state_dict())
     both = ("map_label", "map_layer0", "map_layer1", "enc.4x4_aux_residual", "dec.8x8_aux_norm", "dec.8x8_aux_conv")
@@ -106,8 +108,8 @@ def test_it_has_the_published_names() -> None:
     of_down = {f"enc.4x4_down.{part}.{of}" for part in parts for of in ("weight", "bias")}
     filters = {f"enc.4x4_down.{part}.resample_filter" for part in ("conv0", "skip")}
     assert {name for name in names if name.startswith("enc.4x4_down.")} == of_down | filters
-    of_in0 = {f"dec.4x4_in0.{part}.{of}" for part in (*parts[:-1], "norm2", "qkv", "proj") for of in ("weight", "bias")}
-    assert {name for name in names if name.startswith("dec.4x4_in0.")} == of_in0
+    of_in0 = {f"dec.2x2_in0.{part}.{of}" for part in (*parts[:-1], "norm2", "qkv", "proj") for of in ("weight", "bias")}
+    assert {name for name in names if name.startswith("dec.2x2_in0.")} == of_in0
     others = {name for name in small("skips").network.state_dict() if "aux_" in name}
     assert {"enc.4x4_aux_down.resample_filter", "enc.4x4_aux_skip.weight", "dec.8x8_aux_up.resample_filter"} <= others
     adm = set(small("ADM").network.state_dict())

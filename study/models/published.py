@@ -9,6 +9,7 @@ import torch
 
 from degradations import Refused
 from study.models.dhariwal import DhariwalUNet
+from study.models.edm2 import EDM2UNet
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
 from study.models.songunet import SongUNet
@@ -27,11 +28,10 @@ def published(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
     unknown class, for arguments that are unknown, missing, of another type or out of range, and for a network of more
     than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
     """
-    if class_name == "Precond":
-        return _edm2(arguments)
     if class_name not in _PRECONDITIONINGS:
-        known = ", ".join([*_PRECONDITIONINGS, "Precond"])
-        raise Refused(f"a published network of the class {_shown(class_name)}; known are {known}.")
+        raise Refused(
+            f"a published network of the class {_shown(class_name)}; known are {', '.join(_PRECONDITIONINGS)}."
+        )
     kind = _PRECONDITIONINGS[class_name]
     model = arguments.get("model_type", kind.network)
     of_network = _NETWORKS[model] if model in tuple(_NETWORKS) else {}  # else refused as the value of model_type
@@ -78,6 +78,16 @@ def number(least: float, most: float) -> Check:
     def wanted(value: Any) -> str | None:
         good = type(value) in (int, float) and least <= value <= most
         return None if good else f"a number from {least:g} to {most:g}"
+
+    return wanted
+
+
+def or_none(each: Check) -> Check:
+    """None, or what another check accepts."""
+
+    def wanted(value: Any) -> str | None:
+        found = None if value is None else each(value)
+        return None if found is None else f"none, or {found}"
 
     return wanted
 
@@ -142,6 +152,11 @@ _PRECONDITIONINGS: Mapping[str, _Kind] = {
     ),
     "VPPrecond": _Kind(VP, "SongUNet", _VP, {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps"}),
     "VEPrecond": _Kind(VE, "SongUNet", _RANGE, {}),
+    "Precond": _Kind(
+        partial(EDM, sigma_data=0.5), "EDM2UNet",
+        {"sigma_data": number(1e-6, 1e6), "logvar_channels": integer(1, 65536), "model_type": one_of()},
+        {"sigma_data": "sigma_data"},
+    ),
     "iDDPMPrecond": _Kind(IDDPM, "DhariwalUNet", _IDDPM, {"C_1": "c1", "C_2": "c2", "M": "steps"}),
 }  # fmt: skip
 _UNET: Mapping[str, Check] = {
@@ -164,6 +179,18 @@ _NETWORKS: Mapping[str, Mapping[str, Check]] = {
         "resample_filter": _taps,
     },
     "DhariwalUNet": _UNET,
+    "EDM2UNet": {
+        **{name: accepted for name, accepted in _UNET.items() if name not in ("augment_dim", "label_dropout")},
+        "channel_mult_noise": or_none(integer(1, 64)),
+        "channel_mult_emb": or_none(integer(1, 64)),
+        "label_balance": number(0, 1),
+        "concat_balance": number(0, 1),
+        "res_balance": number(0, 1),
+        "attn_balance": number(0, 1),
+        "channels_per_head": integer(1, 2048),
+        "clip_act": or_none(number(0, 1e6)),
+        "resample_filter": one_of([1, 1], (1, 1)),
+    },
 }
 # The published names of arguments of networks, and ours.
 _NAMES: Mapping[str, str] = {
@@ -178,22 +205,29 @@ _NAMES: Mapping[str, str] = {
     "encoder_type": "encoder",
     "decoder_type": "decoder",
     "resample_filter": "taps",
+    "label_balance": "label_balance",
+    "concat_balance": "concat_balance",
+    "res_balance": "residual_balance",
+    "attn_balance": "attention_balance",
+    "channels_per_head": "head_width",
+    "clip_act": "clip",
 }
 
 
 def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
     """A network by checked arguments; twice: with an output that says as much of variances as of means."""
     options = {_NAMES[name]: value for name, value in arguments.items() if name in _NAMES}
-    channels = arguments["img_channels"]
+    resolution, channels, classes = (
+        arguments["img_resolution"],
+        arguments["img_channels"],
+        arguments.get("label_dim", 0),
+    )
+    if model == "EDM2UNet":
+        options.pop("taps", None)  # of which it has one kind
+        return EDM2UNet(resolution, channels, classes, **options)
     out_channels = channels * (2 if twice else 1)
     make = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[model]
-    return make(arguments["img_resolution"], channels, arguments.get("label_dim", 0), out_channels, **options)
-
-
-def _edm2(arguments: Mapping[str, Any]) -> Preconditioned:
-    """The denoiser of EDM2 (class 'Precond')."""
-    # ---- EDM2 goes here: check(…) the arguments, count on the meta device as above, EDM(EDM2UNet(…), sigma_data) ----
-    raise Refused("Precond: networks of EDM2 cannot be built yet.")
+    return make(resolution, channels, classes, out_channels, **options)
 
 
 def _shown(value: Any) -> str:

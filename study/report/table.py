@@ -13,6 +13,7 @@ from study.records import BASE, Results, Task
 from study.specs import PairingSpec
 from study.statistics import compare
 
+PUBLISHED, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = ("md", "csv", "json", "latex")
 
 
@@ -44,6 +45,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
     return {
         "pairing": f"{pairing.main} → {pairing.guide}", "main": pairing.main, "guide": pairing.guide,
         "coupling": pairing.coupling, "metric": metric, "samples": spec.confirm.samples, "steps": spec.sampler.steps,
+        "precision": "fp32" if spec.precision == "auto" else spec.precision,
         "seeds": spec.seeds, "fd_base": _mean(base), "fd_main": _mean(main), "fd_guide": _mean(guide),
         "weight": tested.weight if won and tested else 1.0, "fd": _mean(shown), "fd_sd": _sd(shown),
         "recovered": recovered if won or recovered is None else 0.0,
@@ -117,11 +119,20 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
     row = table[0]
     return (
         f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} samples, "
-        f"{row['steps']} steps ({row['nfe_main']} evaluations of the main, as many of the guide where w ≠ 1); "
+        f"{row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of the main, as many of the guide where w ≠ 1); "
         "guided: ± standard deviation over seed sets; least: the smallest of them, which decides nothing; "
         "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls as dear as "
         "guidance, twice the steps, and two draws of the main averaged at every evaluation (– where it draws nothing)."
+        f"{_few(row)}"
     )
+
+
+def _few(row: dict[str, Any]) -> str:
+    """A warning, where a metric that papers report is of fewer images than theirs."""
+    if row["metric"] not in PUBLISHED or row["samples"] >= FIELD_SAMPLES:
+        return ""
+    return (f" WARNING: {row['metric']} of {row['samples']} images is larger than of {FIELD_SAMPLES}, as papers report "
+            "it, and not comparable with theirs.")  # fmt: skip
 
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:

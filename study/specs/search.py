@@ -52,7 +52,7 @@ class SearchSpec:
     method: Literal["probe", "gp", "grid"] = "probe"
     weight: tuple[float, float] = (1.0, 3.5)
     step: float = 0.05
-    samples: int = 1797
+    samples: int = 50000
     trials: int = 6
     design: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
     tolerance: float | None = None
@@ -123,7 +123,7 @@ class ConfirmSpec:
         controls: also score the base and each main at twice the steps
     """
 
-    samples: int = 1797
+    samples: int = 50000
     seed_sets: int = 6
     controls: bool = True
 
