@@ -121,7 +121,7 @@ def _place(what: str, place: str, root: Path) -> Needed:
 
 
 def _base(spec: StudySpec, root: Path) -> Base | None:
-    """The base, of a public card with random weights; None where its files are not there and no card says what it is."""
+    """The base, of a public card with random weights; None where files are missing and no card says what it is."""
     name = _origin(OWN, spec)
     if name is not None and name in public_cards():
         return blank(name)
@@ -177,8 +177,8 @@ def _memory(spec: StudySpec, base: Base | None) -> list[str]:
     found = []
     if base is not None:
         weights = sum(p.numel() for p in base.denoiser.parameters())
-        found.append(f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32, as much again for "
-                     "every other checkpoint")  # fmt: skip
+        found.append(f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32, as much again "
+                     "for every other checkpoint")  # fmt: skip
         if spec.search.method == "probe":
             kept = 2 * spec.search.samples * 4 * torch.Size(base.data.shape).numel()
             found.append(f"endpoint probe: the samples of main and guide, {kept / 1e9:.2f} GB")
@@ -186,6 +186,6 @@ def _memory(spec: StudySpec, base: Base | None) -> list[str]:
         d = FEATURES.get(name) or (
             torch.Size(base.data.shape).numel() if name == "pixels" and base is not None else 2048
         )
-        found.append(f"moments of {name}: {8 * d * d * GROUPS / 1e9:.2f} GB, kept features: {4 * d * KEPT / 1e9:.2f} GB, "
-                     "whatever the number of samples")  # fmt: skip
+        found.append(f"moments of {name}: {8 * d * d * GROUPS / 1e9:.2f} GB, kept features: {4 * d * KEPT / 1e9:.2f} "
+                     "GB, whatever the number of samples")  # fmt: skip
     return found

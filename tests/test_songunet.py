@@ -336,7 +336,7 @@ class TestPrecision:
 
     def test_others_are_refused(self) -> None:
         network = small("ADM").network
-        with pytest.raises(Refused, match="computes in float32, float16, bfloat16, found float64"):
+        with pytest.raises(Refused, match="computes in float32 or float16 or bfloat16, found float64"):
             network.use(torch.float64)
         assert network.precision == torch.float32
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, LabelSite, Site
-from study.models.preconditioning import Network
+from degradations import Draws, LabelSite, Refused, Site
+from study.models.preconditioning import PRECISIONS, Network
+from study.models.unet import columns
 
 EPS = 1e-4  # of every normalisation
 Resample = Literal["keep", "down", "up"]
@@ -24,8 +25,10 @@ class EDM2UNet(Network):
 
     Weights are loaded as published and normalised once, then, so a loaded network holds w/(ε + rms(w))/√fan_in.
     Its sites: 'dropout' before the second convolution of every block, 'block' at its residual branches, 'attention',
-    'map' at its entry, 'label' where there are classes.
+    'map' at its entry, 'label' where there are classes. Raises Refused for numbers that do not fit.
     """
+
+    precisions = PRECISIONS
 
     def __init__(
         self, resolution: int, channels: int, classes: int, width: int = 192,
@@ -35,7 +38,10 @@ class EDM2UNet(Network):
         attention_balance: float = 0.3, clip: float | None = 256.0,
     ) -> None:  # fmt: skip
         super().__init__()
-        widths = [width * m for m in multipliers]
+        widths, halved = [width * m for m in multipliers], len(multipliers) - 1
+        if resolution % 2**halved:
+            raise Refused(f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be halved {halved} "
+                          "times.")  # fmt: skip
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
         embedding = width * (max(multipliers) if embedding_multiplier is None else embedding_multiplier)
         self.label_balance, self.concat_balance = label_balance, concat_balance
@@ -46,6 +52,8 @@ class EDM2UNet(Network):
 
         def block(before: int, after: int, flavor: Literal["enc", "dec"], attends: bool, resample: Resample) -> _Block:
             heads = after // head_width if attends else 0
+            if heads and after % heads:
+                raise Refused(f"EDM2UNet: {after} channels cannot be divided among {heads} heads.")
             return _Block(before, after, embedding, flavor, heads, resample, residual_balance, attention_balance, clip)
 
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
@@ -84,17 +92,13 @@ class EDM2UNet(Network):
             skips.append(h)
         for name, layer in self.dec.items():
             h = layer(_join(h, skips.pop(), self.concat_balance) if "block" in name else h, embedding, draws)
-        return self.out_conv(h) * self.out_gain
+        return self.out_conv(h) * self.out_gain.to(h.dtype)
 
-    def use(self, precision: torch.dtype) -> None:
-        """Convolve and attend in fp32, fp16 or bf16; the embedding stays in fp32. (EDM2, appendix B.2)"""
-        for part in (self.enc, self.dec, self.out_conv):
-            part.to(precision)
+    def _round(self, precision: torch.dtype) -> None:
+        """Convolutions and attention; the embedding and what blocks make of it stay in fp32."""
         for module in self.modules():
-            if isinstance(module, _Block):
-                module.emb_linear.float()
-                module.emb_gain.data = module.emb_gain.data.float()
-        self.precision = precision
+            if isinstance(module, _Weight) and module.weight.ndim == 4:
+                module.to(precision)
 
     def _embed(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
         """What every block is told, [B or 1, embedding]."""
@@ -125,9 +129,7 @@ class _Weight(nn.Module):
 
     def column(self, index: Tensor) -> Tensor:
         """The layer of √inputs times the one-hot vector of an index, [B] → [B, outputs]; zero for −1."""
-        inputs = self.weight.shape[1]
-        columns = self.weight.T[index.clamp(min=0)] * math.sqrt(inputs)
-        return columns * (index >= 0).to(columns.dtype)[:, None]
+        return columns(self.weight, index) * math.sqrt(self.weight.shape[1])
 
     def _normalise(self) -> None:
         weight = self.weight.detach().float()
@@ -189,7 +191,7 @@ class _Block(nn.Module):
         assert self.attention is not None
         # The layer's channels are in the order heads, features, (q, k, v); attention wants [B, heads, H·W, features].
         qkv = self.attn_qkv(x).flatten(2).unflatten(1, (self.heads, -1, 3))
-        q, k, v = _unit(qkv, dim=2).permute(3, 0, 1, 4, 2)
+        q, k, v = _unit(qkv, dim=2).permute(3, 0, 1, 4, 2).contiguous()  # as fused kernels want them
         if self.attention.actions:
             attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)
             found = attention @ v

@@ -1,13 +1,15 @@
 """Preconditioning: how a raw network becomes a denoiser."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Denoiser, Draws, Refused
 from degradations.denoiser import column
+
+PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Network(nn.Module, ABC):
@@ -16,6 +18,7 @@ class Network(nn.Module, ABC):
     label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all.
     """
 
+    precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     precision: torch.dtype = torch.float32  # of its activations
 
     @abstractmethod
@@ -23,10 +26,19 @@ class Network(nn.Module, ABC):
         raise NotImplementedError
 
     def use(self, precision: torch.dtype) -> None:
-        """Compute in a precision from now on. Raises Refused for one that this network does not know."""
-        if precision != self.precision:
-            raise Refused(f"precision: {type(self).__name__} computes in {_short(self.precision)} only, found "
-                          f"{_short(precision)}.")  # fmt: skip
+        """Compute in a precision from now on, of those that the network knows. Raises Refused for others.
+
+        Parameters are rounded in place, once: use it before the network is cloned, and do not expect fp32 to bring back
+        what a lower precision has rounded away.
+        """
+        if precision not in self.precisions:
+            raise Refused(f"precision: {type(self).__name__} computes in {' or '.join(map(_short, self.precisions))}, "
+                          f"found {_short(precision)}.")  # fmt: skip
+        self._round(precision)
+        self.precision = precision
+
+    def _round(self, precision: torch.dtype) -> None:
+        """Round the parameters of whatever is to compute in a precision; nothing, where there is but one."""
 
 
 class Scalings(NamedTuple):

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from degradations import Draws, LabelSite, Refused, Site
-from study.models.preconditioning import Network
+from study.models.preconditioning import PRECISIONS, Network
 
 Way = Literal["keep", "down", "up"]
-PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class UNet(Network, ABC):
     entry of every block, 'dropout' before its last convolution, 'block' at its residual branches, 'attention', and
     'label' where there are classes. Raises Refused for numbers that do not fit together.
     """
+
+    precisions = PRECISIONS
 
     def __init__(
         self, resolution: int, channels: int, out_channels: int, classes: int, stem: int, widths: Sequence[int],
@@ -117,19 +118,11 @@ class UNet(Network, ABC):
         assert out is not None
         return out[:, : self.channels]
 
-    def use(self, precision: torch.dtype) -> None:
-        """Compute in fp32, fp16 or bf16 from now on, the embedding and all linear layers in fp32 as published.
-
-        Parameters are rounded in place, once: use it before this network is cloned, and do not expect fp32 to bring
-        back what a lower precision has rounded away. Raises Refused for other precisions.
-        """
-        if precision not in PRECISIONS:
-            found, known = (", ".join(str(p).removeprefix("torch.") for p in ps) for ps in ([precision], PRECISIONS))
-            raise Refused(f"precision: {type(self).__name__} computes in {known}, found {found}.")
+    def _round(self, precision: torch.dtype) -> None:
+        """All but the embedding and linear layers, which stay in fp32 as published."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.GroupNorm, Resample)):
                 module.to(precision)
-        self.precision = precision
 
 
 class Block(nn.Module):

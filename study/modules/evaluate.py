@@ -75,8 +75,8 @@ class Evaluator:
         self.is_random = cache(self._is_random)
         self.extractors: list[Extractor] = [load_extractor(name, root).eval() for name in spec.extractors]
         if spec.sampler.sigma_max > 1.01 * base.sigma_max:
-            raise Refused(f"sampler.sigma_max: found {spec.sampler.sigma_max:g}, wanted at most {base.sigma_max:.4g}, the "
-                          f"noisiest that {base.name} was trained on.")  # fmt: skip
+            raise Refused(f"sampler.sigma_max: found {spec.sampler.sigma_max:g}, wanted at most {base.sigma_max:.4g}, "
+                          f"the noisiest that {base.name} was trained on.")  # fmt: skip
         self.references = references_of(spec.reference, self.extractors, root)
         self.decoder = decoder_of(base, spec, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
