@@ -13,6 +13,7 @@ import torch
 
 from degradations import Dropout, InputNoise, Pair
 from study.metrics import Pixels, Tally
+from study.modules import group as group_module
 from study.modules.sample import PairSampler, collect, score
 from study.sampling import Churn, Fixed, edm_sigmas, sample
 from tests.helpers import small_network
@@ -54,7 +55,7 @@ def test_the_same_module_samples_again_the_same() -> None:
 
 @pytest.mark.slow
 def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
-    """Under torchrun the ranks share the chunks: their samples, put together, are one process's bit for bit."""
+    """Under torchrun the ranks share the chunks, and all have the samples and the tally of one process bit for bit."""
     script = tmp_path / "ranks.py"
     script.write_text(
         "import os, sys, torch\n"
@@ -72,11 +73,10 @@ def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
     subprocess.run([*launch, str(script), str(tmp_path)], check=True, env=environment, timeout=300, capture_output=True)
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
     source = Fixed((70, 16), 20, LABELS)
-    chunks = collect(module(), source, 2.0, 3).split(20)
-    assert torch.equal(parts[0][0], torch.cat([chunks[0], chunks[2]]))
-    assert torch.equal(parts[1][0], torch.cat([chunks[1], chunks[3]]))
+    samples = collect(module(), source, 2.0, 3)
     tally = score(module(), source, 2.0, 3, [Pixels()])
-    for _, product, features in parts:
+    for found, product, features in parts:
+        assert torch.equal(found, samples)
         np.testing.assert_allclose(product, tally.moments["pixels"].product, rtol=1e-12)
         np.testing.assert_array_equal(features, tally.features("pixels"))
 
@@ -92,3 +92,45 @@ def test_an_interrupt_comes_through_and_handlers_stay(number: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         score(module(), Fixed((70, 16), 20, LABELS), 2.0, 0, [Pixels()], interrupt)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.slow
+def test_a_group_of_more_processes_than_chunks_fails_together(tmp_path: Path) -> None:
+    """Three processes, two chunks, of which the second has a sample that is not finite: all say so, and none waits."""
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import os, sys, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from tests.test_modules import *\n"
+        "from degradations import Failed\n"
+        "def spoiled(x):\n"
+        "    return x if len(x) == 20 else x / 0\n"
+        "try:\n"
+        "    score(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3, [Pixels()], see=spoiled)\n"
+        "except Failed as error:\n"
+        "    open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}.txt', 'w').write(str(error))\n"
+        "assert len(collect(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3)) == 30\n"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([*launch, str(script), str(tmp_path)], check=True, env=environment, timeout=300, capture_output=True)
+    said = {(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1, 2)}
+    assert said == {"10 of 10 samples in a chunk have features that are not finite."}
+
+
+def test_slurm_is_a_launcher_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place that SLURM gives a process; torchrun's goes first."""
+    for name, value in {"NTASKS": 4, "PROCID": 2, "LOCALID": 1, "NODEID": 0, "JOB_NAME": "study", "NTASKS_PER_NODE": 4,
+                        "NODELIST": "node[3-4]", "JOB_ID": 17}.items():  # fmt: skip
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    joined: list[tuple[object, ...]] = []
+    monkeypatch.setattr("study.modules.group.dist.init_process_group", lambda *given: joined.append(given))
+    assert group_module.group.__wrapped__() == group_module.Group(2, 4, 1)
+    ((backend, address, _, world, rank),) = joined
+    assert (backend, world, rank) == ("gloo", 4, 2)
+    assert str(address).startswith("tcp://node3:")
+    for name, value in {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2,
+                        "MASTER_ADDR": "localhost", "MASTER_PORT": 1, "TORCHELASTIC_RUN_ID": "x"}.items():  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    assert group_module.group.__wrapped__() == group_module.Group(1, 2, 1)
+    assert joined[1][1] == "env://"

@@ -152,6 +152,15 @@ def stored(tensor: Tensor) -> bytes:
     return content
 
 
+def stream(kind: Any = "storage", dtype: Any = torch.FloatStorage, key: Any = "0", view: Any = None,
+           keys: Any = None, end: bytes = b"Q.") -> Call:  # fmt: skip
+    """A storage of six zeros as torch.save writes it, or nearly so."""
+    about = pickle.dumps((kind, dtype, key, "cpu", 6, view), 2)[:-1] + end
+    start = [pickle.dumps(one, 2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    rest = pickle.dumps([key] if keys is None else keys, 2) + struct.pack("<q", 6) + bytes(24)
+    return Call(_load_from_bytes, b"".join(start) + about + rest)
+
+
 def network() -> dict[str, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -366,6 +375,10 @@ def test_instructions_that_are_not_read(tmp_path: Path, content: bytes, says: st
 
 
 def test_a_bad_value_is_refused(tmp_path: Path) -> None:
+    assert read(tmp_path, tensor((6,), (1,), 0, stream())).tolist() == [0.0] * 6
+    for bad in (stream("module"), stream(dtype="FloatStorage"), stream(key=3), stream(view=("0", 0, 6)),
+                stream(keys=["1"]), stream(keys=["0", "1"]), stream(keys="0"), stream(end=b".")):  # fmt: skip
+        refused(tmp_path, tensor((6,), (1,), 0, bad), "a storage in a form")
     one = torch.arange(6.0)
     good = stored(one)
     zipped = io.BytesIO()
@@ -445,6 +458,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         ((3,), b"1" * 8),
         ((-1,), b"1" * 8),
         ([1], b"1" * 8),
+        ((1,), b"1" * 16),
     ]:
         new, state = np.zeros(1).__reduce__()[0], (1, shape, np.dtype("f8"), False, content)
         cases.append((Stated(new, (np.ndarray, (0,), b"b"), state), "a shape|an array"))
@@ -488,7 +502,15 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     state = {str(i): 0 for i in range(20_000)}
     shared = [Call(_reconstruct_persistent_obj, meta(state=state)) for _ in range(2000)]
-    refused(tmp_path, shared, "makes more of its bytes|nested deeper")
+    refused(tmp_path, shared, "makes more of its bytes")
+    new, content = np.zeros(1).__reduce__()[0], bytes(60_000)
+    arrays = [Stated(new, (np.ndarray, (0,), b"b"), (1, (7500,), np.dtype("f8"), False, content)) for _ in range(100)]
+    refused(tmp_path, arrays, "makes more of its bytes")
+    truth = Stated(new, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("?"), False, b"\2"))
+    refused(tmp_path, truth, "truth values")
+    # An object remembered under many numbers, and given its state once for each of many copies.
+    remembered = LINEAR + b")\x81" + b"\x94" * 30_000 + b"h\0}(K\1" * 30_000 + b"h\0}b" + b"ub" * 30_000
+    refused(tmp_path, PRE + b"]" + remembered + b".", ".")
     held = storage(torch.zeros(15_000))
     refused(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "makes more of its bytes")
     monkeypatch.setattr(pickles._Budget, "steps", 100)

@@ -95,7 +95,10 @@ def _of_pickle(path: Path) -> Published:
         raise Refused(f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}.")
     inside = "unet." if ema.name == "Precond" else "model."
     # The rest, an estimate of uncertainty or a table of noise levels, is not of the network.
-    weights = {n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)}
+    try:
+        weights = {n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)}
+    except Refused as error:
+        raise Refused(f"{path}: {error}") from None
     encoder = kept.get("encoder")
     latents = isinstance(encoder, Record) and encoder.name == "StabilityVAEEncoder"
     return Published(ema.name, _arguments(path, ema), weights, latents)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Draws, LabelSite, Site
-from study.models.preconditioning import Network
+from study.models.preconditioning import PRECISIONS, Network
 
 
 class Call:
@@ -42,6 +42,8 @@ class DiffusersNetwork(Network):
     'attention' every map; 'label' where there are classes. The model that is given is changed, its weights are not.
     """
 
+    precisions = PRECISIONS
+
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.call = Call()
@@ -71,15 +73,11 @@ class DiffusersNetwork(Network):
             (output,) = self.model(x, timestep, class_labels=given, return_dict=False)
         return output[:, : x.shape[1]]
 
-    def use(self, precision: torch.dtype) -> None:
-        """Compute in float32, float16 or bfloat16 from now on; rounded weights stay so. Raises Refused for others."""
-        if precision not in (torch.float32, torch.float16, torch.bfloat16):
-            super().use(precision)
+    def _round(self, precision: torch.dtype) -> None:
         for module in self.modules():
             for name, weight in list(module.named_parameters(recurse=False)):
                 # In place of, not into: denoisers that share a parameter with this network compute as before.
                 setattr(module, name, nn.Parameter(weight.detach().to(precision), weight.requires_grad))
-        self.precision = precision
 
 
 class _Spot(nn.Module):

@@ -76,14 +76,15 @@ class Evaluates(Protocol):
 
 @contextmanager
 def leading(evaluator: Evaluates) -> Iterator[None]:
-    """The first process's part: what it evaluates in the block, the others evaluate with it; then they are let go."""
+    """The first process's part: what it evaluates in the block, the others evaluate with it; then they are let go.
+
+    Where the block fails they are not: they may be waiting in the midst of an evaluation, and end as its process does.
+    """
     together = group()
     if together.world > 1:
         evaluator.announce = lambda what, task: together.hear((what, task))
-    try:
-        yield
-    finally:
-        together.hear(None)
+    yield
+    together.hear(None)
 
 
 def follow(evaluator: Evaluates) -> None:

@@ -8,8 +8,12 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 
 def euler(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """x' = x + (σ' − σ)·(x − D(x; σ))/σ: first order, one evaluation."""
-    return x + (sigma_next - sigma) / sigma * (x - denoise(x, sigma))
+    """x' = x + (σ' − σ)·(x − D(x; σ))/σ: first order, one evaluation.
+
+    Added to D rather than to x, it loses no digits where σ is large.
+    """
+    d = denoise(x, sigma)
+    return d + sigma_next / sigma * (x - d)
 
 
 def heun(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:

@@ -1,0 +1,318 @@
+"""A study of a public checkpoint from its files on disk to its table, with a small random network in the place of EDM2,
+a small autoencoder and a small extractor; and what is said where files are missing."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import urllib.error
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from degradations import Refused, Site
+from study.checkpoints import convert, load_base, public_cards, public_statistics
+from study.cli import call
+from study.config import load_spec
+from study.files.images import write_png
+from study.models.published import published
+from study.modules.evaluate import Evaluator
+from study.records import BASE, Task
+from study.report.table import caption
+from study.run import evaluator_of
+from tests.test_inception import StandIn, make
+from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+
+ARGUMENTS = {"img_resolution": 8, "img_channels": 4, "label_dim": 3, "use_fp16": True, "sigma_data": 0.5,
+             "model_channels": 8, "channel_mult": [1, 2], "channels_per_head": 8, "num_blocks": 1,
+             "attn_resolutions": [4]}  # fmt: skip
+
+
+def persistent(module: nn.Module, name: str, arguments: dict[str, Any] | None = None) -> Any:
+    """A module as the public pickles hold it: its class's name and its state, and sources that must not be run."""
+    children = OrderedDict((key, persistent(each, type(each).__name__)) for key, each in module.named_children()
+                           if not isinstance(each, Site))  # fmt: skip
+    state = {
+        "_parameters": OrderedDict(module._parameters), "_buffers": OrderedDict(module._buffers), "_modules": children,
+        "training": False, "_init_args": (), "_init_kwargs": EasyDict(arguments or {}),
+    }  # fmt: skip
+    return Call(_reconstruct_persistent_obj, meta(class_name=name, module_src="raise SystemExit", state=state))
+
+
+def write_checkpoint(path: Path, seed: int, latents: bool = True) -> dict[str, Tensor]:
+    """A pickle in the layout of EDM2's with a random network, and its tensors."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        denoiser = published("Precond", ARGUMENTS)
+        for name, parameter in denoiser.network.named_parameters():
+            parameter.data = torch.rand([]) + 0.5 if name.endswith("gain") else torch.randn_like(parameter).half()
+    outer = nn.Module()
+    outer.unet = denoiser.network
+    outer.logvar_linear = nn.Linear(2, 1)
+    encoder = persistent(nn.Module(), "StabilityVAEEncoder" if latents else "StandardRGBEncoder")
+    path.write_bytes(dumps(EasyDict(ema=persistent(outer, "Precond", ARGUMENTS), encoder=encoder)))
+    return dict(denoiser.network.state_dict())
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: str) -> None:
+        raise urllib.error.URLError("no network here")
+
+    monkeypatch.setattr("study.files.cache._open", refuse)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that a study of EDM2 wants, small."""
+    folder = tmp_path_factory.mktemp("public")
+    write_checkpoint(folder / "edm2-small.pkl", 0)
+    write_checkpoint(folder / "edm2-smaller.pkl", 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        diffusers.AutoencoderKL(
+            block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, norm_num_groups=4,
+            up_block_types=("UpDecoderBlock2D",) * 2, sample_size=16,
+        ).save_pretrained(folder / "vae")  # type: ignore[no-untyped-call] # fmt: skip
+    digest = make(folder / "net.pt", StandIn())
+    entries = {"kind": "extractor", "name": "standin", "file": "net.pt", "sha256": digest, "mode": "tf"}
+    (folder / "standin.json").write_text(json.dumps(entries))
+    shades = np.random.default_rng(0).integers(0, 256, (96, 4, 4, 3), dtype=np.uint8)
+    for index, image in enumerate(shades.repeat(4, axis=1).repeat(4, axis=2)):
+        write_png(folder / "images" / f"{index:03d}.png", image)
+    status = call(["reference", str(folder / "images"), "--out", str(folder / "reference.npz"), "--extractor",
+                   str(folder / "standin.json"), "--root", str(folder / "root")])  # fmt: skip
+    assert status == 0
+    study = {
+        "name": "dry", "base": str(folder / "edm2-small.pkl"), "reference": str(folder / "reference.npz"),
+        "decoder": str(folder / "vae"), "extractors": [str(folder / "standin.json")],
+        "sampler": {"steps": 4, "labels": "edm2", "chunk": 16},
+        "pairings": [{"main": "dropout(0.2)", "guide": "dropout(0.4)"},
+                     {"main": "none", "guide": str(folder / "edm2-smaller.pkl")}],
+        "search": {"method": "gp", "samples": 70, "trials": 3, "design": [1.0, 2.0]},
+        "confirm": {"samples": 70, "seed_sets": 2, "controls": False},
+    }  # fmt: skip
+    (folder / "dry.yaml").write_text(yaml.safe_dump(study))
+    return folder
+
+
+def test_a_study_from_pickle_to_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, root = str(place / "dry.yaml"), str(place / "root")
+    assert call(["run", config, "--plan", "--root", root]) == 0
+    planned = capsys.readouterr().out
+    assert "missing" not in planned
+    for name in ("edm2-small.pkl", "edm2-smaller.pkl", "standin.json", "reference.npz", "vae"):
+        assert f"{place / name}" in planned
+    assert call(["run", config, "--root", root]) == 0
+    capsys.readouterr()
+    assert call(["table", "dry", "--root", root, "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["metric"] for row in rows] == ["fd_standin"] * 2
+    assert [row["guide"] for row in rows] == ["dropout(0.4)", str(place / "edm2-smaller.pkl")]
+    assert all(row["fd_base"] > 0 and row["fd_guide"] != row["fd_main"] for row in rows)
+    assert rows[1]["fd_main"] == rows[1]["fd_base"]
+    assert {row["precision"] for row in rows} == {"fp32"}
+    reports = Path(root) / "reports" / "dry"
+    assert (reports / "samples-1.png").is_file()
+    assert not (reports / "nearest.png").exists()  # there are no training data to be near to
+
+
+def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) -> None:
+    """What a study scores is what `study score` says of the images that `study sample` writes: the same 8 bits."""
+    config, root = str(place / "dry.yaml"), str(place / "root")
+    arguments = ["--samples", "70", "--format", "folder", "--out", str(tmp_path / "out"), "--root", root]
+    assert call(["sample", config, "--main", "dropout(0.2)", *arguments]) == 0
+    from study.modules.evaluate import score_files
+
+    found = score_files(tmp_path / "out" / "images", str(place / "reference.npz"), str(place / "standin.json"))
+    spec = load_spec(config)
+    evaluator = evaluator_of(spec, Path(root))
+    outcome = evaluator.outcome(Task.alone("dropout(0.2)", spec.seed, 70, 4))
+    assert outcome.scores["fd_standin"] == pytest.approx(found["fd_standin"], rel=1e-6)
+
+
+def test_samples_are_those_of_the_published_script(place: Path) -> None:
+    """Seeds, noise, labels and Heun steps of EDM2's scripts, written out in full here, guided by another network."""
+    spec = load_spec(str(place / "dry.yaml"), ["--sampler.chunk", "3"])
+    evaluator = evaluator_of(spec, place / "root")
+    main, guide = (load_base(place / f"{name}.pkl", "").denoiser for name in ("edm2-small", "edm2-smaller"))
+    found = evaluator.samples(Task(BASE, str(place / "edm2-smaller.pkl"), "independent", 1.7, 0, 5, 4))
+    noise, labels = [], []
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        noise.append(torch.randn(4, 8, 8, generator=generator))
+        labels.append(torch.randint(3, (), generator=generator))
+    label, n = torch.stack(labels), torch.arange(4, dtype=torch.float32)
+    t = torch.cat([(80 ** (1 / 7) + n / 3 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7, torch.zeros(1)])
+
+    def denoised(x: Tensor, sigma: Tensor) -> Tensor:
+        worse = guide(x, sigma, label)
+        return worse + 1.7 * (main(x, sigma, label) - worse)
+
+    x = torch.stack(noise) * t[0]
+    for i in range(4):
+        slope = (x - denoised(x, t[i])) / t[i]
+        ahead = x + (t[i + 1] - t[i]) * slope
+        if i < 3:
+            slope = (slope + (ahead - denoised(ahead, t[i + 1])) / t[i + 1]) / 2
+        x = x + (t[i + 1] - t[i]) * slope
+    assert float((found - x).norm() / x.norm()) < 1e-5
+
+
+def test_the_network_has_the_tensors_of_the_pickle(tmp_path: Path) -> None:
+    weights = write_checkpoint(tmp_path / "x.pkl", 3, latents=False)
+    expected = published("Precond", ARGUMENTS).eval()
+    expected.network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()})
+    base = load_base(tmp_path / "x.pkl", "whatever")
+    assert (base.data.shape, base.data.classes, base.latents, base.precision) == ((4, 8, 8), 3, False, "fp16")
+    found = base.denoiser.network.state_dict()
+    for name, tensor in expected.network.state_dict().items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_converted_weights_are_those_of_the_pickle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = write_checkpoint(tmp_path / "x.pkl", 3)
+    assert call(["convert", str(tmp_path / "x.pkl"), str(tmp_path / "y.safetensors")]) == 0
+    kept = load_file(tmp_path / "y.safetensors")
+    assert kept.keys() == weights.keys()
+    assert all(torch.equal(kept[name], each) and kept[name].dtype == each.dtype for name, each in weights.items())
+    card = json.loads((tmp_path / "y.json").read_text())
+    assert (card["class"], card["arguments"], card["latents"]) == ("Precond", ARGUMENTS, True)
+    x = torch.randn(2, 4, 8, 8)
+    a, b = (load_base(tmp_path / name, "").denoiser for name in ("x.pkl", "y.safetensors"))
+    assert torch.equal(a(x, 1.0, torch.tensor([0, 2])), b(x, 1.0, torch.tensor([0, 2])))
+    torch.save(dict(weights), tmp_path / "z.pt")
+    (tmp_path / "z.json").write_text(json.dumps({key: card[key] for key in ("class", "arguments", "latents")}))
+    assert torch.equal(load_base(tmp_path / "z.pt", "").denoiser(x, 1.0), a(x, 1.0))
+
+
+def spoil(folder: Path, name: str) -> str:
+    """A bad published file, and what is said of it."""
+    write_checkpoint(folder / "x.pkl", 3)
+    if name == "another tensor":
+        arguments = {**ARGUMENTS, "model_channels": 16}
+        outer = nn.Module()
+        outer.unet = published("Precond", ARGUMENTS).network
+        (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", arguments)}))
+        return r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\), its network wants \(32, 32,"
+    if name == "another class":
+        (folder / "x.pkl").write_bytes(dumps({"ema": persistent(nn.Module(), "Generator")}))
+        return r"x\.pkl: a network of the class Generator; known are Precond"
+    if name == "no network":
+        (folder / "x.pkl").write_bytes(dumps({"G": 1}))
+        return r"x\.pkl: no network under 'ema'"
+    if name == "hostile":
+        (folder / "x.pkl").write_bytes(pickle.dumps({"ema": Call(os.system, f"touch {folder / 'marker'}")}))
+        return r"x\.pkl: .*posix.*system"
+    if name == "not finite":
+        outer = nn.Module()
+        outer.unet = nn.Linear(2, 1)
+        outer.unet.weight.data.fill_(torch.nan)
+        (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", ARGUMENTS)}))
+        return r"x\.pkl: .*not finite"
+    (folder / "x.pkl").unlink()
+    return r"x\.pkl: no such file"
+
+
+@pytest.mark.parametrize("name", ["another tensor", "another class", "no network", "hostile", "not finite", "missing"])
+def test_a_bad_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
+    says = spoil(tmp_path, name)
+    with pytest.raises(Refused, match=says):
+        load_base(tmp_path / "x.pkl", "")
+    with pytest.raises(Refused, match=says):
+        convert(tmp_path / "x.pkl", tmp_path / "y.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} <= {"x.pkl"}
+
+
+def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
+    spec = load_spec(str(place / "dry.yaml"), ["--pairings", "[{main: none, guide: edm2-small.pkl}]"])
+    base = load_base("digits", "digits")
+    with pytest.raises(Refused, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
+        Evaluator(spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root")
+
+
+class TestCards:
+    def test_a_missing_file_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], offline: None) -> None:
+        status = call(["run", "configs/edm2-img512-s.yaml", "--root", str(tmp_path)])
+        said = capsys.readouterr().err
+        assert status == 2
+        for part in ("edm2-img512-s-2147483-0.130", "https://nvlabs-fi-cdn.nvidia.com/edm2/posthoc-reconstructions/",
+                     "SHA-256", str(tmp_path / "cache")):  # fmt: skip
+            assert part in said
+
+    @pytest.mark.parametrize(
+        ("config", "files"),
+        [("edm2-img512-s", 5), ("edm2-img512-s-autoguidance", 6), ("edm2-img64-s-autoguidance", 5)],
+    )
+    def test_a_plan_names_what_is_missing(
+        self,
+        config: str,
+        files: int,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("study.estimate._time", lambda spec, base, count: ["…"])
+        assert call(["run", f"configs/{config}.yaml", "--plan", "--root", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        missing = [line for line in said.splitlines() if line.strip().startswith("missing")]
+        assert len(missing) == files
+        assert not list(tmp_path.iterdir())
+
+    def test_every_card_builds_the_network_that_it_says(self) -> None:
+        """The published numbers of parameters in millions, on the meta device."""
+        millions = {"edm2-img512-xs-2147483-0.135": 124.7, "edm2-img512-s-2147483-0.130": 280.2,
+                    "edm2-img512-m-2147483-0.100": 497.8, "edm2-img512-l-1879048-0.085": 777.5,
+                    "edm2-img512-xl-1342177-0.085": 1119.3, "edm2-img512-xxl-0939524-0.070": 1523.2,
+                    "edm-cifar10-32x32-cond-vp": 55.7, "edm-imagenet-64x64-cond-adm": 295.9}  # fmt: skip
+        for name, card in public_cards().items():
+            with torch.device("meta"):
+                denoiser = published(card.class_name, card.arguments)
+            found = sum(p.numel() for p in denoiser.parameters()) / 1e6
+            assert found == pytest.approx(millions.get(name, found), abs=0.06), name
+            assert card.reference in public_statistics()
+
+    def test_what_was_published_of_them(self) -> None:
+        card = public_cards()["edm2-img512-s-2147483-0.130"]
+        assert (card.fid, card.ema, card.latents, card.reference) == (2.56, 0.13, True, "img512")
+        guided = public_cards()["edm2-img512-s-2147483-0.070"].guided
+        assert [(each["weight"], each["fid"]) for each in guided] == [(2.1, 1.34)]
+
+
+def test_few_images_are_warned_of() -> None:
+    row = {"metric": "fd_inception", "seeds": [1, 2], "samples": 1000, "steps": 4, "precision": "fp32", "nfe_main": 7}
+    assert "WARNING" in caption([row])
+    assert "WARNING" not in caption([{**row, "samples": 50_000}])
+    assert "WARNING" not in caption([{**row, "metric": "fd_digits"}])
+
+
+@pytest.mark.slow
+def test_a_launched_group_shares_every_evaluation(tmp_path: Path) -> None:
+    """Two processes give the scores of one to 1e-9, and only the first writes and speaks."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    group = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = {}
+    for name, launcher in (("one", []), ("two", group)):
+        root = tmp_path / name
+        command = [sys.executable, *launcher, "-m", "study.cli", "run", "tests/small.yaml", "--root", str(root)]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.count("Tables and figures") == 1
+        found[name] = json.loads((root / "reports" / "small" / "table.json").read_text())
+    for one, two in zip(found["one"], found["two"], strict=True):
+        for key, value in one.items():
+            if isinstance(value, float):
+                assert two[key] == pytest.approx(value, rel=1e-9), key
+            elif not isinstance(value, list):
+                assert two[key] == value, key
