@@ -1,6 +1,7 @@
 """The command line: what is printed, and that every bad input gets one clear message."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_configs_say_how_they_are_run_and_are_whole(path: str) -> None:
     first = Path(path).read_text().splitlines()[0]
     assert first.startswith(f"# study run {path}")
-    assert "minutes" in first
+    assert re.search(r"\d (minutes|GPU hours)", first)
     assert load_spec(path).name == Path(path).stem
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import plain_edm2
 from degradations import BlockDropout, Draws, Dropout, LabelDrop, MapBlur, NoAttention, Refused
+from study.models import EDM
 from study.models.edm2 import EDM2UNet
 from study.models.preconditioning import Preconditioned
 from study.models.published import published
@@ -155,3 +157,17 @@ def test_lower_precision_is_its_rounding_away(precision: torch.dtype, digits: fl
 def test_arguments_that_are_none_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(Refused, match=text):
         published("Precond", {**ARGUMENTS["labels"], **changes})
+
+
+def test_it_is_its_formulas_written_down_plainly() -> None:
+    """Defaults of the published sizes, of a small width: labels, attention at 16 and 8, 64 channels a head."""
+    torch.manual_seed(0)
+    network = EDM2UNet(32, 4, 10, width=64, multipliers=(1, 1, 1), blocks=1).eval().requires_grad_(False)
+    raw = {name: torch.rand([]) + 0.5 if "gain" in name else torch.randn_like(tensor)
+           for name, tensor in network.state_dict().items()}  # fmt: skip
+    network.load_state_dict(raw)
+    x, label = 3 * torch.randn(4, 4, 32, 32), torch.tensor([0, 9, -1, 4])
+    onehot = torch.nn.functional.one_hot(label.clamp(min=0), 10) * (label >= 0)[:, None].float()
+    sigma = torch.tensor([0.01, 0.5, 3.0, 80.0])
+    expected = plain_edm2.denoise(raw, x, sigma, onehot)
+    torch.testing.assert_close(EDM(network, 0.5)(x, sigma, label), expected, rtol=1e-5, atol=2e-5)

@@ -65,9 +65,9 @@ def card(tmp_path: Path) -> Callable[..., str]:
     """Writes the card of the stand-in, with some entries otherwise, and gives its path."""
     digest = make(tmp_path / "net.pt", StandIn())
 
-    def write(**entries: Any) -> str:
-        path = tmp_path / "card.json"
-        content = {"kind": "extractor", "name": "mine", "file": "net.pt", "sha256": digest, "mode": "clean"} | entries
+    def write(name: str = "mine", **entries: Any) -> str:
+        path = tmp_path / f"{name}.json"
+        content = {"kind": "extractor", "file": "net.pt", "sha256": digest, "mode": "clean"} | entries
         path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
         return str(path)
 
@@ -226,10 +226,10 @@ def test_a_card_of_one_s_own(card: Callable[..., str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "says"),
     [({"sha256": "0" * 64}, "SHA-256 .* is wanted: it is a program"), ({"file": "none.pt"}, "none.pt: cannot be read"),
-     ({"name": "inception"}, "no known extractor's name"), ({"name": "dinov2"}, "no known extractor's name"),
-     ({"name": "pixels"}, "no known extractor's name"), ({"name": "Mine!"}, "small letters"),
+     ({"name": "inception"}, "no known extractor's"), ({"name": "dinov2"}, "no known extractor's"),
+     ({"name": "pixels"}, "no known extractor's"), ({"name": "Mine!"}, "small letters"),
      ({"mode": "dirty"}, "clean or tf is wanted"), ({"kind": "denoiser"}, '"kind": "extractor"'),
-     ({"name": 3}, "all of them text"), ({"file": None}, "all of them text"), ({"dims": 3}, "all of them text")],
+     ({"sha256": 3}, "all of them text"), ({"file": None}, "all of them text"), ({"dims": 3}, "all of them text")],
 )  # fmt: skip
 def test_other_cards_are_refused_and_nothing_is_run(
     card: Callable[..., str], monkeypatch: Any, entries: dict[str, Any], says: str

@@ -360,7 +360,7 @@ def test_extractors_refuse_other_samples() -> None:
         with pytest.raises(Refused, match=name):
             load_extractor(name)(torch.zeros(2, 3, 8, 8))
     with pytest.raises(Refused, match="known are"):
-        load_extractor("inception")
+        load_extractor("fid")
 
 
 def test_the_classifier_knows_its_digits() -> None:

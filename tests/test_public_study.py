@@ -86,7 +86,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             up_block_types=("UpDecoderBlock2D",) * 2, sample_size=16,
         ).save_pretrained(folder / "vae")  # type: ignore[no-untyped-call] # fmt: skip
     digest = make(folder / "net.pt", StandIn())
-    entries = {"kind": "extractor", "name": "standin", "file": "net.pt", "sha256": digest, "mode": "tf"}
+    entries = {"kind": "extractor", "file": "net.pt", "sha256": digest, "mode": "tf"}
     (folder / "standin.json").write_text(json.dumps(entries))
     shades = np.random.default_rng(0).integers(0, 256, (96, 4, 4, 3), dtype=np.uint8)
     for index, image in enumerate(shades.repeat(4, axis=1).repeat(4, axis=2)):

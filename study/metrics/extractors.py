@@ -159,8 +159,8 @@ PUBLIC: dict[str, PublicFile] = {"dinov2": DINOV2, "inception": INCEPTION, "ince
 def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
     """The extractor of a name, or of a card of the user's own, a .json file; published weights are in root/cache.
 
-    A card {"kind": "extractor", "name": "mine", "file": "net.pt", "sha256": "…", "mode": "clean"} vouches for a
-    TorchScript beside it, called as `inception` (mode clean) or `inception_tf` (mode tf) is; its metric is `fd_mine`.
+    A card mine.json, {"kind": "extractor", "file": "net.pt", "sha256": "…", "mode": "clean"}, vouches for a TorchScript
+    beside it, called as `inception` (mode clean) or `inception_tf` (mode tf) is; its metric is `fd_mine`.
     Raises Refused for unknown names, for files that are damaged or cannot be had, and for a card that is none.
     """
     if name.endswith(".json"):
@@ -185,7 +185,7 @@ def files_of(name: str) -> list[PublicFile]:
 
 
 def _of_card(path: Path) -> Extractor:
-    wanted = ("name", "file", "sha256", "mode")
+    wanted, name = ("file", "sha256", "mode"), path.stem
     try:
         with path.open(encoding="utf-8") as text:
             card = json.loads(text.read(2**20))
@@ -193,11 +193,11 @@ def _of_card(path: Path) -> Extractor:
             raise ValueError('an object with "kind": "extractor" is wanted')
         if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {"kind", *wanted}:
             raise ValueError(f"it has {', '.join(card)}; {', '.join(wanted)} are wanted, all of them text")
-        name, file, digest, mode = (str(card[key]) for key in wanted)
+        file, digest, mode = (str(card[key]) for key in wanted)
     except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{path}: not the card of an extractor ({error}).") from None
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
-        raise Refused(f"{path}: name '{name}': small letters, digits and _ are wanted, and no known extractor's name.")
+        raise Refused(f"{path}: small letters, digits and _ are wanted for its name, and no known extractor's.")
     if mode not in MODES:
         raise Refused(f"{path}: mode '{mode}': {' or '.join(MODES)} is wanted.")
     return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

@@ -22,6 +22,9 @@ class FrechetReference:
     @cached_property
     def root(self) -> Array:
         """The upper triangular R with Σ_r = RᵀR, Σ_r singular or not; negative eigenvalues (rounding) count as zero."""
+        factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(self.covariance), upper=True)
+        if not failed:
+            return np.asfortranarray(factor.numpy())
         values, vectors = scipy.linalg.eigh(self.covariance)
         (root,) = scipy.linalg.qr((vectors * np.sqrt(values.clip(min=0))).T, mode="r")
         return np.asfortranarray(root)
