@@ -23,7 +23,8 @@ from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
 from study.tracking import Tracking
 
-SHOWN = 24  # samples in a row of the sample grids
+SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others
+LARGE = 32  # pixels or latents a side
 MEASURED = 600  # samples whose nearest training datum is looked for
 PANELS = 12  # pairings that are shown one by one; of more there are the maps
 
@@ -118,7 +119,8 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
             f"guided, w = {tested.weight:.2f}": _few(tested, spec, few),
         }
         drawn = {name: draw(task) for name, task in tasks.items()}
-        shown = {name: evaluator.images(x[:SHOWN]) if x.ndim > 2 else x for name, x in drawn.items()}
+        row = SHOWN if data.shape[-1] < LARGE else SHOWN_LARGE
+        shown = {name: evaluator.images(x[:row]) if x.ndim > 2 else x for name, x in drawn.items()}
         written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
         if len(data):
             distances.setdefault("base", nearest(drawn["base"], data))

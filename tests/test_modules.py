@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Dropout, InputNoise, Pair
+from degradations import Dropout, Failed, InputNoise, Pair
 from study.metrics import Pixels, Tally
 from study.modules import group as group_module
 from study.modules.sample import PairSampler, collect, score
@@ -44,6 +45,26 @@ def test_scoring_folds_every_sample_once() -> None:
     assert seen == [20, 20, 20, 10]
     np.testing.assert_allclose(tally.moments["pixels"].product, whole.moments["pixels"].product, rtol=1e-9)
     np.testing.assert_array_equal(tally.features("pixels"), whole.features("pixels"))
+
+
+def test_scoring_beside_the_sampling_folds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on an accelerator: in another thread, one chunk behind; what fails there fails here."""
+    source, threads = Fixed((70, 16), 20, LABELS), set()
+
+    def see(x: torch.Tensor) -> torch.Tensor:
+        threads.add(threading.current_thread())
+        return x
+
+    plain = score(module(), source, 2.0, 0, [Pixels()], see=see)
+    assert threads == {threading.current_thread()}
+    monkeypatch.setattr("study.modules.sample._overlaps", lambda where: True)
+    beside = score(module(), source, 2.0, 0, [Pixels()], see=see)
+    assert len(threads) == 2
+    np.testing.assert_array_equal(beside.moments["pixels"].product, plain.moments["pixels"].product)
+    np.testing.assert_array_equal(beside.features("pixels"), plain.features("pixels"))
+    for bad in (20, 10):  # in the midst, and the last
+        with pytest.raises(Failed, match=f"{bad} of {bad} samples"):
+            score(module(), source, 2.0, 0, [Pixels()], see=lambda x, bad=bad: x / 0 if len(x) == bad else x)
 
 
 def test_the_same_module_samples_again_the_same() -> None:

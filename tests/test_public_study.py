@@ -4,10 +4,12 @@ a small autoencoder and a small extractor; and what is said where files are miss
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import urllib.error
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ from study.models.published import published
 from study.modules.evaluate import Evaluator
 from study.records import BASE, Task
 from study.report.table import caption
-from study.run import evaluator_of
+from study.run import evaluator_of, run
+from tests.test_diffusers import saved, unet
 from tests.test_inception import StandIn, make
 from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
 
@@ -240,6 +243,71 @@ def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
     base = load_base("digits", "digits")
     with pytest.raises(Refused, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
         Evaluator(spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root")
+
+
+def test_precision_is_a_variant(place: Path) -> None:
+    """The study of what fp16 or bf16 costs: the base in another precision, on the same seeds."""
+    spec = load_spec(
+        str(place / "dry.yaml"), ["--pairings", "[{main: base@precision=bf16, guide: base@precision=fp16}]"]
+    )
+    evaluator = evaluator_of(spec, place / "root")
+    tasks = {name: Task.alone(name, 0, 40, 4) for name in (BASE, *spec.named)}
+    samples = {name: evaluator.samples(task) for name, task in tasks.items()}
+    error = {name: float((x - samples[BASE]).norm() / samples[BASE].norm()) for name, x in samples.items()}
+    assert 0 < error["base@precision=fp16"] < error["base@precision=bf16"] < 0.1
+    assert evaluator.fingerprint()["variant.base@precision=bf16"].endswith("in bf16")
+    whole = evaluator_of(load_spec(str(place / "dry.yaml"), ["--precision", "bf16"]), place / "root")
+    assert torch.equal(whole.samples(tasks[BASE]), samples["base@precision=bf16"])
+    assert whole.spec.precision == "bf16"
+
+
+def test_other_decoder_weights_are_another_study(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "vae", tmp_path / "vae")
+    spec = load_spec(str(place / "dry.yaml"))
+    other = replace(spec, decoder=str(tmp_path / "vae"))
+    first, same = (evaluator_of(each, place / "root").fingerprint() for each in (spec, other))
+    assert first == same  # another place, and the same decoder
+    with torch.random.fork_rng():
+        diffusers.AutoencoderKL.from_pretrained(tmp_path / "vae").apply(
+            lambda module: nn.init.normal_(module.weight) if isinstance(module, nn.Conv2d) else None
+        ).save_pretrained(tmp_path / "vae")
+    changed = evaluator_of(other, place / "root").fingerprint()
+    assert {key for key in first if first[key] != changed[key]} == {"decoder"}
+
+
+def test_probes_of_a_base_without_data_look_at_its_own_samples(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--probe.images", "4", "--probe.levels", "2", "--probe.draws", "2", "--probe.resamples", "100"]
+    command = ["probe", str(place / "dry.yaml"), "--name", "probed", *small, "--format", "json"]
+    assert call([*command, "--root", str(place / "root")]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 2
+    assert all(row["loss_on_held_out"] is False and row["endpoint_weight"] is not None for row in rows)
+    assert rows[1]["cosine"] is None  # the base's own error is none
+
+
+class TestDiffusers:
+    """A study of a diffusers model is a study as any other."""
+
+    @pytest.fixture(scope="class")
+    def study(self, tmp_path_factory: pytest.TempPathFactory) -> Any:
+        folder = tmp_path_factory.mktemp("diffusers")
+        saved(folder / "model", unet(in_channels=1, out_channels=1))
+        return load_spec("tests/small.yaml", [
+            "--name", "unet", "--base", str(folder / "model"), "--extractors", "[pixels]", "--reference", "digits",
+            "--pairings", "[{main: dropout(0.1), guide: dropout(0.3)}, {main: none, guide: label-drop(1)}]",
+            "--search.samples", "40", "--search.trials", "2", "--search.design", "[1.0, 2.0]", "--confirm.samples",
+            "40", "--confirm.seed_sets", "2", "--confirm.controls", "false",
+        ])  # fmt: skip
+
+    def test_it_runs(self, study: Any, tmp_path: Path) -> None:
+        rows = run(study, tmp_path)
+        assert [row["main"] for row in rows] == ["dropout(0.1)", "none"]
+        assert all(np.isfinite(row["fd_main"]) and row["fd_guide"] != row["fd_main"] for row in rows)
+
+    def test_its_noise_levels_are_not_left(self, study: Any, tmp_path: Path) -> None:
+        noisier = replace(study, sampler=replace(study.sampler, sigma_max=200.0))
+        with pytest.raises(Refused, match=r"sampler.sigma_max: found 200, wanted at most 157"):
+            evaluator_of(noisier, tmp_path)
 
 
 class TestCards:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,9 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
         return Base("exact", loaded.exact, loaded, f"exact:{data}")
     if is_public(name):
         return _public(str(name), root)
+    close = get_close_matches(str(name), public_cards(), n=1, cutoff=0.85)
+    if close and not Path(name).exists():
+        raise Refused(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
     if trained_on != data:
@@ -89,7 +93,8 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
 def is_public(name: str | Path) -> bool:
     """Whether a name is of a checkpoint that others made: a public card, a published file, a place of diffusers."""
     text, path = str(name), Path(name)
-    folder = any((path / each).is_file() for each in ("model_index.json", "config.json"))
+    parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
+    folder = any((path / each).is_file() for each in parts)
     return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
 
 

@@ -6,7 +6,9 @@ from torch import Tensor
 
 
 class Decoder(ABC):
-    """Samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], on the same device."""
+    """Samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], where they are; sha256: of its files."""
+
+    sha256: str
 
     @abstractmethod
     def __call__(self, samples: Tensor) -> Tensor:

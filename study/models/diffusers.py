@@ -83,11 +83,13 @@ class VAEDecoder(Decoder):
     (Rombach et al. 2022; Peebles & Xie 2023; Karras et al. 2024, EDM2)
     """
 
-    def __init__(self, vae: nn.Module, scale: Tensor, bias: Tensor, signed: bool, batch: int = 8) -> None:
+    def __init__(
+        self, vae: nn.Module, scale: Tensor, bias: Tensor, signed: bool, batch: int = 8, sha256: str = ""
+    ) -> None:
         if batch < 1:
             raise Refused(f"VAEDecoder: batch {batch}, 1 or more is wanted.")
         self.vae: Any = vae
-        self.scale, self.bias, self.signed, self.batch = scale, bias, signed, batch
+        self.scale, self.bias, self.signed, self.batch, self.sha256 = scale, bias, signed, batch, sha256
 
     @torch.inference_mode()
     def __call__(self, samples: Tensor) -> Tensor:
@@ -112,7 +114,9 @@ def edm2_decoder(place: str, cache: Path, batch: int = 8) -> VAEDecoder:
     config = read_config(_part(folder_of(place, cache), "vae") / CONFIG)
     _check_vae(config, len(EDM2_MEAN))
     scale = EDM2_FINAL_STD / torch.tensor(EDM2_STD)
-    return VAEDecoder(_build(config, VAE), scale, -torch.tensor(EDM2_MEAN) * scale, signed=False, batch=batch)
+    digest = fingerprint(config.path.parent, [config.path, *weight_files(config.path.parent)])
+    bias = -torch.tensor(EDM2_MEAN) * scale
+    return VAEDecoder(_build(config, VAE), scale, bias, signed=False, batch=batch, sha256=digest)
 
 
 def _decoder_of(config: Config, channels: int) -> VAEDecoder:

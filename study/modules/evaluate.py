@@ -96,7 +96,7 @@ class Evaluator:
         reference = self._reference_sha256()
         found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
         found["device"] = device().type  # each has random numbers of its own
-        found |= {"decoder": spec.decoder} if self.decoder is not None else {}
+        found |= {"decoder": self.decoder.sha256} if self.decoder is not None else {}
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
 
     def _reference_sha256(self) -> str:

@@ -166,24 +166,37 @@ def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampl
     with ThreadPoolExecutor(1) as thread:
 
         def later(chunk: int, part: Sampled) -> None:
-            where = part.samples.device
-            if where.type == "cpu":
+            if not _overlaps(part.samples.device):
                 act(chunk, part)
                 return
             if waiting:
                 waiting.pop().result()
-            waiting.append(thread.submit(beside, chunk, part, torch.accelerator.current_stream(where).record_event()))
-
-        def beside(chunk: int, part: Sampled, ready: torch.Event) -> None:
-            stream = torch.Stream(part.samples.device)
-            with torch.inference_mode(), stream:
-                stream.wait_event(ready)
-                act(chunk, part)
-                stream.synchronize()
+            waiting.append(thread.submit(_beside, act, chunk, part, _now(part.samples.device)))
 
         yield later
         for last in waiting:
             last.result()
+
+
+def _overlaps(where: torch.device) -> bool:
+    """Whether a device computes while the processor does something else."""
+    return where.type != "cpu"
+
+
+def _now(where: torch.device) -> torch.Event | None:
+    """The end of what has been given to a device so far; None on a CPU, which has no such queue."""
+    return None if where.type == "cpu" else torch.accelerator.current_stream(where).record_event()
+
+
+@torch.inference_mode()
+def _beside(act: Callable[[int, Sampled], None], chunk: int, part: Sampled, ready: torch.Event | None) -> None:
+    if ready is None:
+        act(chunk, part)
+        return
+    with torch.Stream(part.samples.device) as stream:
+        stream.wait_event(ready)
+        act(chunk, part)
+        stream.synchronize()
 
 
 def _only(batch: list[int]) -> int:

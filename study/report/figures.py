@@ -103,8 +103,8 @@ def heat(
     figure = Figure(figsize=(2.4 + 0.72 * columns, 1.9 + 0.42 * lines), layout="constrained")
     axes = figure.add_subplot()
     shown = axes.imshow(values.to_numpy(float), cmap=colours, vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(columns), values.columns, rotation=40, ha="right", fontsize=8)
-    axes.set_yticks(range(lines), values.index, fontsize=8)
+    axes.set_xticks(range(columns), map(_short, values.columns), rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(lines), map(_short, values.index), fontsize=8)
     axes.set_xlabel("guide")
     axes.set_ylabel("main")
     axes.set_title(title, fontsize=10)
@@ -119,18 +119,25 @@ def heat(
     return figure
 
 
+def _short(name: str, most: int = 32) -> str:
+    """A name's end, where it is as long as a path may be."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
 def samples(grids: Mapping[str, Tensor]) -> Figure:
-    """Samples of several denoisers from the same seeds: a row each; images [n, 1, H, W] in [−1, 1] or points [n, 2]."""
+    """Samples of several denoisers from the same seeds: a row each; images [n, C, H, W] in [−1, 1] or points [n, 2]."""
     points = next(iter(grids.values())).ndim == 2
     return _points(grids) if points else _images(grids)
 
 
 def _images(grids: Mapping[str, Tensor]) -> Figure:
-    figure = Figure(figsize=(9.5, 0.36 * len(grids) + 0.1))
+    shape = next(iter(grids.values())).shape
+    line = 8.6 / shape[0] * shape[2] / shape[3]  # as high as the images are in a row of 0.79 of the width
+    figure = Figure(figsize=(9.5, line * len(grids) + 0.1))
     for index, (name, images) in enumerate(grids.items()):
         axes = figure.add_axes((0.2, 1 - (index + 0.95) / len(grids), 0.79, 0.9 / len(grids)))
         axes.imshow(tile(images, rows=1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.text(-0.01, 0.5, name, transform=axes.transAxes, ha="right", va="center", fontsize=9)
+        axes.text(-0.01, 0.5, _short(name, 26), transform=axes.transAxes, ha="right", va="center", fontsize=9)
         axes.axis("off")
     return figure
 
@@ -142,7 +149,7 @@ def _points(grids: Mapping[str, Tensor]) -> Figure:
     for index, (name, points) in enumerate(grids.items()):
         axes = figure.add_subplot(lines, columns, index + 1)
         axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=0.4, lw=0, color="#222222")
-        axes.set_title(name, fontsize=8)
+        axes.set_title(_short(name), fontsize=8)
         axes.set_aspect("equal")
         axes.set_xlim(-1.4, 1.4)
         axes.set_ylim(-1.5, 1.0)
