@@ -29,7 +29,7 @@ from study.checkpoints.bases import Precision
 from study.data import load_data
 from study.files.lock import locked
 from study.models import Preconditioned
-from study.modules.evaluate import device
+from study.modules.device import device
 from study.modules.train import STATE, check_recipe, folder_of, train
 from study.specs import RecipeSpec, StudySpec
 from study.training import Profile, exponent, reconstruct

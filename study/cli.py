@@ -101,14 +101,15 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _say(message: str, status: int) -> int:
-    if _launched("RANK", "SLURM_PROCID", 0) == 0:  # of a launched group only the first speaks
-        print(f"study: {message}", file=sys.stderr)
+    rank = _launched("RANK", "SLURM_PROCID", 0)
+    print(f"study{f' (rank {rank})' if rank else ''}: {message}", file=sys.stderr)
     return status
 
 
 def _launched(torchrun: str, slurm: str, alone: int) -> int:
-    """What a launcher says of this process, without PyTorch."""
-    return int(os.environ.get(torchrun, os.environ.get(slurm, alone)))
+    """What a launcher says of this process, without PyTorch; SLURM speaks of one within a step only."""
+    found = os.environ.get(torchrun, os.environ.get(slurm) if "SLURM_STEP_ID" in os.environ else None)
+    return alone if found is None else int(found)
 
 
 def _overview() -> str:

@@ -48,8 +48,8 @@ def _run(args: Namespace) -> int:
         return 0
     if not 1 <= args.workers <= 256:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
-    if args.workers > 1 and group().world > 1:
-        raise Refused(f"--workers {args.workers}: a launched group is the workers; 1 is accepted.")
+    if group().world > 1 and (args.workers > 1 or args.retrain):
+        raise Refused("--workers and --retrain are for one process, not for a launched group.")
     rows = run(spec, root, args.retrain, args.fresh, args.workers)
     if group().rank > 0:  # the first of a launched group shows what was found
         return 0
@@ -218,7 +218,7 @@ def _score_arguments(parser: ArgumentParser) -> None:
 def _score(args: Namespace) -> int:
     import json
 
-    from study.modules.evaluate import score_files
+    from study.modules.score_files import score_files
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
@@ -235,7 +235,7 @@ def _reference_arguments(parser: ArgumentParser) -> None:
 
 def _reference(args: Namespace) -> int:
     from study.metrics.reference import write_reference
-    from study.modules.evaluate import device
+    from study.modules.device import device
 
     found = write_reference(args.data, Path(args.out), args.extractor, _root(args), device())
     print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")

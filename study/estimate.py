@@ -16,12 +16,14 @@ from study.checkpoints.published import is_published
 from study.data import DATA
 from study.files.cache import PublicFile, present
 from study.metrics import files_of
+from study.metrics.reference import DIMENSIONS
 from study.metrics.tally import GROUPS, KEPT
-from study.modules.evaluate import VAE, device
+from study.modules.device import device
+from study.modules.evaluate import VAE
 from study.modules.group import group
 from study.specs import StudySpec
 
-FEATURES = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024, "rff": 256, "digits": 64}
+FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
 TIMED = 10**11, 10**13  # about so many operations are timed, on a CPU and on an accelerator: a second at most
 
 
@@ -45,7 +47,7 @@ def estimate(spec: StudySpec, root: Path) -> str:
     An evaluation of the network is timed, with random weights where its file is not there. Raises Refused for a config
     that would be refused whatever is in the files.
     """
-    base, count = _base(spec, root), plan.count(spec)
+    base, count = _base(spec, root), plan.count(spec, at_most=True)
     pairings = [pairing.name for pairing in spec.pairings]
     if spec.matrix is not None:
         pairings.append("and those of the matrix, which are not counted below")
@@ -55,12 +57,18 @@ def estimate(spec: StudySpec, root: Path) -> str:
         f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: {spec.confirm.seed_sets} "
         f"seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a sample of a single denoiser",
     ]
+    if spec.search.method == "probe":
+        evaluations.append(
+            f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} samples a pairing are "
+            "scored too, without the network (search.method gp does without)"
+        )
     parts = {
         "Files": [str(each) for each in _files(spec, root)] or ["none beside those that ship"],
+        "Published": _published(spec) or ["nothing of this base"],
         "Pairings": pairings,
         "Evaluations": evaluations,
         "Time": _time(spec, base, count),
-        "Disk": _disk(spec),
+        "Disk": _disk(spec, base),
         "Memory": _memory(spec, base),
     }
     return "\n".join(line for name, lines in parts.items() for line in [name, *(f"  {each}" for each in lines)])
@@ -91,6 +99,23 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
         yield _place(f"reference {spec.reference}", spec.reference, root)
     if spec.decoder is not None or any(name in public_cards() and public_cards()[name].latents for name in origins):
         yield _place("decoder of latents", spec.decoder or VAE, root)
+
+
+def _published(spec: StudySpec) -> list[str]:
+    """What was published of the base's checkpoint, alone and guided."""
+    name = _origin(OWN, spec)
+    if name is None or name not in public_cards():
+        return []
+    card = public_cards()[name]
+    alone = {"FID": card.fid, "FD-DINOv2": card.fd_dinov2}
+    found = [f"{card.paper}; EMA {card.ema}, {card.kimg} thousand images" if card.ema else card.paper]
+    found += [
+        f"{metric} {value} alone{f' ({card.note})' if card.note else ''}" for metric, value in alone.items() if value
+    ]
+    for each in card.guided:
+        metric = f"FID {each['fid']}" if "fid" in each else f"FD-DINOv2 {each['fd_dinov2']}"
+        found.append(f"{metric} guided by {each['guide']} at w = {each['weight']}")
+    return found
 
 
 def _origin(name: str, spec: StudySpec) -> str | None:
@@ -168,9 +193,19 @@ def _flop(base: Base) -> int:
     return int(counter.get_total_flops())
 
 
-def _disk(spec: StudySpec) -> list[str]:
-    images = len(spec.pairings) * 0.5 + 5
-    return [f"about {images:.0f} MB of tables, figures and databases; no images are kept"]
+def _disk(spec: StudySpec, base: Base | None) -> list[str]:
+    statistics = sum(2 * 8 * _features(name, base) ** 2 for name in spec.extractors)  # kept in the report and in MLflow
+    shown = 5e6 + 5e5 * len(spec.pairings) + statistics
+    return [
+        f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, beside the files; no images are kept"
+    ]
+
+
+def _features(extractor: str, base: Base | None) -> int:
+    """The number of features of an extractor; that of Inception where only its card knows."""
+    if extractor == "pixels" and base is not None:
+        return torch.Size(base.data.shape).numel()
+    return FEATURES.get(extractor, 2048)
 
 
 def _memory(spec: StudySpec, base: Base | None) -> list[str]:
@@ -183,9 +218,7 @@ def _memory(spec: StudySpec, base: Base | None) -> list[str]:
             kept = 2 * spec.search.samples * 4 * torch.Size(base.data.shape).numel()
             found.append(f"endpoint probe: the samples of main and guide, {kept / 1e9:.2f} GB")
     for name in spec.extractors:
-        d = FEATURES.get(name) or (
-            torch.Size(base.data.shape).numel() if name == "pixels" and base is not None else 2048
-        )
+        d = _features(name, base)
         found.append(f"moments of {name}: {8 * d * d * GROUPS / 1e9:.2f} GB, kept features: {4 * d * KEPT / 1e9:.2f} "
                      "GB, whatever the number of samples")  # fmt: skip
     return found

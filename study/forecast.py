@@ -15,7 +15,8 @@ from degradations import Denoiser, Refused
 from study import plan, probe
 from study.checkpoints.names import canonical
 from study.data import Data
-from study.modules.evaluate import Evaluator, device
+from study.modules.device import device
+from study.modules.evaluate import Evaluator
 from study.publish import write
 from study.records import Results
 from study.report import figures, strengths

@@ -111,13 +111,17 @@ class Count(NamedTuple):
     passes: int
 
 
-def count(spec: StudySpec) -> Count:
-    """About what a study takes, if nothing is known yet and no search ends early; without the pairings of a matrix."""
+def count(spec: StudySpec, at_most: bool = False) -> Count:
+    """About what a study takes, if nothing is known yet and no search ends early; without the pairings of a matrix.
+
+    at_most: with a best weight of its own for every metric, and all denoisers random.
+    """
     mains = {pairing.main for pairing in spec.pairings}
     singles = len({BASE, *mains, *(pairing.guide for pairing in spec.pairings)})
     trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
-    searched, confirmed = (trials - 1) * len(spec.pairings), len(spec.pairings)
-    controls = len({BASE, *mains}) if spec.confirm.controls else 0
+    searched = (trials - 1) * len(spec.pairings)
+    confirmed = len(spec.pairings) * (len(spec.metrics) if at_most else 1)
+    controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0  # twice the steps; two draws of one
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
     return Count(
         singles + searched + sets * (singles + confirmed + controls),

@@ -20,7 +20,7 @@ from study.checkpoints.names import split
 from study.files.lock import locked
 from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
-from study.modules.group import follow, group, leading
+from study.modules.group import agree, follow, group, leading
 from study.publish import Published, describe, report, write
 from study.records import Evaluation
 from study.report import strengths
@@ -41,6 +41,7 @@ def run(
     """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
+    agree("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
         follow(evaluator)
         return []

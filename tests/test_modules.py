@@ -142,7 +142,7 @@ def test_a_group_of_more_processes_than_chunks_fails_together(tmp_path: Path) ->
 def test_slurm_is_a_launcher_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The place that SLURM gives a process; torchrun's goes first."""
     for name, value in {"NTASKS": 4, "PROCID": 2, "LOCALID": 1, "NODEID": 0, "JOB_NAME": "study", "NTASKS_PER_NODE": 4,
-                        "NODELIST": "node[3-4]", "JOB_ID": 17}.items():  # fmt: skip
+                        "NODELIST": "node[3-4]", "JOB_ID": 17, "STEP_ID": 0}.items():  # fmt: skip
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     joined: list[tuple[object, ...]] = []
     monkeypatch.setattr("study.modules.group.dist.init_process_group", lambda *given: joined.append(given))

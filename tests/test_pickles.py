@@ -26,6 +26,7 @@ from torch.storage import TypedStorage, _load_from_bytes
 
 from degradations import Refused
 from study.files import pickles
+from study.files.pickle_machine import Budget
 from study.files.pickles import Record, load, tensors
 
 
@@ -513,8 +514,8 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(tmp_path, PRE + b"]" + remembered + b".", ".")
     held = storage(torch.zeros(15_000))
     refused(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "makes more of its bytes")
-    monkeypatch.setattr(pickles._Budget, "steps", 100)
-    monkeypatch.setattr(pickles._Budget.__init__, "__defaults__", (100,))
+    monkeypatch.setattr(Budget, "steps", 100)
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (100,))
     refused(tmp_path, PRE + b"]" + b"Na" * 51 + b".", "more than .* instructions")
     refused(tmp_path, Call(_load_from_bytes, b"\x80\x02" + b"N" * 200), "more than .* instructions")
     monkeypatch.setattr(pickles, "MOST_BYTES", 10)

@@ -136,7 +136,7 @@ def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) ->
     config, root = str(place / "dry.yaml"), str(place / "root")
     arguments = ["--samples", "70", "--format", "folder", "--out", str(tmp_path / "out"), "--root", root]
     assert call(["sample", config, "--main", "dropout(0.2)", *arguments]) == 0
-    from study.modules.evaluate import score_files
+    from study.modules.score_files import score_files
 
     found = score_files(tmp_path / "out" / "images", str(place / "reference.npz"), str(place / "standin.json"))
     spec = load_spec(config)

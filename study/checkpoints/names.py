@@ -11,6 +11,8 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
 
     Raises Refused for what is neither.
     """
+    if is_public(name):  # whatever signs a path has in it
+        return Variant.parse(name), Identity()
     variant, plus, rest = name.partition("+")
     if "@" not in name and not is_public(variant.strip()):
         return None, parse(name)

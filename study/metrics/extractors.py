@@ -8,8 +8,6 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -41,12 +39,12 @@ class Extractor(nn.Module, ABC):
 
 
 class Pixels(Extractor):
-    """The samples themselves, flattened: the identity."""
+    """The samples themselves, flattened; of images of 8 bits, u/127.5 − 1, as those of files."""
 
     name, sha256 = "pixels", "pixels"
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
+        return (x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x).flatten(1)
 
 
 class RandomFourier(Extractor):
@@ -128,8 +126,7 @@ class Images(Extractor):
                 f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found samples of shape "
                 f"{list(x.shape)}, {x.dtype}."
             )
-        with _float32():
-            return torch.cat([self._features(part) for part in torch.split(x, self.most)])
+        return torch.cat([self._features(part) for part in torch.split(x, self.most)])
 
     def _features(self, x: Tensor) -> Tensor:
         images = x if x.dtype == torch.uint8 else (x.float() * 127.5 + 128).clamp(0, 255).byte()
@@ -137,18 +134,6 @@ class Images(Extractor):
         if x.is_floating_point():  # quantised they would pass for images
             features[~x.flatten(1).isfinite().all(1)] = torch.nan
         return features
-
-
-@contextmanager
-def _float32() -> Iterator[None]:
-    """Convolutions and products in all of float32's digits, which accelerators otherwise shorten for speed."""
-    was = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(was)
 
 
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}

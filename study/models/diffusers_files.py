@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from degradations import Refused
+from study.files.lock import locked
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 PATTERNS = ["*.json", f"*{WEIGHTS}", "*diffusion_pytorch_model-*-of-*.safetensors"]  # what is downloaded
@@ -90,7 +91,9 @@ def folder_of(place: str, cache: Path) -> Path:
         raise Refused(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
     folder = cache / name
     if not folder.is_dir():
-        _download(name, folder)
+        with locked(folder.with_name(f".{folder.name}.lock")):
+            if not folder.is_dir():  # another process may have downloaded it meanwhile
+                _download(name, folder)
     return folder
 
 
@@ -102,8 +105,6 @@ def _download(name: str, folder: Path) -> None:
         huggingface_hub.snapshot_download(name, local_dir=part, allow_patterns=PATTERNS)
         part.rename(folder)
     except Exception as error:  # of the network, the hub or the disk, from several libraries
-        if folder.is_dir():  # another process was faster
-            return
         raise Refused(
             f"hub:{name}: could not download the repository {name} ({_short(error)}). Without a connection, put its "
             f"files ({', '.join(PATTERNS)}, in its own subfolders) into {folder}."

@@ -136,7 +136,9 @@ class _Weight(nn.Module):
         fan_in = weight[0].numel()
         rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
         scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
-        self.weight.data = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
+        weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
+        layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format  # that of activations
+        self.weight.data = weight.contiguous(memory_format=layout)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *rest: Any

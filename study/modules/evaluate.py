@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -14,30 +14,19 @@ import torch
 from torch import Tensor
 
 from degradations import Composition, Degradation, Denoiser, Draws, Failed, Identity, Refused
-from study.checkpoints import CACHE, Base, public_statistics
+from study.checkpoints import CACHE, Base
 from study.checkpoints.names import split
-from study.data import DATA, Data, load_data
-from study.files.cache import obtain
-from study.files.images import batches
-from study.metrics import (
-    Extractor,
-    Reference,
-    Tally,
-    load_extractor,
-    references,
-    replicates,
-    scores,
-    size_curves,
-    strata,
-)
-from study.metrics.reference import stream_references
+from study.data import Data
+from study.metrics import Extractor, Tally, load_extractor, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
+from study.modules.device import device
+from study.modules.group import group
 from study.modules.sample import PairSampler, Progress, collect, score
+from study.modules.score_files import references_of
 from study.records import BASE, Outcome, Task
 from study.sampling import Churn, Fixed, PerSample, Source, edm_sigmas, stratified
 from study.specs import SamplerSpec, StudySpec
-from study.statistics import extrapolate
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
 SEEN = 8  # latents decoded together to be looked at
@@ -69,6 +58,7 @@ class Evaluator:
         self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None, root: Path = Path("mlruns")
     ) -> None:
         self.spec, self.base = spec, base
+        base.denoiser.to(device())
         self.announce: Callable[[str, Task], None] = lambda what, task: None  # where a group evaluates together
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
@@ -122,6 +112,8 @@ class Evaluator:
                 self._sampler(task), source, task.weight, task.seed, self.extractors, progress, GROUPS, task.interval,
                 self._seen,
             )  # fmt: skip
+        if group().rank > 0:  # the first process alone makes scores of the sum
+            return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
         return Outcome(found, replicates(tally, self.references), evaluations=evaluations)
 
@@ -158,6 +150,8 @@ class Evaluator:
         if task.coupling == "independent" and self.is_random(task.guide):
             guide = replace(task, main=BASE, weight=0.0, ends=False)  # the guide with its own draws
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
+        if group().rank > 0:
+            return Outcome()
         curve: dict[str, list[float]] = {"weight": []}
         for weight in self.spec.search.weights:
             with suppress(Failed):  # a weight so large that the mixture is not finite
@@ -188,7 +182,12 @@ class Evaluator:
         return samples, self._evaluations(task)
 
     def _keeps(self, task: Task) -> bool:
-        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if they are few."""
+        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if they are few.
+
+        Not in a launched group, which shares the features of samples that it does not keep.
+        """
+        if group().world > 1:
+            return False
         return self.spec.search.method == "probe" or task.samples * math.prod(self.base.data.shape) * 4 <= KEPT_BYTES
 
     def _tally(self, samples: Tensor, task: Task, grouped: bool = False) -> Tally:
@@ -203,7 +202,8 @@ class Evaluator:
 
     def _seen(self, samples: Tensor) -> Tensor:
         """What extractors see of samples, of [B, …]. Raises Refused for another size than that of the reference."""
-        seen = samples if self.decoder is None else self.decoder(samples.to(device()))
+        samples = samples.to(device())
+        seen = samples if self.decoder is None else self.decoder(samples)
         for reference in self.references.values():
             reference.want_size(seen)
         return seen
@@ -232,29 +232,25 @@ class Evaluator:
         data, sampler = self.base.data, self.spec.sampler
         shape = (n, *data.shape)
         if sampler.labels == "edm2":
-            return PerSample(shape, sampler.chunk, data.classes)
+            return PerSample(shape, sampler.chunk, data.classes, device())
         counts = data.counts if len(data.samples) or not data.classes else torch.ones(data.classes)
-        return Fixed(shape, sampler.chunk, None if counts is None else stratified(counts, n))
+        return Fixed(shape, sampler.chunk, None if counts is None else stratified(counts, n), device())
 
     def _degradation(self, name: str) -> Degradation:
         variant, degradation = split(name)
         if variant is None:
             return degradation
         other = self.variant(str(variant))
-        if other.data.shape != self.base.data.shape or other.latents != self.base.latents:
+        classes = {other.data.classes, self.base.data.classes} - {0}
+        if other.data.shape != self.base.data.shape or other.latents != self.base.latents or len(classes) > 1:
             raise Refused(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
                           f"{_what(self.base)}.")  # fmt: skip
+        other.denoiser.to(device())
         instead = Variation(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))
 
     def _is_random(self, name: str) -> bool:
         return suffers(self.base, self.degradation(name))
-
-
-def device() -> torch.device:
-    """Where networks are evaluated: on the accelerator, where there is one."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
 
 
 def _none(name: str) -> Base:
@@ -264,10 +260,11 @@ def _none(name: str) -> Base:
 @torch.inference_mode()
 def suffers(base: Base, degradation: Degradation) -> bool:
     """Whether a degradation of a base draws random numbers. Raises Refused where the base cannot suffer it."""
-    data, draws, where = base.data, Draws(0), device()
+    data, draws = base.data, Draws(0)
+    where = next((parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu"))
     samples = data.samples[:2] if len(data.samples) else torch.zeros(1, *data.shape)
     labels = torch.zeros(len(samples), dtype=torch.long, device=where) if data.classes else None
-    degradation(base.denoiser.to(where)).to(where)(samples.to(where), 1.0, labels, draws)
+    degradation(base.denoiser).to(where)(samples.to(where), 1.0, labels, draws)
     return not draws.unused
 
 
@@ -283,70 +280,11 @@ def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
 
 
 def _what(base: Base) -> str:
-    return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}"
+    classes = f" of {base.data.classes} classes" if base.data.classes else ""
+    return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}{classes}"
 
 
 def _churn(sampler: SamplerSpec) -> Churn | None:
     if sampler.churn == 0:
         return None
     return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, sampler.churn_noise)
-
-
-def score_files(
-    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns")
-) -> dict[str, Any]:
-    """The distances of images or samples in files to a reference, as `references_of` takes one.
-
-    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
-    Raises Refused for files that hold no samples, or a reference of another extractor or shape.
-    """
-    chosen = load_extractor(extractor, root).eval()
-    compared = references_of(reference, [chosen], root)[chosen.name]
-    tally = _tally_of(path, chosen, compared, grouped=extrapolated)
-    n = tally.moments[chosen.name].n
-    if extrapolated and n < 2 * GROUPS:
-        raise Refused(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
-    found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
-    found |= scores(tally, {chosen.name: compared})
-    for metric, (curve, *without) in size_curves(tally, {chosen.name: compared}).items() if extrapolated else ():
-        limit = extrapolate(curve, without)
-        found |= {f"{metric} of {n:.0f}": value for n, value in curve}
-        found |= {f"{metric}_inf": limit.mean, f"{metric}_inf_ci": [limit.low, limit.high]}
-    return found
-
-
-def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
-    """What a name compares samples with, for each extractor: a data set, published statistics under root/cache, or a
-    file of statistics, or images or samples in files. Raises Refused for what is none of these, and for the statistics
-    of other extractors.
-    """
-    if name in DATA:
-        return references(load_data(name).samples, extractors)
-    if name in public_statistics():
-        known = public_statistics()[name]
-        for extractor in extractors:
-            if extractor.name not in known.extractors:
-                raise Refused(f"reference '{name}': statistics of {' and '.join(known.extractors)} are published, "
-                              f"'{extractor.name}' is wanted.")  # fmt: skip
-        path = obtain(known.file, root / CACHE)
-        return {extractor.name: Reference.load(path, extractor, known.size) for extractor in extractors}
-    path = Path(name)
-    if not path.exists():
-        raise Refused(f"reference '{name}': neither a data set ({', '.join(sorted(DATA))}), nor published statistics "
-                      f"({', '.join(public_statistics())}), nor a file or folder.")  # fmt: skip
-    if Reference.is_one(path):
-        return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
-    return stream_references((batch.to(device()) for batch in batches(path)), extractors)
-
-
-def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:
-    """A tally of files, in groups by their number modulo ten where wanted: the files are then gone through twice."""
-    n = sum(len(batch) for batch in batches(path)) if grouped else 0
-    tally, first = Tally([extractor], strata(n) if grouped else None), 0
-    for batch in batches(path):
-        compared.want_size(batch)
-        tally.fold(batch.to(device()), first)
-        first += len(batch)
-    if first < 2:
-        raise Refused(f"{path}: {first} sample; at least 2 are wanted.")
-    return tally

@@ -1,5 +1,6 @@
 """A launched group of processes (torchrun, SLURM) that shares the work of one."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Protocol
 
+import numpy.typing as npt
+import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -15,6 +18,8 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from degradations import Failed, Refused
 from study.records import Task
 
+MEETING = timedelta(minutes=10)  # for all to come
+Array = npt.NDArray[Any]
 PATIENCE = timedelta(days=7)  # the others wait while the first one draws figures, or trains
 
 
@@ -35,15 +40,23 @@ class Group:
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world
-        dist.all_gather_object(found, value)
+        dist.all_gather_object(found, value, group=_members())
         return found
+
+    def add(self, array: Array) -> Array:
+        """The sum of everyone's arrays, of the same shape and type. All processes must call it."""
+        if self.world == 1:
+            return array
+        total = torch.from_numpy(array.copy())
+        dist.all_reduce(total, group=_members())
+        return total.numpy()
 
     def hear(self, value: Any = None) -> Any:
         """What the first process says. All processes must call it."""
         if self.world == 1:
             return value
         said = [value]
-        dist.broadcast_object_list(said, src=0)
+        dist.broadcast_object_list(said, src=0, group=_members())
         return said[0]
 
 
@@ -57,12 +70,21 @@ def group() -> Group:
     if not dist.is_initialized():
         address = f"tcp://{environment.main_address}:{environment.main_port}"
         under_torchrun = isinstance(environment, TorchElasticEnvironment)  # which keeps a store of its own there
-        dist.init_process_group("gloo", "env://" if under_torchrun else address, PATIENCE, world, rank)
+        dist.init_process_group("gloo", "env://" if under_torchrun else address, MEETING, world, rank)
     return Group(rank, world, environment.local_rank())
 
 
+@cache
+def _members() -> Any:
+    """All processes, as a group that has patience."""
+    return dist.new_group(timeout=PATIENCE, backend="gloo")
+
+
 def _launched() -> ClusterEnvironment | None:
-    return next((kind() for kind in (TorchElasticEnvironment, SLURMEnvironment) if kind.detect()), None)
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    # Without a step the process is the script that was submitted, and there is but one, whatever is allocated.
+    return SLURMEnvironment() if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect() else None
 
 
 class Evaluates(Protocol):
@@ -72,6 +94,14 @@ class Evaluates(Protocol):
 
     def outcome(self, task: Task) -> Any: ...
     def samples(self, task: Task) -> Any: ...
+
+
+def agree(about: str, value: Any) -> None:
+    """Raises Refused, in all processes, where they do not have the same value of something."""
+    found = group().gather(value)
+    differ = [rank for rank, each in enumerate(found) if each != found[0]]
+    if differ:
+        raise Refused(f"the processes of this group differ in {about}: rank {differ[0]} from rank 0.")
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -12,8 +14,9 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from degradations import Coupling, Degradation, Denoiser, Failed, Identity, Pair
-from study.metrics import Extractor, Tally, strata
+from degradations import Coupling, Degradation, Denoiser, Failed, Identity, Pair, Refused
+from study.metrics import Extractor, Moments, Tally, strata
+from study.modules.device import device
 from study.modules.group import group
 from study.modules.polite import polite
 from study.sampling import Churn, Source, sample_chunk
@@ -102,8 +105,8 @@ def score(
         tally.fold(see(part.samples) if see else part.samples, source.indices(chunk).start, part.label)
 
     problem = _predict(module, source, weight, seed, fold, progress, interval)
-    found = _agreed(problem, (tally.parts, tally.kept, tally.right, tally.labelled))
-    return sum((Tally(extractors, division, *part) for part in found[1:]), Tally(extractors, division, *found[0]))
+    _agree(problem)
+    return _sum(tally)
 
 
 def collect(
@@ -117,42 +120,62 @@ def collect(
         chunks[chunk] = part.samples.cpu()
 
     problem = _predict(module, source, weight, seed, keep, progress, interval)
-    everyone = {chunk: x for part in _agreed(problem, chunks) for chunk, x in part.items()}
+    _agree(problem)
+    everyone = {chunk: x for part in group().gather(chunks) for chunk, x in part.items()}
     return torch.cat([everyone[chunk] for chunk in sorted(everyone)])
 
 
-def _agreed(problem: str, value: Any) -> list[Any]:
-    """Every process's value. Raises Failed, in all of them, where one has a problem."""
-    found = group().gather((problem, value if not problem else None))
-    problems = [each for each, _ in found if each]
-    if problems:
-        raise Failed(problems[0])
-    return [each for _, each in found]
+def _agree(problem: tuple[type[Exception], str] | None) -> None:
+    """Raises what one of the processes of a group has met, in all of them."""
+    for kind, message in filter(None, group().gather(problem)):
+        raise kind(message)
+
+
+def _sum(tally: Tally) -> Tally:
+    """The sum of every process's tally, in all of them. Moments are added where they are, so memory does not grow."""
+    together = group()
+    if together.world == 1:
+        return tally
+    mine = {name: (len(parts), len(parts[0].total)) for name, parts in tally.parts.items()}
+    shapes = {name: shape for each in together.gather(mine) for name, shape in each.items()}
+    parts = {}
+    for name, (count, d) in shapes.items():
+        parts[name] = tally.parts.get(name) or [Moments.zeros(d) for _ in range(count)]
+        for part in parts[name]:
+            part.n = int(together.add(np.array([part.n]))[0])
+            part.total, part.product = together.add(part.total), together.add(part.product)
+    rest = together.gather((tally.kept, tally.right, tally.labelled))
+    others = [Tally(tally.extractors, tally.groups, {}, *each) for each in rest]
+    return sum(others, Tally(tally.extractors, tally.groups, parts))
 
 
 def _predict(
     module: PairSampler, source: Source, weight: float, seed: int, take: Callable[[int, Sampled], None],
     progress: Progress | None, interval: Levels | None,
-) -> str:  # fmt: skip
+) -> tuple[type[Exception], str] | None:  # fmt: skip
     """Sample this process's chunks, every world-th of them; returns what made it fail, if it did."""
     together = group()
     module.assign(source, weight, seed, interval)
     mine = list(range(len(source)))[together.rank :: together.world]
     shown = (lambda n: progress(n * together.world)) if progress else None
-    accelerator = {"devices": [together.local]} if torch.cuda.is_available() else {"devices": 1}
+    where = device()
     try:
         with polite(), _aside(take) as later:
             trainer = pl.Trainer(
-                accelerator="auto", **accelerator, plugins=[LightningEnvironment()], logger=False,
+                accelerator="auto", devices=1 if where.index is None else [where.index],
+                plugins=[LightningEnvironment()], logger=False,
                 enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
                 callbacks=[_EachChunk(later, shown)],
             )  # fmt: skip
             chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
-    except Failed as error:  # of this process's samples; the others must hear of it, or they would wait for ever
-        return str(error)
-    return ""
+    except (
+        Failed,
+        Refused,
+    ) as error:  # of this process's samples; the others must hear of it, or they would wait for ever
+        return type(error), str(error)
+    return None
 
 
 @contextmanager
@@ -163,6 +186,7 @@ def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampl
     where it would take the sampling's cores, at once.
     """
     waiting: list[Future[None]] = []
+    stream = cache(torch.Stream)  # one a device
     with ThreadPoolExecutor(1) as thread:
 
         def later(chunk: int, part: Sampled) -> None:
@@ -171,7 +195,17 @@ def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampl
                 return
             if waiting:
                 waiting.pop().result()
-            waiting.append(thread.submit(_beside, act, chunk, part, _now(part.samples.device)))
+            waiting.append(thread.submit(beside, chunk, part, _now(part.samples.device)))
+
+        @torch.inference_mode()
+        def beside(chunk: int, part: Sampled, ready: torch.Event | None) -> None:
+            if ready is None:
+                act(chunk, part)
+                return
+            with stream(part.samples.device) as own:
+                own.wait_event(ready)
+                act(chunk, part)
+                own.synchronize()
 
         yield later
         for last in waiting:
@@ -186,17 +220,6 @@ def _overlaps(where: torch.device) -> bool:
 def _now(where: torch.device) -> torch.Event | None:
     """The end of what has been given to a device so far; None on a CPU, which has no such queue."""
     return None if where.type == "cpu" else torch.accelerator.current_stream(where).record_event()
-
-
-@torch.inference_mode()
-def _beside(act: Callable[[int, Sampled], None], chunk: int, part: Sampled, ready: torch.Event | None) -> None:
-    if ready is None:
-        act(chunk, part)
-        return
-    with torch.Stream(part.samples.device) as stream:
-        stream.wait_event(ready)
-        act(chunk, part)
-        stream.synchronize()
 
 
 def _only(batch: list[int]) -> int:

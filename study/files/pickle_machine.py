@@ -1,0 +1,299 @@
+"""The machine that carries out the instructions of a pickle: its stack, its memo, and the limits of what it may take.
+
+It knows no class and no function: what the names in a file stand for is given to it, and nothing else is ever called.
+"""
+
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from degradations import Refused
+
+MOST_STEPS = 2**21  # instructions; a network of 200 tensors takes some 40 000
+MOST_DEPTH = 100
+MOST_PARTS = 2**22  # values, counting one as often as it is reached, so that no walk over the result takes for ever
+LONGEST_NAME = 200  # of a class, a module, a key: what is compared or joined again and again is short
+SMALL = 2**16  # bytes that may be used more than once
+
+
+@dataclass
+class Budget:
+    """What is left to a file and to the streams inside it."""
+
+    bytes: int  # to be copied: a few bytes of a file could otherwise be copied again and again
+    steps: int = MOST_STEPS
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a file may call, given the machine and the arguments."""
+
+    make: Callable[["Machine", tuple[Any, ...]], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Class:
+    """What a file may make an empty instance of."""
+
+    make: Callable[["Machine"], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Unbuilt:
+    """An object whose state comes in a later instruction, and where it is remembered until then."""
+
+    build: Callable[[Any], Any]
+    keys: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class About:
+    """What an inner stream says about its storage."""
+
+    value: Any  # ('storage', dtype, key, device, numbers, None)
+
+
+_LARGE = object()  # in the memo for large bytes, which no writer uses twice, so that they can be freed
+
+
+class Machine:
+    """The instructions of one pickle after another out of a file of which `left` bytes are left.
+
+    `known` says what a module and a name in it stand for, None where nothing does; an `inner` stream, of a storage,
+    may say something About itself. Methods raise Refused, naming the path, for what is not read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: BinaryIO,
+        size: int,
+        budget: Budget,
+        known: Callable[[tuple[str, str]], Any],
+        inner: bool = False,
+    ) -> None:
+        self.path, self._file, self.left, self.budget, self._known = path, file, size, budget, known
+        self._steps = _STORAGE_STEPS if inner else _STEPS
+
+    def refusal(self, why: str) -> Refused:
+        """What to raise: the path and why."""
+        return Refused(f"{self.path}: {why}.")
+
+    def run(self) -> Any:
+        """The value of the next pickle."""
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks under each mark
+        self._memo: dict[int, Any] = {}
+        if self._read(1) != pickle.PROTO or not 2 <= self._read(1)[0] <= 5:
+            raise self.refusal("not a pickle, or none of protocols 2 to 5")
+        while (code := self._read(1)[0]) != pickle.STOP[0]:
+            self.budget.steps -= 1
+            if self.budget.steps < 0:
+                raise self.refusal(f"more than {MOST_STEPS} instructions")
+            step = self._steps.get(code)
+            if step is None:
+                raise self.refusal(f"has the instruction {bytes([code])!r}, which is not among what is read")
+            step(self)
+        self.expect(len(self._stack) == 1 and not self._below, "its end")
+        return self._stack[0]
+
+    def check(self, root: Any, inside: Callable[["Machine", Any], list[Any]]) -> None:
+        """Refuses a value that holds itself, is nested too deep, or has too many parts if shared ones count each time.
+
+        `inside` gives the parts of a value, and refuses values that are not read.
+        """
+        measured: dict[int, tuple[int, int]] = {}  # the depth and the parts of each container
+        around: set[int] = set()
+        todo = [(root, False)]
+        while todo:
+            value, done = todo.pop()
+            if not done and id(value) in measured:
+                continue
+            held = inside(self, value)
+            if done:
+                around.discard(id(value))
+                sizes = [measured.get(id(part), (0, 1)) for part in held]
+                measured[id(value)] = depth, parts = 1 + max(s[0] for s in sizes), 1 + sum(s[1] for s in sizes)
+                if depth > MOST_DEPTH or parts > MOST_PARTS:
+                    raise self.refusal(f"nested deeper than {MOST_DEPTH}, or more than {MOST_PARTS} values")
+            elif id(value) in around:
+                raise self.refusal("holds a value that holds itself")
+            elif held:
+                around.add(id(value))
+                todo.append((value, True))
+                todo += [(part, False) for part in held]
+
+    def number(self, layout: str) -> Any:
+        """The next number, in a layout of struct."""
+        return struct.unpack(layout, self._read(struct.calcsize(layout)))[0]
+
+    def charge(self, size: int) -> None:
+        """Takes bytes that are copied from what is left to the file."""
+        self.budget.bytes -= size
+        if self.budget.bytes < 0:
+            raise self.refusal("makes more of its bytes than it has")
+
+    def expect(self, good: bool, what: str) -> None:
+        """Refuses what is not `good`."""
+        if not good:
+            raise self.refusal(f"{what} in a form that is not read")
+
+    def _read(self, size: int) -> bytes:
+        """The next `size` bytes; refused before anything is allocated where the file has not so many."""
+        if size > self.left or len(content := self._file.read(size)) != size:
+            raise self.refusal("ends in the middle")
+        self.left -= size
+        return content
+
+    def _frame(self) -> None:
+        if self.number("<Q") > self.left:  # frames say how far to read ahead, and are not needed otherwise
+            raise self.refusal("ends in the middle")
+
+    def _mark(self) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def _gather(self, use: Callable[[list[Any]], None]) -> None:
+        """Hands on all that lies above the last mark."""
+        items, self._stack = self._stack, self._below.pop()
+        use(items)
+
+    def _last(self, count: int) -> tuple[Any, ...]:
+        self.expect(len(self._stack) >= count, "an instruction")
+        items = tuple(self._stack[-count:])
+        del self._stack[-count:]
+        return items
+
+    def _line(self) -> str:
+        line = bytearray()
+        while (byte := self._read(1)) != b"\n":
+            self.expect(len(line) < LONGEST_NAME, "a name")
+            line += byte
+        return line.decode()
+
+    def _long(self) -> int:
+        size = self._read(1)[0]
+        self.expect(size <= 16, "a number")
+        return int.from_bytes(self._read(size), "little", signed=True)
+
+    def _find(self, module: Any, name: Any) -> None:
+        """Puts what stands for a name of the file: looked up, never imported."""
+        self.expect(is_name(module) and is_name(name), "a name")
+        value = self._known((module, name))
+        if value is None:
+            wanted = ascii(f"{module}.{name}")[1:-1][:100]
+            raise self.refusal(f"wants {wanted}, which is not among what is read; nothing of it was run")
+        self._stack.append(value)
+
+    def _call(self, call: Any, arguments: Any) -> None:
+        self.expect(type(call) is Call and type(arguments) is tuple, "a call")
+        self._stack.append(call.make(self, arguments))
+
+    def _new(self, made: Any, arguments: Any) -> None:
+        self.expect(type(made) is Class and arguments == (), "a new object")
+        self._stack.append(made.make(self))
+
+    def _build(self, state: Any) -> None:
+        value = self._stack[-1]
+        if isinstance(value, np.dtype):  # already whole: its state only says so again
+            good = type(state) is tuple and state[:1] + state[2:] == (3, None, None, None, -1, -1, 0)
+            self.expect(good and state[1] in ("<", "|", "="), "a dtype of NumPy")
+            return
+        self.expect(type(value) is Unbuilt, "a state")
+        self._stack[-1] = built = value.build(state)
+        for key in value.keys:
+            if self._memo[key] is value:
+                self._memo[key] = built
+        value.keys.clear()
+
+    def _put(self, key: int) -> None:
+        value = self._stack[-1]
+        if type(value) is Unbuilt:
+            value.keys.append(key)
+        parts = value[:5] if type(value) is tuple else (value,)  # the arguments of what is made of bytes
+        large = any(type(part) is bytes and len(part) > SMALL for part in parts)
+        self._memo[key] = _LARGE if large else value
+
+    def _get(self, key: int) -> None:
+        value = self._memo[key]
+        self.expect(value is not _LARGE, "large bytes used twice")
+        self._stack.append(value)
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        self.expect(type(target) is list, "a list")
+        target.extend(items)
+
+    def _add(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        self.expect(type(target) is set and all(map(is_key, items)), "a set")
+        target.update(items)
+
+    def _update(self, items: list[Any]) -> None:
+        target, keys = self._stack[-1], items[::2]
+        self.expect(type(target) is dict and len(items) % 2 == 0 and all(map(is_key, keys)), "a dict or its keys")
+        target.update(zip(keys, items[1::2], strict=True))
+
+
+def is_name(name: Any) -> bool:
+    """Whether this is a text short enough for a name."""
+    return type(name) is str and len(name) <= LONGEST_NAME
+
+
+def is_key(key: Any) -> bool:
+    """Whether this may be a key of a dict or an entry of a set: a name, or a number that is not large."""
+    return is_name(key) or (type(key) is int and abs(key) < 2**31)  # of larger numbers many can share a hash
+
+
+def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
+    return lambda machine: machine._stack.append(make(machine))
+
+
+_STEPS: dict[int, Callable[[Machine], None]] = {
+    pickle.FRAME[0]: Machine._frame,
+    pickle.MARK[0]: Machine._mark,
+    pickle.NONE[0]: _push(lambda m: None),
+    pickle.NEWTRUE[0]: _push(lambda m: True),
+    pickle.NEWFALSE[0]: _push(lambda m: False),
+    pickle.BININT[0]: _push(lambda m: m.number("<i")),
+    pickle.BININT1[0]: _push(lambda m: m.number("<B")),
+    pickle.BININT2[0]: _push(lambda m: m.number("<H")),
+    pickle.LONG1[0]: _push(Machine._long),
+    pickle.BINFLOAT[0]: _push(lambda m: m.number(">d")),
+    pickle.SHORT_BINUNICODE[0]: _push(lambda m: m._read(m.number("<B")).decode()),
+    pickle.BINUNICODE[0]: _push(lambda m: m._read(m.number("<I")).decode()),
+    pickle.BINUNICODE8[0]: _push(lambda m: m._read(m.number("<Q")).decode()),
+    pickle.SHORT_BINBYTES[0]: _push(lambda m: m._read(m.number("<B"))),
+    pickle.BINBYTES[0]: _push(lambda m: m._read(m.number("<I"))),
+    pickle.BINBYTES8[0]: _push(lambda m: m._read(m.number("<Q"))),
+    pickle.BYTEARRAY8[0]: _push(lambda m: m._read(m.number("<Q"))),
+    pickle.EMPTY_TUPLE[0]: _push(lambda m: ()),
+    pickle.TUPLE1[0]: _push(lambda m: m._last(1)),
+    pickle.TUPLE2[0]: _push(lambda m: m._last(2)),
+    pickle.TUPLE3[0]: _push(lambda m: m._last(3)),
+    pickle.TUPLE[0]: lambda m: m._gather(lambda items: m._stack.append(tuple(items))),
+    pickle.EMPTY_LIST[0]: _push(lambda m: []),
+    pickle.APPEND[0]: lambda m: m._extend([m._stack.pop()]),
+    pickle.APPENDS[0]: lambda m: m._gather(m._extend),
+    pickle.EMPTY_SET[0]: _push(lambda m: set()),
+    pickle.ADDITEMS[0]: lambda m: m._gather(m._add),
+    pickle.EMPTY_DICT[0]: _push(lambda m: {}),
+    pickle.SETITEM[0]: lambda m: m._update(list(m._last(2))),
+    pickle.SETITEMS[0]: lambda m: m._gather(m._update),
+    pickle.BINPUT[0]: lambda m: m._put(m.number("<B")),
+    pickle.LONG_BINPUT[0]: lambda m: m._put(m.number("<I")),
+    pickle.MEMOIZE[0]: lambda m: m._put(len(m._memo)),
+    pickle.BINGET[0]: lambda m: m._get(m.number("<B")),
+    pickle.LONG_BINGET[0]: lambda m: m._get(m.number("<I")),
+    pickle.GLOBAL[0]: lambda m: m._find(m._line(), m._line()),
+    pickle.STACK_GLOBAL[0]: lambda m: m._find(*m._last(2)),
+    pickle.REDUCE[0]: lambda m: m._call(*m._last(2)),
+    pickle.NEWOBJ[0]: lambda m: m._new(*m._last(2)),
+    pickle.BUILD[0]: lambda m: m._build(m._stack.pop()),
+}
+_STORAGE_STEPS = _STEPS | {pickle.BINPERSID[0]: _push(lambda m: About(m._stack.pop()))}
