@@ -20,6 +20,7 @@ from study.checkpoints import (
     blend,
     build,
     find,
+    is_public,
     kept_up_to,
     load_base,
     recipe_of,
@@ -103,7 +104,14 @@ def computing(precision: Precision, base: Base) -> Base:
 def train_base(
     spec: StudySpec, root: Path, again: bool = False, progress: bool = True, out: Path | None = None
 ) -> Path:
-    """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on."""
+    """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on.
+
+    Raises Refused for a base that others trained.
+    """
+    if spec.base is not None and is_public(Variant.parse(spec.base).base):
+        raise Refused(
+            f"base: found {spec.base}, which others trained; wanted null or one of ours, which a recipe trains."
+        )
     folder = out or folder_of(spec.recipe, root)
     _train(spec.recipe, folder, _made_by(spec), None, again, progress)
     check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")

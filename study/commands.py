@@ -44,7 +44,8 @@ def _run(args: Namespace) -> int:
         from study.estimate import estimate
 
         want_pairings(spec)
-        print(estimate(spec, root))
+        if group().rank == 0:
+            print(estimate(spec, root))
         return 0
     if not 1 <= args.workers <= 256:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")

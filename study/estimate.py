@@ -21,6 +21,7 @@ from study.metrics.tally import GROUPS, KEPT
 from study.modules.device import device
 from study.modules.evaluate import VAE
 from study.modules.group import group
+from study.modules.score_files import references_of
 from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
@@ -96,6 +97,8 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
     if spec.reference in public_statistics():
         yield _public(public_statistics()[spec.reference].file, root)
     elif spec.reference not in DATA:
+        if not Path(spec.reference).suffix and "/" not in spec.reference and not Path(spec.reference).exists():
+            references_of(spec.reference, (), root)  # which refuses it, and says what there is
         yield _place(f"reference {spec.reference}", spec.reference, root)
     if spec.decoder is not None or any(name in public_cards() and public_cards()[name].latents for name in origins):
         yield _place("decoder of latents", spec.decoder or VAE, root)

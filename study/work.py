@@ -81,6 +81,9 @@ class Worker:
             self.work(plan.calibration, progress)
         expanded = plan.expand(self.results)
         assert expanded is not None
+        if not expanded.pairings:
+            raise Failed("no kind of the matrix reached both levels of damage: there is nothing to pair; `study "
+                         "calibrate` shows how far they came.")  # fmt: skip
         self.spec = expanded
         self.remember("spec", spec_to_json(expanded))
         return expanded

@@ -15,6 +15,7 @@ import torch
 from degradations import Dropout, Failed, InputNoise, Pair
 from study.metrics import Pixels, Tally
 from study.modules import group as group_module
+from study.modules.device import device as device_of
 from study.modules.sample import PairSampler, collect, score
 from study.sampling import Churn, Fixed, edm_sigmas, sample
 from tests.helpers import small_network
@@ -155,3 +156,16 @@ def test_slurm_is_a_launcher_too(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(value))
     assert group_module.group.__wrapped__() == group_module.Group(1, 2, 1)
     assert joined[1][1] == "env://"
+
+
+def test_every_process_has_an_accelerator_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fourth of a machine's processes with two GPUs: the second of these, and fp32 is fp32."""
+    chosen: list[int] = []
+    monkeypatch.setattr("study.modules.device.group", lambda: group_module.Group(3, 8, 3))
+    for name, value in {"is_available": True, "device_count": 2, "current_accelerator": torch.device("cuda")}.items():
+        monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
+    monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert device_of.__wrapped__() == torch.device("cuda", 1)
+    assert chosen == [1]
+    assert torch.backends.cudnn.allow_tf32 is False

@@ -75,6 +75,8 @@ def convert(source: Path, out: Path) -> Path:
     """Write the weights of a published file as safetensors, as they are there, and a card beside them; returns it."""
     if out.suffix not in PLAIN:
         raise Refused(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
+    if out.resolve() == source.resolve():
+        raise Refused(f"{out}: the converted weights want a file of their own.")
     found = read_published(source)
     found.build(source)  # refuses what could not be read again
     with replacing(out) as part:

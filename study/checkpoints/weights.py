@@ -42,7 +42,10 @@ def find(name: str | Path, kind: str) -> Card:
     folder = SHIPPED / str(name) if str(name) in shipped else Path(name)
     path = folder / CARD
     if not path.is_file():
-        raise Refused(f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}.")
+        raise Refused(
+            f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base is "
+            "wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
+        )
     try:
         if path.stat().st_size > 2**20:
             raise ValueError("larger than 1 MiB")

@@ -64,15 +64,33 @@ class Evaluator:
         self.degradation = cache(self._degradation)
         self.is_random = cache(self._is_random)
         self.extractors: list[Extractor] = [load_extractor(name, root).eval() for name in spec.extractors]
-        if spec.sampler.sigma_max > 1.01 * base.sigma_max:
-            raise Refused(f"sampler.sigma_max: found {spec.sampler.sigma_max:g}, wanted at most {base.sigma_max:.4g}, "
-                          f"the noisiest that {base.name} was trained on.")  # fmt: skip
+        self._check_sigma_max(base)
         self.references = references_of(spec.reference, self.extractors, root)
         self.decoder = decoder_of(base, spec, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
+        if not len(base.data.samples):
+            self._check_references()
         for name in spec.named:
             self.is_random(name)
+
+    def _check_sigma_max(self, base: Base) -> None:
+        sigma_max = self.spec.sampler.sigma_max
+        if sigma_max > 1.01 * base.sigma_max:
+            raise Refused(f"sampler.sigma_max: found {sigma_max:g}, wanted at most {base.sigma_max:.4g}, the noisiest "
+                          f"that {base.name} was trained on.")  # fmt: skip
+
+    @torch.inference_mode()
+    def _check_references(self) -> None:
+        """Raises Refused for references of other images or features than those of the base's samples."""
+        try:
+            seen = self._seen(torch.zeros(1, *self.base.data.shape))
+            for extractor in self.extractors:
+                d, wanted = extractor.to(seen.device)(seen).shape[1], len(self.references[extractor.name].frechet.mean)
+                if d != wanted:
+                    raise Refused(f"it has {wanted} features of '{extractor.name}', the samples have {d}.")
+        except Refused as error:
+            raise Refused(f"reference '{self.spec.reference}': {error}") from None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that changes a score or a proposal, by key."""
@@ -245,6 +263,7 @@ class Evaluator:
         if other.data.shape != self.base.data.shape or other.latents != self.base.latents or len(classes) > 1:
             raise Refused(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
                           f"{_what(self.base)}.")  # fmt: skip
+        self._check_sigma_max(other)
         other.denoiser.to(device())
         instead = Variation(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))

@@ -21,7 +21,7 @@ class StudySpec:
         recipe: how the base is trained where it is
         reference: what samples are compared with: a data set, published statistics (img512), or a file or folder of
             statistics or images
-        decoder: of latents, where the base's own is not meant: a folder of diffusers' AutoencoderKL, or hub:org/name
+        decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and fp32 on a CPU
         extractors: feature extractors, the first for the primary metric: digits, pixels, rff, inception, inception_tf,
             dinov2, or the path of a card of one's own, NAME.json
