@@ -43,8 +43,8 @@ def find(name: str | Path, kind: str) -> Card:
     path = folder / CARD
     if not path.is_file():
         raise Refused(
-            f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base is "
-            "wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
+            f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base "
+            "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
         )
     try:
         if path.stat().st_size > 2**20:
