@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class PublicStatistics:
 
     file: PublicFile
     extractors: tuple[str, ...]
-    size: tuple[int, int] = field(default=(0, 0))
+    size: tuple[int, int]
 
 
 @cache

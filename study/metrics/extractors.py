@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Refused
-from study.checkpoints import fill, find
+from study.checkpoints import CACHE, fill, find
 from study.files.cache import PublicFile, obtain
 from study.metrics.dinov2 import DINOV2, load_dinov2
 from study.metrics.inception import INCEPTION, MODES, load_script
@@ -157,7 +157,7 @@ def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
     if name in EXTRACTORS:
         return EXTRACTORS[name]()
     files = files_of(name)
-    path, digest = obtain(files[0], root / "cache"), str(files[0].sha256)
+    path, digest = obtain(files[0], root / CACHE), str(files[0].sha256)
     if name == "dinov2":
         return Images(name, digest, load_dinov2(path))
     return Images(name, digest, load_script(path, digest, "tf" if name == "inception_tf" else "clean"))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from degradations import Refused
+from study.checkpoints.published import PICKLES
 from study.data import DATA, load_data
 from study.files.atomic import replacing
 from study.files.images import batches, open_npz
@@ -21,7 +22,7 @@ from study.metrics.kernel import within
 from study.metrics.neighbours import radii
 from study.metrics.tally import Tally
 
-SUFFIXES, PICKLES = (".npz", ".pkl", ".pickle"), (".pkl", ".pickle")
+SUFFIXES = (".npz", *PICKLES)
 # What the extractors of published statistics are called in EDM2's files, and how many features they have.
 PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
 DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
