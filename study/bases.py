@@ -31,9 +31,8 @@ from study.data import load_data
 from study.files.lock import locked
 from study.models import Preconditioned
 from study.modules.device import device
-from study.modules.train import STATE, check_recipe, folder_of, train
 from study.specs import RecipeSpec, StudySpec
-from study.training import Profile, exponent, reconstruct
+from study.training import STATE, Profile, check_recipe, exponent, folder_of, reconstruct
 
 OWN, EXACT = "base", "exact"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -186,6 +185,8 @@ def _train(recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, ag
             for name in (CARD, STATE):
                 (folder / name).unlink(missing_ok=True)
         if not wanted.exists():
+            from study.modules.train import train  # late: Lightning takes seconds
+
             train(recipe, folder, made_by, progress, until=until)
 
 

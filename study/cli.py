@@ -9,6 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from degradations.errors import Failed, Refused
 from study.commands import COMMANDS, Command
 from study.config import add_spec, check_file, explain
+from study.signals import interruptible
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,6 +19,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def call(argv: list[str]) -> int:
     """Run a command line; returns its exit status."""
+    with interruptible():
+        return _call(argv)
+
+
+def _call(argv: list[str]) -> int:
     # PyTorch's threads wait by spinning, billions of turns by default: beside another busy process each then waits for
     # the other's time slice, and sampling becomes eight times slower. With few turns it costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

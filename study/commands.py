@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
 from study.config import to_spec
+from study.signals import end_with_parent
 
 
 class Command(NamedTuple):
@@ -31,9 +32,19 @@ def _run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
     parser.add_argument("--plan", action="store_true", help="say what it will take, and run nothing")
+    _release_argument(parser)
+
+
+def _release_argument(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--release", type=str, default=None, metavar="HOST",
+        help="take up again what processes of another host or container, now ended, were at work on",
+    )  # fmt: skip
 
 
 def _run(args: Namespace) -> int:
+    if not args.plan:
+        _say_at_once(args)
     from study.modules.group import group
     from study.report import table
     from study.results import report_folder
@@ -51,7 +62,7 @@ def _run(args: Namespace) -> int:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if group().world > 1 and (args.workers > 1 or args.retrain):
         raise Refused("--workers and --retrain are for one process, not for a launched group.")
-    rows = run(spec, root, args.retrain, args.fresh, args.workers)
+    rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
     if group().rank > 0:  # the first of a launched group shows what was found
         return 0
     print(f"\n{table.render(rows, 'md')}\n")
@@ -61,15 +72,24 @@ def _run(args: Namespace) -> int:
     return 0
 
 
-def _no_arguments(parser: ArgumentParser) -> None:
-    """The config is all."""
+def _say_at_once(args: Namespace) -> None:
+    """A line before the imports, which take seconds."""
+    print(f"study: '{args.name}' under {args.root}", file=sys.stderr, flush=True)
+
+
+def _worker_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--attached", action="store_true", help="end when the standard input closes")
+    _release_argument(parser)
 
 
 def _worker(args: Namespace) -> int:
+    _say_at_once(args)
+    if args.attached:
+        end_with_parent()
     from study.run import work
 
     spec = to_spec(args)
-    work(spec, _root(args))
+    work(spec, _root(args), args.release)
     print(f"Nothing is left to do for '{spec.name}'.")
     return 0
 
@@ -311,7 +331,7 @@ COMMANDS = {
   study run configs/edm2-img512-s.yaml --plan
   torchrun --nproc-per-node 8 -m study.cli run configs/edm2-img512-s.yaml""", _run_arguments, _run, True, True),
     "worker": Command("add a process to a study", CONFIG_HELP, """\
-  study worker configs/digits.yaml""", _no_arguments, _worker, True),
+  study worker configs/digits.yaml""", _worker_arguments, _worker, True),
     "probe": Command("say what pairings will gain, without guided sampling", "CONFIG [--format md|csv|json]", """\
   study probe configs/digits.yaml
   study probe configs/digits.yaml --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",

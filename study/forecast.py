@@ -61,10 +61,10 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         folder = report_folder(root, spec.name)
         written = [write(folder / "probe.json", json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)),
                    write(folder / "probe.md", render(rows, "md")), *_maps(rows, folder)]  # fmt: skip
-        study.published.tracking.files(written, "probe")
+        study.published.files(written, "probe")
         for row, pairing in zip(rows, expanded.pairings, strict=True):
             found = {f"probe_{key}": value for key, value in row.items() if isinstance(value, float)}
-            study.published.tracking.conclude(study.published.part(pairing), found, {})
+            study.published.conclude(pairing, found)
         return Probes(rows, seconds)
 
 

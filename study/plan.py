@@ -12,6 +12,7 @@ from study.search import propose
 from study.specs import PairingSpec, StudySpec
 
 Wanted = tuple[PairingSpec | None, Task]  # a trial of a pairing's search, or one that is shared
+Ended = dict[PairingSpec, list[Task]]  # searches that have ended, with what confirms them
 
 
 def expand(results: Results) -> StudySpec | None:
@@ -51,24 +52,37 @@ def endpoints(results: Results) -> Iterator[Wanted]:
     yield from ((None, task) for task in wanted if task not in results.shared)
 
 
-def study(results: Results, is_random: Callable[[str], bool]) -> Iterator[Wanted]:
-    """What a study with its pairings still wants and what can be evaluated now, the first to be done first."""
+def study(results: Results, is_random: Callable[[str], bool], ended: Ended | None = None) -> Iterator[Wanted]:
+    """What a study with its pairings still wants and what can be evaluated now, the first to be done first.
+
+    ended: what is known of searches that have ended, and is added to: it stays so, and need not be found again.
+    """
+    ended = {} if ended is None else ended
     if results.single(BASE) not in results.shared:
         yield None, results.single(BASE)
-    ended: list[PairingSpec] = []
     yield from searches(results, ended)
     tasks = (task for task in confirmation(results, ended, is_random) if task not in results.shared)
     yield from ((None, task) for task in tasks)
 
 
-def searches(results: Results, ended: list[PairingSpec] | None = None) -> Iterator[Wanted]:
-    """What the search of every pairing wants next; pairings whose search has ended are added to `ended`."""
+def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
+    """What the search of every pairing wants next; those that have ended, and what confirms them, go into `ended`."""
     for pairing in results.spec.pairings:
+        if ended is not None and pairing in ended:
+            continue
         wanted = _search(results, pairing)
         if wanted is not None:
             yield wanted
         elif ended is not None:
-            ended.append(pairing)
+            ended[pairing] = _confirming(results, pairing)
+
+
+def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
+    """What each metric's search of a pairing found, and its guide alone, on the confirmation's seeds."""
+    tested = filter(None, (results.tested(pairing, metric) for metric in results.metrics))
+    return [
+        task for each in tested for task in [*results.confirmed(each), *results.alone(results.guide(pairing, each))]
+    ]
 
 
 def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
@@ -86,21 +100,47 @@ def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
     return spec.search.screen and not all(name.split("(")[0] in tested for name in (pairing.main, pairing.guide))
 
 
-def confirmation(results: Results, ended: list[PairingSpec], is_random: Callable[[str], bool]) -> Iterator[Task]:
+def confirmation(results: Results, ended: Ended, is_random: Callable[[str], bool]) -> Iterator[Task]:
     """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings found, controls."""
     found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
     for pairing in results.spec.pairings:
         found |= dict.fromkeys([*results.alone(pairing.main), *results.alone(pairing.guide)])
-    for pairing in ended:
-        for metric in results.metrics:
-            tested = results.tested(pairing, metric)
-            if tested is not None:
-                found |= dict.fromkeys([*results.confirmed(tested), *results.alone(results.guide(pairing, tested))])
+    for pairing in results.spec.pairings:
+        found |= dict.fromkeys(ended.get(pairing, ()))
     for name in results.controls():
         found |= dict.fromkeys(results.alone(name, double=True))
         if is_random(name):
             found |= dict.fromkeys(results.averaged(name))
     return iter(found)
+
+
+def left(results: Results, is_random: Callable[[str], bool], ended: Ended) -> int:
+    """What a study still takes, as `Task.cost` counts: what is certain, and about what the searches will want.
+
+    A search is taken to evaluate what its method usually does, and to find each metric a weight of its own.
+    """
+    spec = results.spec
+    singles = [results.single(name) for name in dict.fromkeys([BASE, *(p.main for p in spec.pairings)])]
+    probes = [results.endpoints(p) for p in spec.pairings if p not in ended] if spec.search.method == "probe" else []
+    certain = dict.fromkeys([*singles, *probes, *confirmation(results, ended, is_random)])
+    found = sum(task.cost for task in certain if task not in results.shared)
+    for pairing in spec.pairings:
+        if pairing not in ended:
+            guided = results.searched(pairing, 0.0)  # whatever its weight, but 1
+            tried = sum(e.task.weight != 1 for e in results.searches[pairing])
+            found += guided.cost * _still(spec, tried)
+            found += sum(task.cost for task in results.confirmed(guided)) * len(results.metrics)
+    return found
+
+
+def _still(spec: StudySpec, tried: int) -> int:
+    """How many more guided evaluations a search usually takes: an endpoint probe brackets the best weight in four."""
+    search = spec.search
+    if search.method == "grid":
+        return sum(weight != 1 for weight in search.weights) - tried
+    affordable = search.trials if search.budget is None else search.budget // (2 * spec.nfe) - 1
+    most = min(search.trials - 1, affordable) - tried
+    return min(max(4 - tried, 1), most) if search.method == "probe" else most
 
 
 class Count(NamedTuple):
@@ -128,8 +168,3 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
         search * (singles + searched) + confirm * sets * (singles + confirmed + controls),
         search * (singles + 2 * searched) + confirm * sets * (singles + 2 * confirmed + 2 * controls),
     )
-
-
-def cost(spec: StudySpec) -> int:
-    """About what a study takes, as `Task.cost` counts."""
-    return spec.sampler.steps * count(spec).passes

@@ -1,19 +1,21 @@
 """What a study shows: tables and figures in its report folder and in MLflow."""
 
+import hashlib
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from study.files.atomic import write_text
+from study.files.atomic import sha256, write_text
 from study.metrics import nearest, nearest_other
 from study.modules.evaluate import Evaluator
 from study.records import BASE, Evaluation, Results, Task
@@ -26,37 +28,137 @@ from study.tracking import Tracking
 SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others
 LARGE = 32  # pixels or latents a side
 MEASURED = 600  # samples whose nearest training datum is looked for
+REPORTED = "reported.json"  # in a report folder: what it is a report of
 PANELS = 12  # pairings that are shown one by one; of more there are the maps
 
 
 class Published:
-    """MLflow's view of a study, filled as evaluations become known."""
+    """MLflow's view of a study and its report folder, filled as evaluations become known.
 
-    def __init__(self, root: Path, spec: StudySpec, about: Sequence[dict[str, Any]], anew: bool = False) -> None:
-        self.tracking = Tracking(root, spec.name, anew)
-        self.tracking.describe(*about)
-        self._spec, self._parts = spec, dict[str, str]()
+    MLflow is opened when there is something new to show: an evaluation made since this began, a file, a result. Its
+    failures are said once, and are kept as `problem`; evaluations and tables are worth more than their pictures.
+    """
+
+    def __init__(
+        self, root: Path, spec: StudySpec, about: tuple[dict[str, Any], dict[str, str]], anew: bool = False
+    ) -> None:
+        self.problem: str | None = None
+        self._root, self._spec, self._about, self._anew = root, spec, about, anew
+        self._began, self._reported = time.time(), ""
+        self._waiting: dict[PairingSpec | None, list[Evaluation]] = {}
+        self._parts: dict[PairingSpec | None, str] = {}
+
+    @cached_property
+    def _tracking(self) -> Tracking:
+        tracking = Tracking(self._root, self._spec.name, self._anew)
+        tracking.describe(*self._about)
+        return tracking
 
     def evaluation(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
         """Show an evaluation of a pairing's search, or a shared one."""
-        self.tracking.evaluation(self.part(pairing), evaluation, curve=pairing is not None)
+        self._waiting.setdefault(pairing, []).append(evaluation)
+        if evaluation.ended >= self._began:
+            self._show(self._flush)
 
-    def part(self, pairing: PairingSpec | None) -> str:
-        """The run of a pairing, or of what pairings share."""
-        name = CONFIRM if pairing is None else pairing.name
-        if name not in self._parts:
-            params = (
-                {"seeds": str(self._spec.seeds), "samples": str(self._spec.confirm.samples)}
-                if pairing is None
-                else {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling}
+    def files(self, paths: Sequence[Path], folder: str) -> None:
+        """Keep files as artifacts of the study's run."""
+        self._show(lambda: self._tracking.files(paths, folder))
+
+    def conclude(
+        self, pairing: PairingSpec, metrics: Mapping[str, float | None], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """The result of a pairing."""
+        self._show(lambda: self._tracking.conclude(self._part(pairing), metrics, tags or {}))
+
+    def report(self, results: Results, evaluator: Evaluator | None = None) -> list[dict[str, Any]]:
+        """Tables and figures into mlruns/reports/NAME and MLflow, unless those there are of the same evaluations.
+
+        Figures of samples where there is an evaluator. Returns the rows of the table.
+        """
+        folder, rows = report_folder(self._root, results.spec.name), table.rows(results)
+        state = self._state(results, folder)
+        if evaluator is not None:
+            if _is_up_to_date(folder, state):
+                return rows
+            (folder / REPORTED).unlink(missing_ok=True)
+        written = write_report(results, rows, evaluator, folder)
+        columns = {key: [str(row[key]) for row in rows] for key in rows[0]} if rows else {}
+        shown = {"columns": list(columns), "data": [list(line) for line in zip(*columns.values(), strict=True)]}
+        kept = write(folder / "mlflow" / "table.json", json.dumps(shown, ensure_ascii=False))
+        self._show(self._flush)
+        self.files(written, "report")
+        self._show(lambda: self._tracking.table(kept))
+        for row, pairing in zip(rows, results.spec.pairings, strict=True):
+            keys = (
+                "weight",
+                "recovered",
+                "fd",
+                "fd_sd",
+                "fd_base",
+                "fd_main",
+                "fd_guide",
+                "tested_weight",
+                "tested_fd",
             )
-            self._parts[name] = self.tracking.part(name, params)
-        return self._parts[name]
+            self.conclude(pairing, {f"result_{key}": row[key] for key in keys}, {"verdict": row["verdict"]})
+        if evaluator is not None:
+            self._reported = json.dumps({"state": state, "files": [path.name for path in written]}, indent=2)
+        return rows
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End what is open in MLflow with a status, so that nothing looks as if it were running."""
+        if "_tracking" in self.__dict__:
+            self._tracking.close(status)
+        if self._reported and self.problem is None and status == "FINISHED":
+            write(report_folder(self._root, self._spec.name) / REPORTED, self._reported)
+
+    def _flush(self) -> None:
+        for pairing, evaluations in self._waiting.items():
+            self._tracking.evaluations(self._part(pairing), evaluations, curve=pairing is not None)
+        self._waiting.clear()
+
+    def _part(self, pairing: PairingSpec | None) -> str:
+        """The run of a pairing, or of what pairings share."""
+        if pairing not in self._parts:
+            name, params = CONFIRM, {"seeds": str(self._spec.seeds), "samples": str(self._spec.confirm.samples)}
+            if pairing is not None:
+                name, params = (
+                    pairing.name,
+                    {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling},
+                )
+            self._parts[pairing] = self._tracking.part(name, params)
+        return self._parts[pairing]
+
+    def _show(self, act: Callable[[], None]) -> None:
+        if self.problem is not None:
+            return
+        try:
+            act()
+        except Exception as error:  # of MLflow, its database and the disk, from several libraries
+            self.problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            print(f"study: MLflow failed ({self.problem}); `study sync {self._spec.name}` rebuilds its view",
+                  file=sys.stderr)  # fmt: skip
+
+    def _state(self, results: Results, folder: Path) -> str:
+        """A digest of all that a report is made of: where, of what, and by which version of the project."""
+        evaluations = [*(e for found in results.searches.values() for e in found), *results.shared.values()]
+        probe, commit = folder / "probe.json", self._about[1].get("git.commit")
+        made_of = {
+            "root": str(self._root.resolve()), "spec": spec_to_yaml(results.spec), "commit": commit,
+            "evaluations": [(e.task.as_dict(), e.number, e.ended) for e in evaluations],
+            "probe": sha256(probe) if probe.is_file() else None, "mlflow": (self._root / "mlflow.db").is_file(),
+        }  # fmt: skip
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-def report(results: Results, published: Published, evaluator: Evaluator | None, root: Path) -> list[dict[str, Any]]:
-    """Tables and figures into mlruns/reports/NAME and MLflow; figures of samples where there is an evaluator."""
-    folder, rows = report_folder(root, results.spec.name), table.rows(results)
+def _is_up_to_date(folder: Path, state: str) -> bool:
+    """Whether a report folder has all that was written into it for a state."""
+    kept = read_json(folder / REPORTED) or {}
+    return kept.get("state") == state and all((folder / name).is_file() for name in kept.get("files", []))
+
+
+def write_report(results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path) -> list[Path]:
+    """Tables and figures of a study into a folder; returns their paths."""
     written = [write(folder / f"table.{suffix}", table.render(rows, form))
                for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))]  # fmt: skip
     written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
@@ -75,14 +177,7 @@ def report(results: Results, published: Published, evaluator: Evaluator | None, 
         for name, reference in evaluator.references.items():
             reference.save(folder / f"reference-{name}.npz")
             written.append(folder / f"reference-{name}.npz")
-    tracking = published.tracking
-    tracking.files(written, "report")
-    tracking.table({key: [str(row[key]) for row in rows] for key in rows[0]} if rows else {}, "table.json")
-    for row, pairing in zip(rows, results.spec.pairings, strict=True):
-        keys = ("weight", "recovered", "fd", "fd_sd", "fd_base", "fd_main", "fd_guide", "tested_weight", "tested_fd")
-        result = {f"result_{key}": row[key] for key in keys}
-        tracking.conclude(published.part(pairing), result, {"verdict": row["verdict"]})
-    return rows
+    return written
 
 
 def write(path: Path, text: str) -> Path:

@@ -60,8 +60,9 @@ class Task:
 
     @property
     def cost(self) -> int:
-        """Samples × steps × networks, to which its time is about proportional; the endpoints' own have been drawn."""
-        return 0 if self.ends else self.samples * self.steps * (1 if self.weight == 1 else 2)
+        """Samples × steps × networks, to which its time is about proportional; the endpoints draw the guide's samples,
+        and share the main's with its own evaluation."""
+        return self.samples * self.steps * (1 if self.weight == 1 or self.ends else 2)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

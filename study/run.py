@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from study.bases import base_of, by_recipe, resolve, untrained
 from study.calibrate import Calibration, calibrate, first_strength
 from study.checkpoints import Base
 from study.checkpoints.names import split
+from study.files.atomic import sweep
 from study.files.lock import locked
 from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
 from study.modules.group import agree, follow, group, leading
-from study.publish import Published, describe, report, write
+from study.publish import Published, describe, write
 from study.records import Evaluation
 from study.report import strengths
 from study.report.progress import Progress
@@ -30,14 +32,17 @@ from study.search import CONFIRM, Notebook, open_storage
 from study.specs import PairingSpec, StudySpec
 from study.work import Role, Worker
 
+GRACE = 20  # seconds that a helper has to end after a signal
+
 
 def run(
-    spec: StudySpec, root: Path, retrain: bool = False, fresh: bool = False, workers: int = 1
-) -> list[dict[str, Any]]:
+    spec: StudySpec, root: Path, retrain: bool = False, fresh: bool = False, workers: int = 1,
+    release: str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """A study, or what is left of it, by one process or several; returns the rows of its table.
 
     In a launched group (torchrun, SLURM) the processes share every evaluation; only the first keeps, shows and returns
-    anything. Raises Failed where it is running already.
+    anything. release: see `Worker`. Raises Failed where it is running already.
     """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
@@ -47,19 +52,19 @@ def run(
         return []
     with (
         leading(evaluator),
-        opened(evaluator, root, fresh) as study,
+        opened(evaluator, root, fresh, release=release) as study,
         _helpers(evaluator.spec, root, workers - 1),
     ):
         search(study.worker, study.progress)
-        return report(collect(root, spec.name), study.published, evaluator, root)
+        return study.published.report(study.worker.results, evaluator)
 
 
-def work(spec: StudySpec, root: Path) -> None:
+def work(spec: StudySpec, root: Path, release: str | None = None) -> None:
     """One more process for a study: evaluates until nothing is wanted; `run` or `sync` shows what was found."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
-    with locked(_lock(root, spec.name, "workers"), shared=True), Progress() as progress:
-        worker = Worker(evaluator, root, role="joins")
+    with locked(_lock(root, spec.name, "workers"), shared=True), Progress(metric=spec.metrics[0]) as progress:
+        worker = Worker(evaluator, root, role="joins", release=release)
         worker.heard = _telling(progress, worker.metric)
         search(worker, progress)
 
@@ -72,7 +77,7 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
         text = strengths.render(found, spec.calibrate.levels, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
-        study.published.tracking.files([kept], "report")
+        study.published.files([kept], "report")
         return found
 
 
@@ -142,22 +147,32 @@ class Open:
 
 def search(worker: Worker, progress: Progress) -> None:
     """Calibrate where there is a matrix, search every pairing, confirm."""
-    progress.expect(plan.cost(worker.expand(progress)))
-    worker.work(lambda results: plan.study(results, worker.evaluator.is_random), progress)
+    worker.expand(progress)
+    ended: plan.Ended = {}
+    is_random = worker.evaluator.is_random
+    worker.work(
+        lambda results: plan.study(results, is_random, ended),
+        progress,
+        lambda results: plan.left(results, is_random, ended),
+    )
 
 
 @contextmanager
-def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> Iterator[Open]:
+def opened(
+    evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", release: str | None = None
+) -> Iterator[Open]:
     """A study for one process that shows it in MLflow. Whatever ends the block, no run is left looking as if it ran.
 
-    role: see `Worker`.
+    role, release: see `Worker`.
     """
     spec = evaluator.spec
-    with alone(root, spec.name), Progress() as progress:
+    with alone(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
+        sweep(root)
         if fresh:
             _forget(evaluator, root)
         with locked(_lock(root, spec.name, "workers"), shared=True):
-            worker = Worker(evaluator, root, role=role)  # refuses what is to be refused before anything is shown
+            # Refuses what is to be refused before anything is shown.
+            worker = Worker(evaluator, root, role=role, release=release)
             about, tell = worker.remember("about", describe(spec, evaluator)), _telling(progress, worker.metric)
             published = Published(root, spec, about, anew=fresh)
 
@@ -168,10 +183,10 @@ def opened(evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "
             worker.heard = heard
             try:
                 yield Open(worker, progress, published)
-                published.tracking.close()
+                published.close()
             except BaseException as error:
                 progress.close()
-                published.tracking.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                published.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
 
 
@@ -192,10 +207,10 @@ def _telling(progress: Progress, metric: str) -> Any:
     def tell(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
         task, value = evaluation.task, evaluation.scores.get(metric)
         if pairing is None or task.weight != 1:
-            outcome = f"failed: {evaluation.reason}" if value is None else f"{metric} {value:.4g}"
+            outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
             if task.ends and value is not None:
-                outcome = f"least {outcome} at w = {evaluation.scores[f'endpoint_weight_{metric}']:g}"
-            progress.finish(task.name, task.cost, outcome, evaluation.started, evaluation.ended)
+                outcome += f" at w {evaluation.scores[f'endpoint_weight_{metric}']:g}"
+            progress.finish(task.name, task.cost, outcome, evaluation.started)
 
     return tell
 
@@ -209,14 +224,17 @@ def _helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
     threads = max(1, torch.get_num_threads() // (count + 1))
     torch.set_num_threads(threads)
     config = write(report_folder(root, spec.name) / "config.yaml", spec_to_yaml(spec))
-    command = [sys.executable, "-m", "study.cli", "worker", str(config), "--root", str(root)]
+    command = [sys.executable, "-m", "study.cli", "worker", str(config), "--root", str(root), "--attached"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     logs = [config.with_name(f"worker-{number + 1}.log") for number in range(count)]
     started = []
-    for path in logs:
-        with path.open("w") as log:
-            started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     try:
+        for path in logs:
+            with path.open("w") as log:
+                # Its standard input closes when this process ends, however it ends, and it ends with it.
+                helper = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            started.append(helper)
+            threading.Thread(target=helper.wait, daemon=True).start()  # reaps it at once
         yield
         for helper, path in zip(started, logs, strict=True):
             if helper.wait():
@@ -228,7 +246,11 @@ def _helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
         for helper in started:
             helper.terminate()
         for helper in started:
-            helper.wait()
+            try:
+                helper.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                helper.kill()
+                helper.wait()
 
 
 def sync(name: str, root: Path) -> None:
@@ -245,8 +267,10 @@ def sync(name: str, root: Path) -> None:
                 published.evaluation(pairing, evaluation)
         for evaluation in results.shared.values():
             published.evaluation(None, evaluation)
-        report(results, published, None, root)
-        published.tracking.close()
+        published.report(results)
+        published.close()
+    if published.problem is not None:
+        raise Failed(f"MLflow's view of '{name}' could not be rebuilt: {published.problem}")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from degradations.errors import Refused
 
@@ -44,7 +44,7 @@ def compare(weight: float, base: Sequence[float], main: Sequence[float], guided:
         raise Refused(f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and {len(guided)}.")
     r = len(base)
     d, c = np.subtract(main, guided), np.subtract(main, base)
-    root, t95, t975 = math.sqrt(r), float(stats.t.ppf(0.95, r - 1)), float(stats.t.ppf(0.975, r - 1))
+    root, t95, t975 = math.sqrt(r), float(stdtrit(r - 1, 0.95)), float(stdtrit(r - 1, 0.975))
     gain, damage, half = float(d.mean()), float(c.mean()), t95 * float(d.std(ddof=1)) / root
     least = LEAST * max(damage, 0.0)
     verdict: Verdict = "undecided"
@@ -179,5 +179,5 @@ def _limit(curve: Sequence[tuple[float, float]]) -> float:
 
 
 def _interval(value: float, error: float, count: int, level: float) -> Interval:
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * error
     return Interval(value, value - half, value + half)

@@ -1,5 +1,6 @@
 """A study under way: one process of it, which takes what is wanted, evaluates it, and keeps it."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,21 @@ from study.modules.evaluate import Evaluator
 from study.records import Evaluation, Results, Task
 from study.report.progress import Progress
 from study.results import report_folder, spec_to_json
-from study.search import CONFIRM, Notebook, check_fingerprint, distributions, forget, names, open_storage, parameters
+from study.search import (
+    CONFIRM,
+    Elsewhere,
+    Notebook,
+    check_fingerprint,
+    distributions,
+    forget,
+    names,
+    open_storage,
+    parameters,
+)
 from study.specs import PairingSpec, StudySpec
 
 PAUSE = 0.2  # seconds between looks at what other processes have finished
+REMINDED = 600  # seconds between two messages about who is waited for
 Stage = Callable[[Results], Iterator[plan.Wanted]]
 Role = Literal["leads", "joins", "looks"]
 Heard = Callable[[PairingSpec | None, Evaluation], Any]
@@ -26,29 +38,34 @@ class Worker:
     """One of the processes of a study. What is wanted follows from what is kept (`plan`), so workers need no master.
 
     role: leads, and tables show the study as it has it; joins, and must have the same; or looks, and evaluates for a
-    purpose of its own. `heard`, where it is set, is told once of every evaluation: known before, made here, or made by
-    another process. Raises Refused for a study begun with another config.
+    purpose of its own. release: a host whose processes have ended, so that what they were at work on is free again.
+    `heard`, where it is set, is told once of every evaluation: known before, made here, or made by another process.
+    Raises Refused for a study begun with another config.
     """
 
-    def __init__(self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads") -> None:
+    def __init__(
+        self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", release: str | None = None
+    ) -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
         self.metric = self.spec.metrics[0]
         self._role = role
         self.heard: Heard | None = None
         self._storage = open_storage(root)
         self._notebooks: dict[PairingSpec | None, Notebook] = {}
-        self._known: dict[PairingSpec | None, list[Evaluation]] = {}  # as far as this process has looked
         self._told: set[tuple[PairingSpec | None, int]] = set()
+        self._reminded: dict[Elsewhere, float] = {}  # when it was last said who is waited for
         with locked(root / "locks" / f"{self.spec.name}.begin.lock"):
-            self._begin(fresh)
+            self._begin(fresh, release)
 
-    def _begin(self, fresh: bool) -> None:
+    def _begin(self, fresh: bool, release: str | None) -> None:
         name = self.spec.name
         if fresh:
             forget(self._storage, name)
         kept = [Notebook(self._storage, each) for each in names(self._storage, name)]
         for each in kept:
             each.release_lost()
+            if release is not None:
+                each.release_host(release)
         begun = any(each.evaluations() or each.running() for each in kept)
         check_fingerprint(self._notebook(None), self.evaluator.fingerprint(), begun)
         asked = spec_to_json(self.spec)
@@ -88,25 +105,29 @@ class Worker:
         self.remember("spec", spec_to_json(expanded))
         return expanded
 
-    def work(self, stage: Stage, progress: Progress) -> None:
-        """Evaluate until a stage wants nothing more, waiting for what other processes are at work on."""
-        while (done := self._step(stage, progress)) is not None:
+    def work(self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None = None) -> None:
+        """Evaluate until a stage wants nothing more, waiting for what other processes are at work on.
+
+        left: about what is still to do, for the progress.
+        """
+        while (done := self._step(stage, progress, left)) is not None:
             if not done:
+                self._remind(progress)
                 self._look_again()
                 time.sleep(PAUSE)
 
-    def _step(self, stage: Stage, progress: Progress) -> bool | None:
+    def _step(self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None) -> bool | None:
         """Evaluate the first task that is free; None where nothing is wanted, False where other processes have all."""
-        found: bool | None = None
-        for pairing, task in stage(self.results):
+        found, results = None, self.results
+        for pairing, task in stage(results):
+            if left is not None and found is None:
+                progress.expect(left(results))
             found = False
-            if task not in self._notebook(pairing).running():
-                if self._take(pairing, task, progress):
-                    return True
-                self._known.pop(pairing, None)  # another process was first: it knows more than was read here
+            if task not in self._notebook(pairing).running() and self._take(pairing, task, progress, results):
+                return True
         return found
 
-    def _take(self, pairing: PairingSpec | None, task: Task, progress: Progress) -> bool:
+    def _take(self, pairing: PairingSpec | None, task: Task, progress: Progress, results: Results) -> bool:
         params, space = {}, {}
         if pairing is not None:
             params, space = parameters(self.spec.search, pairing, task), distributions(self.spec.search, pairing)
@@ -114,7 +135,7 @@ class Worker:
             if claim is None:
                 return False
             # At weight 1 a search has the main alone, which is shared.
-            known = self.results.shared.get(task) if pairing is not None and task.weight == 1 else None
+            known = results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
                 progress.start(task.name, task.samples)
                 claim.keep(self.evaluator.outcome(task, progress.samples))
@@ -122,23 +143,34 @@ class Worker:
                 raise Failed(known.reason)
             else:
                 claim.keep(replace(known.outcome, evaluations=0))
-        self._known.pop(pairing, None)
         return True
 
     def _look_again(self) -> None:
-        """Give up the claims of processes that have ended, and read again what others may have added to."""
+        """Read again what others may have added to, and give up the claims of processes that have ended."""
         for notebook in self._notebooks.values():
+            notebook.refresh()
             notebook.release_lost()
-        self._known.clear()
+
+    def _remind(self, progress: Progress) -> None:
+        """Say who is waited for, where this process cannot see whether that one is alive."""
+        for each in (each for notebook in self._notebooks.values() for each in notebook.elsewhere()):
+            if time.time() - self._reminded.get(each, -math.inf) < REMINDED:
+                continue
+            self._reminded[each] = time.time()
+            began = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began))
+            progress.say(
+                f"study: waiting for '{each.task.name}', which process {each.pid} on the machine or container "
+                f"'{each.host}' began at {began}. Whether it is alive cannot be seen from here: if it has ended, give "
+                f"the command again with --release {each.host}"
+            )
 
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:
-        if pairing not in self._known:
-            self._known[pairing] = self._notebook(pairing).evaluations()
-            for evaluation in self._known[pairing]:
-                if self.heard and (pairing, evaluation.number) not in self._told:
-                    self.heard(pairing, evaluation)
+        found = self._notebook(pairing).evaluations()
+        for evaluation in found if self.heard else ():
+            if (pairing, evaluation.number) not in self._told:
                 self._told.add((pairing, evaluation.number))
-        return self._known[pairing]
+                self.heard(pairing, evaluation)  # type: ignore[misc]
+        return found
 
     def _notebook(self, pairing: PairingSpec | None) -> Notebook:
         if pairing not in self._notebooks:

@@ -242,7 +242,7 @@ def test_table_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     says(capsys, ["table"], 2, "name")
     says(capsys, ["sync", "x", "--root", str(tmp_path)], 2, "no studies here")
     (tmp_path / "optuna.db").write_text("not a database")
-    says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "optuna.db", "not an SQLite database")
+    says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "optuna.db", "file is not a database", "move it away")
 
 
 def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

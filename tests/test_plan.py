@@ -296,11 +296,22 @@ def test_a_pairing_of_tested_kinds_is_searched_whatever_its_probe_says() -> None
             assert len(weights) > 4
 
 
-def test_the_cost_of_a_grid_is_what_it_takes() -> None:
-    """But for the guides, which are counted on the search's seed although only their probes draw them there."""
-    results = nothing_known(dataclasses.replace(SPEC, search=SearchSpec(samples=100, method="grid", step=0.5)))
-    taken = in_order(results)
-    spent = sum(task.cost for pairing, task in taken if pairing is None or task.weight != 1)
-    averaged = sum(task.cost for task in results.averaged("noise(0.2)"))
-    guides = 2 * results.single("noise(0.4)").cost
-    assert plan.cost(results.spec) == spent - averaged + guides
+def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
+    """At every moment, controls and each metric's own confirmation included."""
+    search = SearchSpec(samples=100, method="grid", step=0.5)
+    results, ended = nothing_known(dataclasses.replace(SPEC, search=search)), dict[PairingSpec, list[Task]]()
+    lefts, spent = [plan.left(results, is_random, ended)], [0]
+    while (wanted := next(plan.study(results, is_random, ended), None)) is not None:
+        keep(results, *wanted, evaluate)
+        lefts.append(plan.left(results, is_random, ended))
+        pairing, task = wanted
+        spent.append(spent[-1] + (task.cost if pairing is None or task.weight != 1 else 0))
+    assert lefts[-1] == 0
+    assert [left + done for left, done in zip(lefts, spent, strict=True)] == [spent[-1]] * len(spent)
+
+
+def test_what_is_known_of_ended_searches_changes_nothing() -> None:
+    ended: dict[PairingSpec, list[Task]] = {}
+    remembered = in_order(nothing_known(), lambda results: plan.study(results, is_random, ended))
+    assert remembered == in_order(nothing_known())
+    assert set(ended) == set(SPEC.pairings)

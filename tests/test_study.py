@@ -1,5 +1,6 @@
 """Small studies, end to end."""
 
+import itertools
 import json
 import math
 import signal
@@ -159,13 +160,17 @@ def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFi
 def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    import study.plan
+    from study.modules.evaluate import Evaluator
     from study.tracking import database
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    outcome, calls = Evaluator.outcome, itertools.count(1)
 
-    monkeypatch.setattr(study.plan, "confirmation", interrupt)
+    def interrupted(*args: Any) -> Any:
+        if next(calls) > 2:
+            raise KeyboardInterrupt
+        return outcome(*args)
+
+    monkeypatch.setattr(Evaluator, "outcome", interrupted)
     assert call(["run", SMALL, "--root", str(tmp_path), "--search.trials", "1"]) == 1
     client = MlflowClient(database(tmp_path))
     experiment = client.get_experiment_by_name("small")

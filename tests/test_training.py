@@ -14,9 +14,9 @@ from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH
 from study.data import load_data
 from study.files.atomic import sha256
 from study.models import ExactGaussian
-from study.modules.train import STATE, TrainDenoiser, train
+from study.modules.train import TrainDenoiser, train
 from study.specs import NetworkSpec, RecipeSpec
-from study.training import Profile, edm_loss, exponent, inner, log_normal, reconstruct, update
+from study.training import STATE, Profile, edm_loss, exponent, inner, log_normal, reconstruct, update
 
 TINY = RecipeSpec(data="digits", network=NetworkSpec(16, 24, 2, 8), steps=30, batch=16, seed=3)
 

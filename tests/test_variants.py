@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from degradations import Denoiser, Refused
-from study import bases
 from study.bases import base_of, by_recipe, resolve, train_base, untrained
 from study.checkpoints import Variant, snapshot_path
 from study.files.atomic import sha256
-from study.modules.train import STATE, folder_of, train
+from study.modules.train import train
 from study.specs import NetworkSpec, RecipeSpec, StudySpec
+from study.training import STATE, folder_of
 
 RECIPE = RecipeSpec(network=NetworkSpec(8, 12, 1, 4), steps=300, batch=16, ema=0.1, lr=5e-3)
 SPEC = StudySpec("tiny", recipe=RECIPE)
@@ -128,7 +128,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RecipeSpec, int | Non
         calls.append((recipe, until))
         return train(recipe, *args, until=until)
 
-    monkeypatch.setattr(bases, "train", counted)
+    monkeypatch.setattr("study.modules.train.train", counted)
     return calls
 
 
@@ -271,7 +271,7 @@ def test_two_at_once_train_once(
         time.sleep(0.5)
         return Path(shutil.copytree(folder_of(RECIPE, root), folder, dirs_exist_ok=True))
 
-    monkeypatch.setattr(bases, "train", slow)
+    monkeypatch.setattr("study.modules.train.train", slow)
     both = [threading.Thread(target=train_base, args=(SPEC, tmp_path)) for _ in range(2)]
     for thread in both:
         thread.start()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,13 +22,16 @@ from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
 from study.modules.device import device
 from study.modules.group import group
-from study.modules.sample import PairSampler, Progress, collect, score
 from study.modules.score_files import references_of
 from study.records import BASE, Outcome, Task
 from study.sampling import Churn, Fixed, PerSample, Source, edm_sigmas, stratified
 from study.specs import SamplerSpec, StudySpec
 
+if TYPE_CHECKING:
+    from study.modules.sample import PairSampler
+
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
+Progress = Callable[[int], Any]
 SEEN = 8  # latents decoded together to be looked at
 KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
 
@@ -125,6 +128,8 @@ class Evaluator:
             samples, evaluations = self._drawn(task, progress)
             tally = self._tally(samples, task, grouped=True)
         else:
+            from study.modules.sample import score  # late, as below: Lightning takes seconds
+
             source, evaluations = self._source(task.samples), self._evaluations(task)
             tally = score(
                 self._sampler(task), source, task.weight, task.seed, self.extractors, progress, GROUPS, task.interval,
@@ -155,6 +160,8 @@ class Evaluator:
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
     def _samples(self, task: Task, progress: Progress | None = None) -> Tensor:
+        from study.modules.sample import collect
+
         source, sampler = self._source(task.samples), self._sampler(task)
         return collect(sampler, source, task.weight, task.seed, progress, task.interval)
 
@@ -239,7 +246,9 @@ class Evaluator:
         sampler = self.spec.sampler
         return edm_sigmas(steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
 
-    def _sampler(self, task: Task) -> PairSampler:
+    def _sampler(self, task: Task) -> "PairSampler":
+        from study.modules.sample import PairSampler
+
         sampler = self.spec.sampler
         return PairSampler(
             self.base.denoiser, self.degradation(task.main), self.degradation(task.guide), task.coupling,

@@ -6,17 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from degradations import Failed, Refused
 from study.records import Task
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 MEETING = timedelta(minutes=10)  # for all to come
 Array = npt.NDArray[Any]
@@ -69,7 +69,7 @@ def group() -> Group:
     rank, world = environment.global_rank(), environment.world_size()
     if not dist.is_initialized():
         address = f"tcp://{environment.main_address}:{environment.main_port}"
-        under_torchrun = isinstance(environment, TorchElasticEnvironment)  # which keeps a store of its own there
+        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which keeps a store of its own there
         dist.init_process_group("gloo", "env://" if under_torchrun else address, MEETING, world, rank)
     return Group(rank, world, environment.local_rank())
 
@@ -80,7 +80,12 @@ def _members() -> Any:
     return dist.new_group(timeout=PATIENCE, backend="gloo")
 
 
-def _launched() -> ClusterEnvironment | None:
+def _launched() -> "ClusterEnvironment | None":
+    if not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & os.environ.keys():
+        return None  # without the import, which takes two seconds
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     # Without a step the process is the script that was submitted, and there is but one, whatever is allocated.

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from study.signals import interrupt
+
 
 @contextmanager
 def polite() -> Iterator[None]:
@@ -20,7 +22,7 @@ def polite() -> Iterator[None]:
     main_thread = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if main_thread:
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, interrupt)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
         warnings.filterwarnings("ignore", message=r".*(num_workers|isinstance\(treespec|LeafSpec|litlogger).*")
@@ -38,7 +40,3 @@ def polite() -> Iterator[None]:
                     signal.signal(number, handler)
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

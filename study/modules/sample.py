@@ -77,9 +77,11 @@ class PairSampler(pl.LightningModule):
 class _EachChunk(BasePredictionWriter):
     """Hands every chunk on as it comes, so that none is kept."""
 
-    def __init__(self, take: Callable[[int, Sampled], None], progress: Progress | None) -> None:
+    take: Callable[[int, Sampled], None]
+    progress: Progress | None
+
+    def __init__(self) -> None:
         super().__init__(write_interval="batch")
-        self.take, self.progress = take, progress
 
     def write_on_batch_end(
         self, trainer: Any, module: Any, prediction: Sampled, indices: Any, batch: int, *_: Any
@@ -161,21 +163,30 @@ def _predict(
     where = device()
     try:
         with polite(), _aside(take) as later:
-            trainer = pl.Trainer(
-                accelerator="auto", devices=1 if where.index is None else [where.index],
-                plugins=[LightningEnvironment()], logger=False,
-                enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-                callbacks=[_EachChunk(later, shown)],
-            )  # fmt: skip
+            trainer, each_chunk = _trainer(where)
+            each_chunk.take, each_chunk.progress = later, shown
             chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
-    except (
-        Failed,
-        Refused,
-    ) as error:  # of this process's samples; the others must hear of it, or they would wait for ever
+    except (Failed, Refused) as error:  # of this process's samples; else the others would wait for ever
+        _trainer.cache_clear()
         return type(error), str(error)
+    except BaseException:
+        _trainer.cache_clear()  # what was interrupted is not used again
+        raise
     return None
+
+
+@cache
+def _trainer(where: torch.device) -> tuple[pl.Trainer, _EachChunk]:
+    """A trainer for every sampling on a device: to make one takes as long as to sample a few images."""
+    each_chunk = _EachChunk()
+    trainer = pl.Trainer(
+        accelerator="auto", devices=1 if where.index is None else [where.index], plugins=[LightningEnvironment()],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[each_chunk],
+    )  # fmt: skip
+    return trainer, each_chunk
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Training of a base denoiser."""
 
 import copy
-import hashlib
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -13,19 +11,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from degradations import Failed, Refused
+from degradations import Failed
 from study.checkpoints import WIDTHS, build, is_kept, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
 from study.modules.polite import polite
 from study.specs import RecipeSpec
-from study.training import edm_loss, exponent, log_normal, update
-
-STATE = "training.ckpt"
+from study.training import STATE, check_recipe, edm_loss, exponent, log_normal, update
 
 
 class _Steps(IterableDataset[int]):
@@ -93,6 +90,14 @@ class TrainDenoiser(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class _InPlace(TorchCheckpointIO):
+    """Writes a training state to the very file it is given; Lightning's own way leaves a copy in the temporary folder
+    where it is killed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        torch.save(checkpoint, path)
+
+
 class _KeepState(pl.Callback):
     """Saves Lightning's training state every so many steps and at the end: whole, or the one before stays.
 
@@ -153,22 +158,6 @@ class _Bar(pl.Callback):
         self.bar.close()
 
 
-def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
-    """Raises Refused, naming the keys, where a kept recipe is not this one."""
-    now = asdict(recipe)
-    changed = [f"recipe.{key}: {kept.get(key)} then, {now[key]} now" for key in now if kept.get(key) != now[key]]
-    if changed:
-        raise Refused(
-            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to discard it."
-        )
-
-
-def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept: named by everything that determines it."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
-    return root / "bases" / f"{recipe.data}-{digest}"
-
-
 def train(
     recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True, save_every: int = 1000,
     until: int | None = None,
@@ -183,7 +172,7 @@ def train(
     with polite():
         trainer = pl.Trainer(
             max_steps=last, max_epochs=-1, accelerator="auto", devices=1, logger=False,
-            plugins=[LightningEnvironment()], enable_checkpointing=False, enable_model_summary=False,
+            plugins=[LightningEnvironment(), _InPlace()], enable_checkpointing=False, enable_model_summary=False,
             enable_progress_bar=False,
             callbacks=[_KeepSnapshots(folder), _KeepState(state, save_every), *([_Bar()] if progress else [])],
         )  # fmt: skip

@@ -1,22 +1,28 @@
-"""How far a study is: two bars on a terminal, a line an evaluation elsewhere."""
+"""How far a study is: two bars on a terminal, a line an evaluation elsewhere, within 80 columns."""
 
 import sys
 import time
 from typing import Any, TextIO
 
+COLUMNS = 80
+NAME = 36  # columns of a name beside a bar
+
 
 class Progress:
     """The study's bar (its unit is a sample of one network) and, above it, that of the current evaluation.
 
-    `stream` gets the bars; where it is no terminal, one line for each evaluation, with the time that is left.
+    `stream` gets the bars; where it is no terminal, one line for each evaluation, with the time that is left. `metric`:
+    which score the lines show.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, stream: TextIO | None = None, metric: str = "") -> None:
+        self._stream, self._metric = stream or sys.stderr, metric
         self._terminal = self._stream.isatty()
-        self._total, self._done, self._fresh, self._began = 0, 0, 0, time.time()
+        self._left: int | None = None  # what is still to do; None: not known
+        self._done, self._fresh, self._began = 0, 0, time.time()
         self._study: Any = None
         self._evaluation: Any = None
+        self._headed = False
 
     def __enter__(self) -> "Progress":
         return self
@@ -24,12 +30,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def expect(self, total: int) -> None:
-        """About how much there is to do in all, what is done already included."""
-        self._total = max(total, self._done)
-        if self._terminal and total:
-            self._study = self._bar(self._total, "study", 1)
+    def expect(self, left: int) -> None:
+        """About how much there is still to do, in the unit of `finish`'s cost."""
+        self._left = left
+        if self._terminal and self._study is None and left:
+            self._study = self._bar(self._done + left, "study", 1)
             self._study.update(self._done)
+        self._show_share()
 
     def start(self, name: str, samples: int) -> None:
         """An evaluation begins."""
@@ -41,21 +48,29 @@ class Progress:
         if self._evaluation is not None:
             self._evaluation.update(n)
 
-    def finish(self, name: str, cost: int, outcome: str, began: float, ended: float) -> None:
-        """An evaluation has ended, here or in another process, now or in an earlier run; `cost` as in the total."""
+    def finish(self, name: str, cost: int, outcome: str, began: float) -> None:
+        """An evaluation has ended, here or in another process, now or in an earlier run."""
         self._done += cost
+        self._left = None if self._left is None else max(self._left - cost, 0)
         fresh = began >= self._began
         self._fresh += cost if fresh else 0
         if self._evaluation is not None:
             self._evaluation.close()
             self._evaluation = None
         if self._study is not None:
-            self._study.total = max(self._study.total, self._done)
             self._study.update(cost)
+            self._show_share()
         if fresh and not self._terminal:
-            share = f"[{100 * self._done / max(self._total, self._done, 1):3.0f} %] " if self._total else ""
-            left = f", {self._left()} left" if self._total else ""
-            print(f"{share}{name}: {outcome}   {ended - began:.1f} s{left}", file=self._stream, flush=True)
+            self._line(name, outcome)
+
+    def say(self, text: str) -> None:
+        """A message between the bars or lines."""
+        if self._study is not None or self._evaluation is not None:
+            from tqdm import tqdm
+
+            tqdm.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
         for bar in (self._evaluation, self._study):
@@ -63,16 +78,41 @@ class Progress:
                 bar.close()
         self._evaluation = self._study = None
 
-    def _left(self) -> str:
+    def _line(self, name: str, outcome: str) -> None:
+        if not self._headed and self._metric:
+            share = "share done, time left; " if self._left is not None else ""
+            print(f"{share}evaluation: {self._metric}", file=self._stream)
+        self._headed = True
+        share = "" if self._left is None else f"[{self._share():3.0f} %, {self._time_left()} left] "
+        print(f"{share}{fit(name, COLUMNS - len(share) - len(outcome) - 2)}: {outcome}", file=self._stream, flush=True)
+
+    def _share(self) -> float:
+        # Not 100 before the end, however little is left.
+        return 100.0 if not self._left else min(100 * self._done / (self._done + self._left), 99)
+
+    def _time_left(self) -> str:
         if not self._fresh:
             return "some time"
-        seconds = (time.time() - self._began) / self._fresh * max(self._total - self._done, 0)
+        seconds = (time.time() - self._began) / self._fresh * (self._left or 0)
         return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+    def _show_share(self) -> None:
+        if self._study is not None and self._left is not None:
+            self._study.total = self._done + self._left
+            self._study.set_postfix_str(f"{self._time_left()} left")
 
     def _bar(self, total: int, name: str, position: int) -> Any:
         from tqdm import tqdm
 
         last = position == 1
-        form = "{desc:<44.44} {percentage:3.0f} % |{bar:24}| " + ("{remaining} left" if last else "{rate_fmt}")
-        return tqdm(total=total, desc=name, position=position, leave=last, file=self._stream, bar_format=form,
-                    unit=" samples", dynamic_ncols=True, mininterval=0.2)  # fmt: skip
+        form = "{desc} {percentage:3.0f} % |{bar:12}| " + ("{postfix}" if last else "{rate_fmt}")
+        return tqdm(total=total, desc=f"{fit(name, NAME):{NAME}}", position=position, leave=last, file=self._stream,
+                    bar_format=form, unit=" samples", ncols=COLUMNS, mininterval=0.2)  # fmt: skip
+
+
+def fit(text: str, columns: int) -> str:
+    """A text within so many columns, its middle left out where it is longer."""
+    if len(text) <= columns:
+        return text
+    end = max(columns // 2, 1)
+    return f"{text[: max(columns - end - 1, 0)]}…{text[-end:]}"

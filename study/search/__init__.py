@@ -1,9 +1,10 @@
 """The search for weights, and the storage of every evaluation. The only room that imports Optuna."""
 
+from study.search.database import existing_storage, forget, names, open_storage
 from study.search.propose import distributions, parameters, propose, spent
-from study.search.storage import CONFIRM, Notebook, check_fingerprint, existing_storage, forget, names, open_storage
+from study.search.storage import CONFIRM, Elsewhere, Notebook, check_fingerprint
 
 __all__ = [
-    "CONFIRM", "Notebook", "check_fingerprint", "distributions", "existing_storage", "forget", "names", "open_storage",
-    "parameters", "propose", "spent",
+    "CONFIRM", "Elsewhere", "Notebook", "check_fingerprint", "distributions", "existing_storage", "forget", "names",
+    "open_storage", "parameters", "propose", "spent",
 ]  # fmt: skip

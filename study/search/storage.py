@@ -8,43 +8,26 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import optuna
 import psutil
 from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from degradations import Failed, Refused
-from study.files.atomic import check_sqlite
 from study.files.lock import locked
 from study.records import Evaluation, Outcome, Task
+from study.search.database import intact, path_of
 
 LOST = "its process ended"
 CONFIRM = "confirm"
 TAKEN = (optuna.exceptions.UpdateFinishedTrialError, ValueError)  # what Optuna raises for a trial that has ended
-
-
-def open_storage(root: Path) -> optuna.storages.RDBStorage:
-    """The database of all studies under a root; made, under a lock, where there is none."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    root.mkdir(parents=True, exist_ok=True)
-    check_sqlite(root / "optuna.db")
-    url = f"sqlite:///{(root / 'optuna.db').resolve()}"
-    with locked(root / "optuna.lock"):
-        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-
-
-def existing_storage(root: Path) -> optuna.storages.RDBStorage:
-    """The database under a root. Raises Refused where there is none: reading must not make one."""
-    if not (root / "optuna.db").is_file():
-        raise Refused(f"{root}: no studies here (no optuna.db); `study run CONFIG` makes one.")
-    return open_storage(root)
 
 
 class Claim:
@@ -56,12 +39,29 @@ class Claim:
         self.outcome = outcome
 
 
-class Notebook:
-    """The evaluations of one Optuna study: looked up by task, and kept as they are finished."""
+class Elsewhere(NamedTuple):
+    """A trial at work in a process that cannot be looked at from here: on another machine, or in another container."""
 
-    def __init__(self, storage: optuna.storages.RDBStorage, name: str) -> None:
-        self.name = name
-        self._study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
+    task: Task
+    host: str
+    pid: int
+    began: float
+
+
+class Notebook:
+    """The evaluations of one Optuna study: looked up by task, and kept as they are finished.
+
+    What it says is what the database held when it was last read: by `refresh`, or before a claim.
+    """
+
+    def __init__(self, storage: RDBStorage, name: str) -> None:
+        self.name, self._path = name, path_of(storage)
+        with intact(self._path):
+            try:
+                self._study = optuna.load_study(study_name=name, storage=storage)
+            except KeyError:
+                self._study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+        self._ended: dict[int, Evaluation | None] = {}  # by trial; None for one that counts for nothing
 
     def attributes(self) -> dict[str, Any]:
         """What was kept with `remember`."""
@@ -70,22 +70,53 @@ class Notebook:
     def remember(self, key: str, value: Any) -> None:
         self._study.set_user_attr(key, value)
 
+    def refresh(self) -> None:
+        """Read again what other processes may have added to."""
+        self.__dict__.pop("_trials", None)
+
+    @cached_property
+    def _trials(self) -> list[FrozenTrial]:
+        with intact(self._path):
+            return self._study.get_trials(deepcopy=False)
+
     def evaluations(self) -> list[Evaluation]:
         """All evaluations that ended, the failed ones with their reason, in the order of their numbers."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
-        return [_evaluation(trial) for trial in trials if "task" in trial.user_attrs and not _lost(trial)]
-
-    def release_lost(self) -> int:
-        """Give up running trials of this machine whose process has ended; returns how many there were."""
-        lost = [trial for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _dead(trial)]
-        for trial in lost:
-            self._fail(trial, LOST)
-        return len(lost)
+        with intact(self._path):
+            for trial in self._trials:
+                if trial.state.is_finished() and trial._trial_id not in self._ended:
+                    counts = "task" in trial.user_attrs and not _lost(trial)
+                    self._ended[trial._trial_id] = _evaluation(trial) if counts else None
+        found = (self._ended.get(trial._trial_id) for trial in self._trials)
+        return [evaluation for evaluation in found if evaluation is not None]
 
     def running(self) -> set[Task]:
         """The tasks that a live process is at work on."""
-        found = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return {Task.of(trial.user_attrs["task"]) for trial in found if not _dead(trial)}
+        return {Task.of(trial.user_attrs["task"]) for trial in self._at_work() if not _dead(trial)}
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """What is at work in processes of which this one cannot tell whether they live."""
+        owners = ((trial, trial.user_attrs["owner"]) for trial in self._at_work() if not _is_here(trial))
+        return [Elsewhere(Task.of(trial.user_attrs["task"]), owner["host"], owner["pid"], _started(trial))
+                for trial, owner in owners]  # fmt: skip
+
+    def release_lost(self) -> int:
+        """Give up running trials of this machine whose process has ended; returns how many there were."""
+        return self._release([trial for trial in self._at_work() if _dead(trial)])
+
+    def release_host(self, host: str) -> int:
+        """Give up running trials of a host that this process cannot look at; returns how many there were."""
+        at_work = (trial for trial in self._at_work() if not _is_here(trial))
+        return self._release([trial for trial in at_work if trial.user_attrs["owner"]["host"] == host])
+
+    def _release(self, trials: list[FrozenTrial]) -> int:
+        for trial in trials:
+            self._fail(trial._trial_id, LOST)
+        if trials:
+            self.refresh()
+        return len(trials)
+
+    def _at_work(self) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if trial.state == TrialState.RUNNING and "owner" in trial.user_attrs]
 
     @contextmanager
     def claim(
@@ -99,8 +130,7 @@ class Notebook:
         the score by `metric` is its value.
         """
         trial = self._begin(task, params or {}, space or {})
-        if self._taken(task, trial):
-            self._fail(trial, LOST)
+        if trial is None:
             yield None
             return
         claim = Claim()
@@ -113,60 +143,40 @@ class Notebook:
             raise
         else:
             self._finish(trial, claim.outcome, metric)
+        finally:
+            self.refresh()
 
-    def _finish(self, trial: FrozenTrial, outcome: Outcome | None, metric: str) -> None:
+    def _begin(self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
+        """The number in the database of a running trial of a task, or None where the task has been taken.
+
+        Looking and claiming are one step, under a lock. A trial is signed by its owner in the transaction that makes
+        it, so that none is ever without.
+        """
+        with locked(self._path.parent / "locks" / "claim.lock"):
+            self.refresh()
+            if task in self.running() or any(task == evaluation.task for evaluation in self.evaluations()):
+                return None
+            attrs = {"task": task.as_dict(), "owner": _owner()}
+            trial = optuna.create_trial(
+                state=TrialState.RUNNING, params=dict(params), distributions=dict(space), user_attrs=attrs
+            )
+            made = int(self._study._storage.create_new_trial(self._study._study_id, trial))
+        self.refresh()
+        return made
+
+    def _finish(self, trial: int, outcome: Outcome | None, metric: str) -> None:
         if outcome is None:
             self._fail(trial, LOST)
             return
-        with suppress(
-            *TAKEN
-        ):  # given up by a process that took this one for dead: who evaluates the task next keeps it
-            self._sign(trial, "outcome", asdict(outcome))
-            self._study.tell(trial.number, outcome.scores[metric])
+        # Given up by a process that took this one for dead: who evaluates the task next keeps it.
+        with suppress(*TAKEN):
+            self._study._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
+            self._study._storage.set_trial_state_values(trial, TrialState.COMPLETE, [float(outcome.scores[metric])])
 
-    def _begin(self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> FrozenTrial:
-        """A running trial, signed by its owner in the transaction that makes it, so that none is ever without."""
-        claim = uuid.uuid4().hex
-        attrs = {"task": task.as_dict(), "owner": _owner(), "claim": claim}
-        self._study.add_trial(
-            optuna.create_trial(
-                state=TrialState.RUNNING, params=dict(params), distributions=dict(space), user_attrs=attrs
-            )
-        )
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return next(trial for trial in running if trial.user_attrs["claim"] == claim)
-
-    def _taken(self, task: Task, mine: FrozenTrial) -> bool:
-        """Whether an earlier trial of a task has ended, or is at work. Claims are entered before they are compared, so
-        of two processes that claim at once the database's order decides, and each sees it."""
-        return any(
-            trial._trial_id < mine._trial_id
-            and "task" in trial.user_attrs
-            and Task.of(trial.user_attrs["task"]) == task
-            and not _lost(trial)
-            and not (trial.state == TrialState.RUNNING and _dead(trial))
-            for trial in self._study.get_trials(deepcopy=False)
-        )
-
-    def _sign(self, trial: FrozenTrial, key: str, value: Any) -> None:
-        self._study._storage.set_trial_user_attr(trial._trial_id, key, value)
-
-    def _fail(self, trial: FrozenTrial, reason: str) -> None:
+    def _fail(self, trial: int, reason: str) -> None:
         with suppress(*TAKEN):  # another process was quicker
-            self._sign(trial, "reason", reason)
-            self._study.tell(trial.number, state=TrialState.FAIL)
-
-
-def forget(storage: optuna.storages.RDBStorage, name: str) -> None:
-    """Delete all that is kept of a study."""
-    for each in names(storage, name):
-        optuna.delete_study(study_name=each, storage=storage)
-
-
-def names(storage: optuna.storages.RDBStorage, study: str | None = None) -> list[str]:
-    """The names of all Optuna studies in a storage, or of those that belong to a study."""
-    found = list(optuna.get_all_study_names(storage))
-    return found if study is None else [each for each in found if each.startswith(f"{study}/")]
+            self._study._storage.set_trial_user_attr(trial, "reason", reason)
+            self._study._storage.set_trial_state_values(trial, TrialState.FAIL)
 
 
 def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any], begun: bool = True) -> None:
@@ -199,11 +209,15 @@ def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
 
 def _evaluation(trial: FrozenTrial) -> Evaluation:
     attrs = trial.user_attrs
-    started, ended = (t.timestamp() if t else time.time() for t in (trial.datetime_start, trial.datetime_complete))
+    ended = trial.datetime_complete.timestamp() if trial.datetime_complete else time.time()
     return Evaluation(
         Task.of(attrs["task"]), Outcome(**attrs.get("outcome", {})), attrs.get("reason", ""), trial.number,
-        started, ended, attrs.get("owner", {}).get("host", ""),
+        _started(trial), ended, attrs.get("owner", {}).get("host", ""),
     )  # fmt: skip
+
+
+def _started(trial: FrozenTrial) -> float:
+    return trial.datetime_start.timestamp() if trial.datetime_start else time.time()
 
 
 def _lost(trial: FrozenTrial) -> bool:
@@ -211,15 +225,31 @@ def _lost(trial: FrozenTrial) -> bool:
 
 
 def _owner() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "start": psutil.Process().create_time()}
+    process = psutil.Process()
+    return {"host": socket.gethostname(), "space": _space(), "pid": process.pid, "start": process.create_time()}
+
+
+def _space() -> str:
+    """The set of processes whose numbers mean something here: on Linux a container has one of its own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _is_here(trial: FrozenTrial) -> bool:
+    """Whether a trial's owner is, or was, a process that this one can look at."""
+    owner = trial.user_attrs["owner"]
+    return bool(owner["host"] == socket.gethostname() and owner.get("space", _space()) == _space())
 
 
 def _dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process has ended, as far as this machine can tell."""
-    owner = trial.user_attrs["owner"]
-    if owner["host"] != socket.gethostname():
+    """Whether a running trial's process has ended, as far as this one can tell; one that nobody has reaped has."""
+    if not _is_here(trial):
         return False
+    owner = trial.user_attrs["owner"]
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["start"]) > 1
+        process = psutil.Process(owner["pid"])
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - owner["start"]) > 1
     except psutil.NoSuchProcess:
         return True

@@ -1,6 +1,10 @@
 """Losses, noise distributions and weight averages."""
 
 from study.training.ema import Profile, exponent, inner, reconstruct, update
+from study.training.folder import STATE, check_recipe, folder_of
 from study.training.loss import edm_loss, log_normal
 
-__all__ = ["Profile", "edm_loss", "exponent", "inner", "log_normal", "reconstruct", "update"]
+__all__ = [
+    "STATE", "Profile", "check_recipe", "edm_loss", "exponent", "folder_of", "inner", "log_normal", "reconstruct",
+    "update",
+]  # fmt: skip

@@ -1,0 +1,95 @@
+"""MLflow's database under a root. It is only a view: a damaged one is set aside and made anew."""
+
+import logging
+import os
+import sqlite3
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study.files.lock import locked
+from study.files.sqlite import connect, damage, make_whole, set_aside
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+TABLES = ("experiments", "runs", "tags", "metrics", "alembic_version")
+
+
+def database(root: Path) -> str:
+    """The address of MLflow's database under a root."""
+    return f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def artifacts(root: Path) -> Path:
+    """The folder of MLflow's artifacts under a root."""
+    return (root / "artifacts").resolve()
+
+
+def open_client(root: Path) -> "MlflowClient":
+    """A client of the root's database, which is made where there is none, and anew where it is damaged."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "mlflow.db"
+    with locked(root / "mlflow.lock"):
+        if path.exists() and (found := damage(path, TABLES)):
+            aside = path.with_name(f"mlflow.db.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+            set_aside(path, aside)
+            print(f"study: {path} was damaged ({found}). It is now {aside.name}, and a new one is made; "
+                  "`study sync NAME` brings the view of each study back.", file=sys.stderr)  # fmt: skip
+        if not path.exists():
+            make_whole(path, _make)
+        with closing(connect(path)) as connection, connection:
+            # Readers and a writer then do not wait for one another, and a transaction waits for no disk: the last ones
+            # may be lost with the power, which a view can bear.
+            with suppress(sqlite3.OperationalError):  # in use, and in another mode until it is not
+                connection.execute("PRAGMA journal_mode=WAL")
+            _relocate(connection, root)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=database(root))
+    _hasten(store_of(client).engine)
+    return client
+
+
+def store_of(client: "MlflowClient") -> Any:
+    """MLflow's own way to its database: what it does in a second for hundreds of runs takes a client half a minute."""
+    return client._tracking_client.store
+
+
+def _make(path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{path.resolve()}")
+    client.search_experiments(max_results=1)
+    store_of(client).engine.dispose()
+
+
+def _hasten(engine: Any) -> None:
+    from sqlalchemy import event
+
+    def relax(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(engine, "connect", relax)
+    engine.dispose()  # what is connected already is not
+
+
+def _relocate(connection: sqlite3.Connection, root: Path) -> None:
+    """MLflow keeps absolute addresses of artifacts, which in a copied root lead to the original: make them its own."""
+    here = artifacts(root).as_uri()
+    kept = connection.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
+    folders = {
+        location.rpartition("/artifacts/")[0] + "/artifacts" for (location,) in kept if "/artifacts/" in location
+    }
+    for there in folders - {here}:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                (here, len(there) + 1, len(there) + 1, f"{there}/"),
+            )

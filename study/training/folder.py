@@ -1,0 +1,28 @@
+"""Where a training is kept, and whether what is there is of the same recipe."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from degradations import Refused
+from study.specs import RecipeSpec
+
+STATE = "training.ckpt"
+
+
+def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
+    """Raises Refused, naming the keys, where a kept recipe is not this one."""
+    now = asdict(recipe)
+    changed = [f"recipe.{key}: {kept.get(key)} then, {now[key]} now" for key in now if kept.get(key) != now[key]]
+    if changed:
+        raise Refused(
+            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to discard it."
+        )
+
+
+def folder_of(recipe: RecipeSpec, root: Path) -> Path:
+    """Where the base of a recipe is kept: named by everything that determines it."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
+    return root / "bases" / f"{recipe.data}-{digest}"
