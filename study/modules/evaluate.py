@@ -227,11 +227,15 @@ class Evaluator:
         return seen
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together; the guide's only within its interval."""
+        """Network evaluations of a task, of main and guide together; the guide's only within its interval.
+
+        At weight 1 the main is alone, and at weight 0 the guide, unless it has an interval (`Guided`).
+        """
         sigmas = self.sigmas(task.steps)[:-1]
         visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
         low, high = task.interval or (0.0, math.inf)
-        guided = 0 if task.weight in (0, 1) else sum(low <= sigma <= high for sigma in visited)
+        alone = task.weight == 1 or (task.weight == 0 and task.interval is None)
+        guided = 0 if alone else sum(low <= sigma <= high for sigma in visited)
         return task.samples * (len(visited) + guided)
 
     def sigmas(self, steps: int) -> list[float]:
