@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from degradations import Denoiser, Draws, Levels, Refused
 from degradations.denoiser import column
 
+Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -54,12 +56,13 @@ class Scalings(NamedTuple):
 class Preconditioned(Denoiser, ABC):
     """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, all else in that of x.
 
-    made_for: the noise levels of its training; None: any. (Karras et al. 2022, eq. 7)
+    made_for: the noise levels of its training; None: any. limit: what is done to this estimate before anyone sees it;
+    None: nothing. (Karras et al. 2022, eq. 7)
     """
 
-    def __init__(self, network: Network, made_for: Levels | None = None) -> None:
+    def __init__(self, network: Network, made_for: Levels | None = None, limit: Limit | None = None) -> None:
         super().__init__()
-        self.network, self.made_for = network, made_for
+        self.network, self.made_for, self.limit = network, made_for, limit
 
     @abstractmethod
     def scalings(self, sigma: Tensor) -> Scalings:
@@ -71,7 +74,8 @@ class Preconditioned(Denoiser, ABC):
     ) -> Tensor:
         c = self.scalings(column(sigma, x))
         f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), label, draws)
-        return c.c_skip * x + c.c_out * f.to(x.dtype)
+        d = c.c_skip * x + c.c_out * f.to(x.dtype)
+        return d if self.limit is None else self.limit(d)
 
     def _lower(self, x: Tensor) -> Tensor:
         """x in the network's precision, where that is lower than x's own."""
