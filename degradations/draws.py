@@ -49,8 +49,8 @@ class Draws:
         made when it began.
 
         Of a stream they repeat what these have given since then. What is drawn beyond that is drawn nowhere else, now
-        or later: from a role of its own, and of a stream that these have never used from this role. These themselves
-        are as if there were no follower.
+        or later: from a role of its own, and of a stream that these have never used from this role (one that is used at
+        all is used at every evaluation). These themselves are as if there were no follower.
         """
         follower = Draws(self.seed, self.chunk, self.role)
         follower._lead = self, since
