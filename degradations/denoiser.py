@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from degradations.draws import Draws
 from degradations.errors import Refused
+from degradations.levels import Levels
 
 Action = Callable[[Tensor, Draws | None], Tensor]
 
@@ -61,8 +62,11 @@ class Denoiser(nn.Module, ABC):
 
     x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; label: [B] class index, −1 for a
     sample without one, or None where no sample has one; draws: where a random denoiser takes its numbers from, None for
-    one that needs none.
+    one that needs none. made_for: the noise levels that it was made for, None where it takes any or leaves that to what
+    it is made of.
     """
+
+    made_for: Levels | None = None
 
     @abstractmethod
     def forward(
@@ -73,6 +77,12 @@ class Denoiser(nn.Module, ABC):
     def sites(self) -> set[str]:
         """The roles of the sites of this denoiser."""
         return {module.role for module in self.modules() if isinstance(module, Site)}
+
+    def levels(self) -> Levels:
+        """The noise levels that a sampler may ask for: those of the outermost denoiser within this one that was made
+        for some, of a guided one those of its main."""
+        found = (module.made_for for module in self.modules() if isinstance(module, Denoiser))
+        return next((levels for levels in found if levels is not None), Levels())
 
     def with_sites(self, role: str, make: Callable[[Site], Site], wanted_by: str) -> Self:
         """A clone with every site of a role replaced by what `make` makes of it: usually `site.then(action)`.

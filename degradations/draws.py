@@ -22,11 +22,17 @@ class Draws:
         self.seed, self.chunk, self.role = seed, chunk, role
         self._counts: dict[str, int] = {}
         self._children: dict[str, Draws] = {}
+        self._extra: Draws | None = None  # what followers draw beyond these
+        self._lead: tuple[Draws, Draws] | None = None  # of a follower: whom it follows, and a twin that repeats them
 
     def child(self, role: str) -> "Draws":
         """The draws of a part of this role; the same object whenever it is asked for."""
         if role not in self._children:
-            self._children[role] = Draws(self.seed, self.chunk, f"{self.role}/{role}")
+            self._children[role] = (
+                Draws(self.seed, self.chunk, f"{self.role}/{role}")
+                if self._lead is None
+                else self._lead[0].child(role).follower(self._lead[1].child(role))
+            )
         return self._children[role]
 
     def twin(self) -> "Draws":
@@ -34,19 +40,27 @@ class Draws:
         twin = Draws(self.seed, self.chunk, self.role)
         twin._counts = dict(self._counts)
         twin._children = {role: child.twin() for role, child in self._children.items()}
+        twin._extra = self._extra and self._extra.twin()
+        twin._lead = self._lead and (self._lead[0].twin(), self._lead[1].twin())
         return twin
 
-    def join(self, twin: "Draws") -> None:
-        """Take up what a twin has used, so that no later draw repeats it."""
-        for stream, count in twin._counts.items():
-            self._counts[stream] = max(count, self._counts.get(stream, 0))
-        for role, child in twin._children.items():
-            self.child(role).join(child)
+    def follower(self, since: "Draws") -> "Draws":
+        """Draws for another denoiser of the same evaluation, which see what these gave in it; since: their twin,
+        made when it began.
+
+        Of a stream they repeat what these have given since then. What is drawn beyond that is drawn nowhere else, now
+        or later: from a role of its own, and of a stream that these have never used from this role (one that is used at
+        all is used at every evaluation). These themselves are as if there were no follower.
+        """
+        follower = Draws(self.seed, self.chunk, self.role)
+        follower._lead = self, since
+        return follower
 
     @property
     def unused(self) -> bool:
-        """Whether nothing has been drawn, here or by a child."""
-        return not self._counts and all(child.unused for child in self._children.values())
+        """Whether nothing has been drawn, here, by a child or by a follower."""
+        parts = [*self._children.values(), *filter(None, [self._extra])]
+        return not self._counts and all(part.unused for part in parts)
 
     def normal(self, stream: str, like: Tensor) -> Tensor:
         """n ~ N(0, I), of the shape, device and dtype of `like`."""
@@ -60,11 +74,34 @@ class Draws:
 
     def generator(self, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
         """The generator of the next draw of a stream."""
-        count = self._counts.get(stream, 0)
-        self._counts[stream] = count + 1
-        key = f"{self.seed}|{self.chunk}|{self.role}|{stream}|{count}"
+        key = f"{self.seed}|{self.chunk}|{self._next(stream)}"
         digest = hashlib.blake2b(key.encode(), digest_size=7).digest()
         return torch.Generator(device).manual_seed(int.from_bytes(digest, "little"))
+
+    def _next(self, stream: str) -> str:
+        """The role, stream and count of the next draw of a stream."""
+        count = self._count(stream)
+        if self._lead is None:
+            return f"{self.role}|{stream}|{count}"
+        leader, again = self._lead
+        if again._counts.get(stream, 0) < leader._counts.get(stream, 0):
+            return again._next(stream)
+        role = leader._beyond.role if stream in leader._counts else self.role
+        return f"{role}|{stream}|{leader._beyond._count(stream)}"
+
+    def _count(self, stream: str) -> int:
+        count = self._counts.get(stream, 0)
+        self._counts[stream] = count + 1
+        return count
+
+    @property
+    def _beyond(self) -> "Draws":
+        """What counts the draws of followers beyond these; a follower itself lasts for one evaluation only."""
+        if self._lead is not None:
+            return self._lead[0]._beyond._beyond
+        if self._extra is None:
+            self._extra = Draws(self.seed, self.chunk, f"{self.role}/extra")
+        return self._extra
 
 
 def required(draws: Draws | None, by: str) -> Draws:

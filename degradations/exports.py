@@ -19,6 +19,7 @@ from degradations.input_blur import InputBlur as InputBlur
 from degradations.input_quantize import InputQuantize as InputQuantize
 from degradations.label_drop import LabelDrop as LabelDrop
 from degradations.label_swap import LabelSwap as LabelSwap
+from degradations.levels import Levels as Levels
 from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
 from degradations.names import kinds as kinds

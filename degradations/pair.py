@@ -18,7 +18,8 @@ Interval = tuple[float, float]
 class Pair:
     """A main and a guide made from one base, and the coupling of their randomness.
 
-    `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it sees the main's draws.
+    `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it sees the main's draws, in
+    their order, and where it draws more than the main, numbers of its own.
     Raises Refused where the base lacks the sites, or for an unknown coupling.
     """
 
@@ -39,7 +40,8 @@ class Guided(Denoiser):
 
     w = 1 is the main alone and w = 0 the guide alone, bit for bit, and the other is not evaluated. The main takes the
     draws as they are given, so its randomness is the same at every weight, and the same as when it is sampled alone.
-    interval: (σ_low, σ_high), both included, outside of which the main is alone (Kynkäänniemi et al. 2024, eq. 5).
+    interval: (σ_low, σ_high), both included, outside of which the main is alone (Kynkäänniemi et al. 2024, eq. 5);
+    with one the main is evaluated at w = 0 too, so that its draws go on as at other weights.
     """
 
     def __init__(
@@ -66,14 +68,15 @@ class Guided(Denoiser):
                 weight = column(torch.where(inside, self.weight, 1.0), x)
         if isinstance(weight, float) and weight == 1:
             return self.main(x, sigma, label, draws)
-        twin = draws.twin() if draws is not None and self.coupling == "shared" else None
-        guide_draws = twin or (draws and draws.child("guide"))
-        d_w = self.guide(x, sigma, label, guide_draws)
-        if isinstance(weight, Tensor) or weight != 0:
-            d_w = weight * self.main(x, sigma, label, draws) + (1 - weight) * d_w
-        if draws is not None and twin is not None:
-            draws.join(twin)
-        return d_w
+        if self.weight == 0 and self.interval is None:
+            return self.guide(x, sigma, label, draws and self._guide_draws(draws, since=draws))
+        before = draws and draws.twin()
+        d1 = self.main(x, sigma, label, draws)
+        d0 = self.guide(x, sigma, label, draws and before and self._guide_draws(draws, since=before))
+        return weight * d1 + (1 - weight) * d0
+
+    def _guide_draws(self, draws: Draws, since: Draws) -> Draws:
+        return draws.follower(since) if self.coupling == "shared" else draws.child("guide")
 
 
 def _inside(sigma: Tensor | float, interval: Interval) -> Tensor:

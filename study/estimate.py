@@ -18,6 +18,7 @@ from study.files.cache import PublicFile, present
 from study.metrics import files_of
 from study.metrics.reference import DIMENSIONS
 from study.metrics.tally import GROUPS, KEPT
+from study.modules import noise_levels
 from study.modules.device import device
 from study.modules.evaluate import VAE
 from study.modules.group import group
@@ -62,6 +63,11 @@ def estimate(spec: StudySpec, root: Path) -> str:
         evaluations.append(
             f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} samples a pairing are "
             "scored too, without the network (search.method gp does without)"
+        )
+    if base is not None and (limited := noise_levels.limited(spec.sampler, base)) is not None:
+        evaluations.append(
+            f"noise levels {limited}, in place of the sampler's {spec.sampler.sigma_max:g} to "
+            f"{spec.sampler.sigma_min:g}, for which {base.name} was not made"
         )
     parts = {
         "Files": [str(each) for each in _files(spec, root)] or ["none beside those that ship"],

@@ -1,5 +1,6 @@
 """The evaluator: a task in, an outcome out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,27 @@ def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
     assert fresh.outcome(Task.guided(PAIRING, 2.0, 0, 180, 6)).evaluations == 2 * each
 
 
+@pytest.mark.parametrize(
+    ("weight", "interval", "networks"),
+    [(1.0, None, 1), (0.0, None, 1), (2.0, None, 2), (2.0, (0.0, 1e9), 2), (0.0, (0.0, 1e9), 2), (0.0, (1e8, 1e9), 1)],
+)
+def test_evaluations_are_those_of_the_networks(
+    evaluator: Evaluator, weight: float, interval: tuple[float, float] | None, networks: int
+) -> None:
+    """Counted at the network itself; at weight 0 the main sleeps unless an interval may wake it."""
+    counted: list[int] = []
+    network = evaluator.base.denoiser.get_submodule("network")
+    hook = network.register_forward_pre_hook(lambda _, args: counted.append(len(args[0])))
+    task = replace(
+        Task.guided(PairingSpec("sigma(0.1)", "sigma(0.2)"), 2.0, 0, 180, 6), weight=weight, interval=interval
+    )
+    found = evaluator.outcome(task).evaluations
+    hook.remove()
+    assert found == sum(counted) == networks * 180 * 11
+
+
 def test_a_search_s_main_scores_as_the_confirmation_s_would(evaluator: Evaluator, spec: StudySpec) -> None:
     """One way keeps the samples, the other streams them."""
-    from dataclasses import replace
-
     other = Evaluator(replace(spec, seed=7), evaluator.base)  # for which seed 0 is not the search's
     task = Task.alone("dropout(0.4)", 0, 180, 6)
     kept, streamed = evaluator.outcome(task), other.outcome(task)
@@ -108,8 +126,6 @@ def test_what_a_base_cannot_suffer_is_refused(evaluator: Evaluator) -> None:
 
 def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) -> None:
     """Trained as far as is wanted, sampled in the base's place, and part of what makes scores comparable."""
-    from dataclasses import replace
-
     names = ("digits@snapshot=4", "digits@snapshot=4+dropout(0.4)")
     varied = replace(spec, pairings=tuple(PairingSpec("none", name) for name in names))
     found = evaluator_of(varied, tmp_path)

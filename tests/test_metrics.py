@@ -137,6 +137,29 @@ def test_kernel_distance_of_subsets_agrees_with_clean_fid_within_its_spread() ->
     assert abs(ours - other.mean()) < 4 * other.std(ddof=1) * math.sqrt(1 / 10 + 1 / 10)
 
 
+def test_kernel_distance_is_unbiased_of_independent_samples_and_by_how_much_not_of_others() -> None:
+    """Two classes at a point each, 0 and 2 in one dimension: k is 1, but for 125 between two samples at 2."""
+    same, everything = (1 + 125) / 2, (1 + 1 + 1 + 125) / 4
+    rng = np.random.default_rng(0)
+    independent = [kernel_distance(*(2.0 * rng.integers(0, 2, (n, 1)) for n in (10, 16))) for _ in range(2000)]
+    assert abs(np.mean(independent)) < 4 * np.std(independent) / math.sqrt(2000)
+    exact = {n: np.repeat([0.0, 2.0], n // 2)[:, None] for n in (10, 16)}
+    lowered = {n: (same - everything) / (n - 1) for n in exact}
+    assert kernel_distance(exact[10], exact[16]) == pytest.approx(-lowered[10] - lowered[16])
+    one = [kernel_distance(exact[10], 2.0 * rng.integers(0, 2, (16, 1))) for _ in range(2000)]
+    assert abs(np.mean(one) + lowered[10]) < 4 * np.std(one) / math.sqrt(2000)
+
+
+def test_kernel_distance_to_what_is_repeated() -> None:
+    """Samples that are the reference's own, drawn at random."""
+    y = features(12, 5, 1)
+    k = (y @ y.T / 5 + 1) ** 3
+    lowered = (np.trace(k) - (k.sum() - np.trace(k)) / 11) / 12 / 12
+    rng = np.random.default_rng(0)
+    found = [kernel_distance(y[rng.integers(0, 12, 20)], y) for _ in range(2000)]
+    assert abs(np.mean(found) + lowered) < 4 * np.std(found) / math.sqrt(2000)
+
+
 def test_kernel_distance_refuses_bad_sets() -> None:
     with pytest.raises(Refused, match="same d"):
         kernel_distance(np.ones((3, 2)), np.ones((3, 4)))

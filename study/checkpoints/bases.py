@@ -31,7 +31,8 @@ class Base:
 
     Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where the denoiser's
     samples are latents, either they are those of the EDM2 decoder, or the base has a decoder of its own. precision: of
-    the network on an accelerator, unless it is told otherwise. sigma_max: the noisiest that it knows.
+    the network on an accelerator, unless it is told otherwise. sigma_max: the noisiest that it knows, beyond which a
+    study is refused; a range that samplers keep to is the denoiser's own (`Denoiser.levels`).
     """
 
     name: str

@@ -10,7 +10,12 @@ Features = npt.NDArray[np.floating]
 
 
 def kernel_distance(x: Features, y: Features, subsets: int = 0, subset_size: int = 1000, seed: int = 0) -> float:
-    """Unbiased MMD² under k(a, b) = (a·b/d + 1)³ (Bińkowski et al. 2018, § 4).
+    """MMD² under k(a, b) = (a·b/d + 1)³, unbiased of two independent sets of independent samples.
+
+    Other sets lower it. A set of n whose classes are in exact proportions has too few pairs of one class: by
+    (K_same − K_all)/(n − 1), K the mean of k over the pairs of one class, and over all pairs. A reference of m that the
+    samples were drawn from, or a model trained on: by up to (K_self − K_all)/m, K_self the mean of k(y, y). The first
+    is nearly the same for all models that are sampled alike. (Bińkowski et al. 2018, § 4)
 
     x: [n, d]; y: [m, d]. With `subsets` > 0 the mean over so many random subsets of min(n, m, subset_size) of each, as
     the field's scripts have it; by default of all samples, which has less variance. Raises Refused for fewer than two

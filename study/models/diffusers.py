@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from degradations import Denoiser, Refused
 from study.models.decoder import Decoder
 from study.models.diffusers_files import CONFIG, MOST, Config, fingerprint, folder_of, load, read_config, weight_files
+from study.models.diffusers_limits import limit_of
 from study.models.diffusers_network import DiffusersNetwork
 from study.models.diffusers_schedule import PREDICTIONS, DiscreteSchedule, noise_levels
 
@@ -31,7 +32,7 @@ class Loaded(NamedTuple):
     """A denoiser of samples of a shape (C, H, W), in σ from sigma_min to sigma_max, and what belongs to it.
 
     decoder: from its latents to images, None where there is no autoencoder beside it, as for denoisers of images, in
-    [−1, 1]. sha256: of all files that were read, weights and settings.
+    [−1, 1]. sha256: of all files that were read, weights and settings, and what limits the estimates.
     """
 
     denoiser: Denoiser
@@ -48,8 +49,9 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
 
     The folder: a pipeline's, with `unet` or `transformer`, `scheduler` and, for latents, `vae`; or a network's alone,
     with `scheduler` or a scheduler_config.json in it. Networks: UNet2DModel, with classes or not, and
-    DiTTransformer2DModel. Of the scheduler the noise schedule is read (`noise_levels`), and not how it would sample:
-    clipping, thresholding, spacing. Only JSON and safetensors are read, and no code is run from a folder.
+    DiTTransformer2DModel. Of the scheduler the noise schedule is read (`noise_levels`) and the clipping or thresholding
+    of estimates (`limit_of`), and not how it would sample otherwise: its solver, its spacing. Only JSON and safetensors
+    are read, and no code is run from a folder.
     Raises Refused for all that is missing, damaged, or not of these kinds.
     """
     root = folder_of(place, cache)
@@ -71,8 +73,9 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
         vae = read_config(root / "vae" / CONFIG)
         decoder = _decoder_of(vae, shape[0])
         read += [vae.path, *weight_files(vae.path.parent)]
-    denoiser = DiscreteSchedule(network, sigmas, prediction).eval()
-    return Loaded(denoiser, shape, classes, decoder, fingerprint(root, read), float(sigmas[0]), float(sigmas[-1]))
+    denoiser = DiscreteSchedule(network, sigmas, prediction, limit := limit_of(schedule)).eval()
+    digest = fingerprint(root, read) + (f" with {limit}" if limit else "")
+    return Loaded(denoiser, shape, classes, decoder, digest, float(sigmas[0]), float(sigmas[-1]))
 
 
 class VAEDecoder(Decoder):

@@ -1,18 +1,24 @@
 """Discrete variance-preserving schedules: their noise levels, and their networks as denoisers in σ."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from degradations import Refused
 from study.models.diffusers_files import Config
-from study.models.preconditioning import Network, Preconditioned, Scalings
+from study.models.preconditioning import Limit, Network, Preconditioned, Scalings
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
+MORE_BETAS: Mapping[str, tuple[str, ...]] = {  # of single schedulers
+    "DDPMScheduler": ("sigmoid", "laplace"), "DDPMParallelScheduler": ("sigmoid", "laplace"),
+    "HeunDiscreteScheduler": ("exp",),
+}  # fmt: skip
+MOST_BETA = 0.999
 
-# Those whose settings mean a schedule of this kind. How they sample, with clipping or not, is not read.
+# Those whose settings mean a schedule of this kind.
 SCHEDULERS = (
     "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler", "PNDMScheduler",
     "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
@@ -31,13 +37,14 @@ class DiscreteSchedule(Preconditioned):
     v_prediction: √ᾱ·n − √(1 − ᾱ)·y. c_skip = 1/(1 + σ²), c_out = −σ/√(1 + σ²).
     sample: y. c_skip = 0, c_out = 1.
 
-    sigmas: [T] σ_t, rising, float64. (Ho et al. 2020, eq. 4; Song et al. 2021, DDIM, eq. 13; Salimans & Ho 2022, § 4)
+    sigmas: [T] σ_t, rising, float64; limit: clipping or thresholding of D by the scheduler.
+    (Ho et al. 2020, eq. 4; Song et al. 2021, DDIM, eq. 13; Salimans & Ho 2022, § 4)
     """
 
     sigmas: Tensor
 
-    def __init__(self, network: Network, sigmas: Tensor, prediction: str) -> None:
-        super().__init__(network)
+    def __init__(self, network: Network, sigmas: Tensor, prediction: str, limit: Limit | None = None) -> None:
+        super().__init__(network, limit=limit)
         if prediction not in PREDICTIONS:
             raise Refused(f"prediction '{prediction}': accepted are {', '.join(PREDICTIONS)}.")
         self.prediction = prediction
@@ -65,11 +72,14 @@ class DiscreteSchedule(Preconditioned):
 def noise_levels(config: Config) -> Tensor:
     """σ_t = √((1 − ᾱ_t)/ᾱ_t), ᾱ_t = Π_{s ≤ t} (1 − β_s), of a scheduler's settings; [T] float64, rising.
 
-    β: `trained_betas`; or `beta_schedule` linear, β from beta_start to beta_end; scaled_linear, √β so; or
-    squaredcos_cap_v2, β_t = min(1 − f(t + 1)/f(t), 0.999), f(t) = cos²((t/T + 0.008)/1.008 · π/2).
-    rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last timestep, where σ is
-    infinite, is left out. Clipping, thresholding, spacing and all else on how to sample are not the schedule's.
-    Raises Refused for other settings. (Nichol & Dhariwal 2021, eq. 17; Lin et al. 2024, algorithm 1)
+    β: `trained_betas`; or `beta_schedule` linear, β from beta_start to beta_end; scaled_linear, √β so; sigmoid,
+    β_t = beta_start + (beta_end − beta_start)/(1 + e^−z), z from −6 to 6; or β_t = min(1 − f((t + 1)/T)/f(t/T), 0.999),
+    squaredcos_cap_v2 with f(u) = cos²((u + 0.008)/1.008 · π/2), exp with f(u) = e^−12u, laplace with
+    f(u) = √(r/(1 + r)), ln r = ½·sgn(u − ½)·ln(1 − 2|u − ½| + 10⁻⁶); sigmoid and laplace of a DDPM scheduler, exp of a
+    Heun scheduler. rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last
+    timestep, where σ is infinite, is left out. How to sample, spacing and all, is not the schedule's.
+    Raises Refused for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al. 2024; Lin et al. 2024, algorithm 1;
+    diffusers' schedulers)
     """
     config.choice("_class_name", SCHEDULERS)
     betas = _betas(config)
@@ -93,11 +103,32 @@ def _betas(config: Config) -> Tensor:
         if not isinstance(given, list) or len(given) != steps or not all(type(beta) is float for beta in given):
             config.refuse("trained_betas", f"a list of num_train_timesteps = {steps} numbers")
         return torch.tensor(given, dtype=torch.float64)
-    kind = config.choice("beta_schedule", BETAS)
-    if kind == "squaredcos_cap_v2":
-        t = torch.arange(steps + 1, dtype=torch.float64) / steps
-        f = ((t + 0.008) / 1.008 * math.pi / 2).cos() ** 2
-        return (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    kind = config.choice("beta_schedule", (*BETAS, *MORE_BETAS.get(config.entries["_class_name"], ())))
+    if kind in _REMAINING:
+        f = _REMAINING[kind](torch.arange(steps + 1, dtype=torch.float64) / steps)
+        return (1 - f[1:] / f[:-1]).clamp(max=MOST_BETA)
+    start, end = (max(config.number(key), 0) for key in ("beta_start", "beta_end"))
+    if kind == "sigmoid":
+        return start + (end - start) * torch.linspace(-6, 6, steps, dtype=torch.float64).sigmoid()
     power = 2 if kind == "scaled_linear" else 1
-    start, end = (max(config.number(key), 0) ** (1 / power) for key in ("beta_start", "beta_end"))
-    return torch.linspace(start, end, steps, dtype=torch.float64) ** power
+    return torch.linspace(start ** (1 / power), end ** (1 / power), steps, dtype=torch.float64) ** power
+
+
+def _cosine(u: Tensor) -> Tensor:
+    return ((u + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+
+
+def _exponential(u: Tensor) -> Tensor:
+    return (-12 * u).exp()
+
+
+def _laplace(u: Tensor) -> Tensor:
+    # At u = ½ the sign counts as −1.
+    log_snr = torch.where(u > 0.5, 0.5, -0.5) * (1 - 2 * (u - 0.5).abs() + 1e-6).log()
+    return log_snr.sigmoid().sqrt()
+
+
+# ᾱ as a function of the time u = t/T in [0, 1], for the schedules that are made of it.
+_REMAINING: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "squaredcos_cap_v2": _cosine, "exp": _exponential, "laplace": _laplace,
+}  # fmt: skip

@@ -1,14 +1,17 @@
 """Preconditioning: how a raw network becomes a denoiser."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from degradations import Denoiser, Draws, Refused
+from degradations import Denoiser, Draws, Levels, Refused
 from degradations.denoiser import column
 
+Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -53,12 +56,13 @@ class Scalings(NamedTuple):
 class Preconditioned(Denoiser, ABC):
     """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, all else in that of x.
 
-    (Karras et al. 2022, eq. 7)
+    made_for: the noise levels of its training; None: any. limit: what is done to this estimate before anyone sees it;
+    None: nothing. (Karras et al. 2022, eq. 7)
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, made_for: Levels | None = None, limit: Limit | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.made_for, self.limit = network, made_for, limit
 
     @abstractmethod
     def scalings(self, sigma: Tensor) -> Scalings:
@@ -70,7 +74,8 @@ class Preconditioned(Denoiser, ABC):
     ) -> Tensor:
         c = self.scalings(column(sigma, x))
         f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), label, draws)
-        return c.c_skip * x + c.c_out * f.to(x.dtype)
+        d = c.c_skip * x + c.c_out * f.to(x.dtype)
+        return d if self.limit is None else self.limit(d)
 
     def _lower(self, x: Tensor) -> Tensor:
         """x in the network's precision, where that is lower than x's own."""
@@ -80,11 +85,14 @@ class Preconditioned(Denoiser, ABC):
 class EDM(Preconditioned):
     """c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4.
 
-    σd, the standard deviation of the data, in the units of x. (Karras et al. 2022, table 1, column EDM)
+    σd, the standard deviation of the data, in the units of x; sigma_min, sigma_max: the noise levels that it was made
+    for. Raises Refused for a range that is none. (Karras et al. 2022, table 1, column EDM)
     """
 
-    def __init__(self, network: Network, sigma_data: float) -> None:
-        super().__init__(network)
+    def __init__(
+        self, network: Network, sigma_data: float, sigma_min: float = 0.0, sigma_max: float = math.inf
+    ) -> None:
+        super().__init__(network, Levels(sigma_min, sigma_max))
         self.sigma_data = sigma_data
 
     def scalings(self, sigma: Tensor) -> Scalings:

@@ -23,8 +23,8 @@ Check = Callable[[Any], str | None]  # what is accepted, where a value is not
 def published(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
     """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights still random, in fp32.
 
-    `dropout` and `label_dropout` act in training only, `sigma_min`, `sigma_max` and `epsilon_t` bound a schedule of
-    noise levels, `use_fp16` is the caller's to decide (`Network.use`): they are checked, no more. Raises Refused for an
+    `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide (`Network.use`): they are
+    checked, no more. Raises Refused for an
     unknown class, for arguments that are unknown, missing, of another type or out of range, and for a network of more
     than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
     """
@@ -148,10 +148,12 @@ _IDDPM: Mapping[str, Check] = {"C_1": number(1e-6, 1), "C_2": number(0, 1), "M":
 _PRECONDITIONINGS: Mapping[str, _Kind] = {
     "EDMPrecond": _Kind(
         partial(EDM, sigma_data=0.5), "DhariwalUNet", {**_RANGE, "sigma_data": number(1e-6, 1e6)},
-        {"sigma_data": "sigma_data"},
+        {name: name for name in (*_RANGE, "sigma_data")},
     ),
-    "VPPrecond": _Kind(VP, "SongUNet", _VP, {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps"}),
-    "VEPrecond": _Kind(VE, "SongUNet", _RANGE, {}),
+    "VPPrecond": _Kind(
+        VP, "SongUNet", _VP, {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps", "epsilon_t": "epsilon_t"}
+    ),
+    "VEPrecond": _Kind(VE, "SongUNet", _RANGE, {name: name for name in _RANGE}),
     "Precond": _Kind(
         partial(EDM, sigma_data=0.5), "EDM2UNet",
         {"sigma_data": number(1e-6, 1e6), "logvar_channels": integer(1, 65536), "model_type": one_of()},

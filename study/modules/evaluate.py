@@ -20,11 +20,12 @@ from study.data import Data
 from study.metrics import Extractor, Tally, load_extractor, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
+from study.modules import noise_levels
 from study.modules.device import device
 from study.modules.group import group
 from study.modules.score_files import references_of
 from study.records import BASE, Outcome, Task
-from study.sampling import Churn, Fixed, PerSample, Source, edm_sigmas, stratified
+from study.sampling import Churn, Fixed, PerSample, Source, stratified
 from study.specs import SamplerSpec, StudySpec
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Evaluator:
         self.degradation = cache(self._degradation)
         self.is_random = cache(self._is_random)
         self.extractors: list[Extractor] = [load_extractor(name, root).eval() for name in spec.extractors]
-        self._check_sigma_max(base)
+        noise_levels.check(spec.sampler, base, base)
         self.references = references_of(spec.reference, self.extractors, root)
         self.decoder = decoder_of(base, spec, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
@@ -76,12 +77,6 @@ class Evaluator:
             self._check_references()
         for name in spec.named:
             self.is_random(name)
-
-    def _check_sigma_max(self, base: Base) -> None:
-        sigma_max = self.spec.sampler.sigma_max
-        if sigma_max > 1.01 * base.sigma_max:
-            raise Refused(f"sampler.sigma_max: found {sigma_max:g}, wanted at most {base.sigma_max:.4g}, the noisiest "
-                          f"that {base.name} was trained on.")  # fmt: skip
 
     @torch.inference_mode()
     def _check_references(self) -> None:
@@ -107,6 +102,8 @@ class Evaluator:
         reference = self._reference_sha256()
         found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
         found["device"] = device().type  # each has random numbers of its own
+        limited = noise_levels.limited(spec.sampler, self.base)
+        found |= {} if limited is None else {"sampler.levels": limited}
         found |= {"decoder": self.decoder.sha256} if self.decoder is not None else {}
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
 
@@ -234,17 +231,20 @@ class Evaluator:
         return seen
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together; the guide's only within its interval."""
+        """Network evaluations of a task, of main and guide together; the guide's only within its interval.
+
+        At weight 1 the main is alone, and at weight 0 the guide, unless it has an interval (`Guided`).
+        """
         sigmas = self.sigmas(task.steps)[:-1]
         visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
         low, high = task.interval or (0.0, math.inf)
-        guided = 0 if task.weight in (0, 1) else sum(low <= sigma <= high for sigma in visited)
+        alone = task.weight == 1 or (task.weight == 0 and task.interval is None)
+        guided = 0 if alone else sum(low <= sigma <= high for sigma in visited)
         return task.samples * (len(visited) + guided)
 
     def sigmas(self, steps: int) -> list[float]:
-        """The noise levels that so many steps visit, and 0."""
-        sampler = self.spec.sampler
-        return edm_sigmas(steps, sampler.sigma_min, sampler.sigma_max, sampler.rho).tolist()
+        """The noise levels that so many steps visit, and 0; those that the study's base was made for."""
+        return noise_levels.visited(self.spec.sampler, self.base, steps)
 
     def _sampler(self, task: Task) -> "PairSampler":
         from study.modules.sample import PairSampler
@@ -272,7 +272,7 @@ class Evaluator:
         if other.data.shape != self.base.data.shape or other.latents != self.base.latents or len(classes) > 1:
             raise Refused(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
                           f"{_what(self.base)}.")  # fmt: skip
-        self._check_sigma_max(other)
+        noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
         instead = Variation(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))

@@ -18,7 +18,7 @@ from study.sampling.sources import Fixed, Start
 class Churn:
     """Fresh noise before every step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0, I),
 
-    σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1).
+    σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), rounded to a level that the denoiser was made for.
 
     amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax, S_noise)
     """
@@ -45,6 +45,7 @@ def sample_chunk(
         raise Refused(f"solver '{solver}': accepted are {' and '.join(SOLVERS)}.")
     step, (noise, label, draws) = SOLVERS[solver], start
     gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
+    levels = denoiser.levels()
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         return denoiser(x, sigma, label, draws)
@@ -52,7 +53,7 @@ def sample_chunk(
     x = noise * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):
         if churn and gamma > 0 and churn.low <= sigma <= churn.high:
-            raised = sigma * (1 + gamma)
+            raised = max(levels.nearest(sigma * (1 + gamma)), sigma)  # σ need not be in another network's table
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
             sigma = raised
         x = step(denoise, x, sigma, sigma_next)
@@ -77,10 +78,11 @@ def sample(
 ) -> Tensor:
     """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed gives the same samples.
 
+    The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`).
     labels: [n] class indices or None; chunk: samples computed together, part of what determines the random numbers.
     Raises Refused for a bad shape, grid, solver or number of labels.
     """
-    sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho).tolist()
+    sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho, denoiser.levels()).tolist()
     source = Fixed(shape, chunk, labels, device)
     starts = (source.start(seed, index, dtype) for index in range(len(source)))
     return torch.cat([sample_chunk(denoiser, start, sigmas, solver, churn) for start in starts])
