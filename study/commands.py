@@ -209,7 +209,8 @@ def _score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", type=str, help="folder or zip of images, or NPZ of samples")
     parser.add_argument(
         "--reference", type=str, required=True,
-        help="what to compare with: a data set, published statistics (img512), statistics (.npz, .pkl), or images",
+        help="what to compare with: a data set, published statistics (img512, 'cifar10 train'), statistics (.npz, .pkl), "
+        "or images",
     )  # fmt: skip
     parser.add_argument("--extractor", type=str, default="digits", help=EXTRACTOR_HELP)
     parser.add_argument("--extrapolate", action="store_true", help="also FD against the number of samples, and FD∞")
