@@ -8,8 +8,9 @@ from degradations import Refused
 from study.checkpoints import CACHE, find_statistics, near, public_statistics
 from study.data import DATA, load_data
 from study.files.cache import PublicFile, obtain
-from study.files.images import batches
+from study.files.images import batches, to_uint8
 from study.metrics import Extractor, Reference, Tally, load_extractor, references, scores, size_curves, strata
+from study.metrics.clean_fid import verifiable, verify
 from study.metrics.reference import stream_references
 from study.metrics.tally import GROUPS
 from study.modules.device import device
@@ -17,14 +18,18 @@ from study.statistics import extrapolate
 
 
 def score_files(
-    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns")
-) -> dict[str, Any]:
+    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns"),
+    verified: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """The distances of images or samples in files to a reference, as `references_of` takes one.
 
-    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
-    Raises Refused for files that hold no samples, or a reference of another extractor or shape.
+    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %. verified: also what
+    clean-fid itself makes of the same images, under "verified". Raises Refused for files that hold no samples, or a
+    reference of another extractor or shape, and for an extractor that clean-fid cannot run where it is to verify.
     """
     chosen = load_extractor(extractor, root).eval()
+    if verified:
+        verifiable([chosen])
     compared = references_of(reference, [chosen], root)[chosen.name]
     tally = _tally_of(path, chosen, compared, grouped=extrapolated)
     n = tally.moments[chosen.name].n
@@ -36,6 +41,9 @@ def score_files(
         limit = extrapolate(curve, without)
         found |= {f"{metric} of {n:.0f}": value for n, value in curve}
         found |= {f"{metric}_inf": limit.mean, f"{metric}_inf_ci": [limit.low, limit.high]}
+    if verified:
+        images = (to_uint8(batch) for batch in batches(path))
+        found["verified"] = verify(images, chosen, compared, found[f"fd_{chosen.name}"], device())
     return found
 
 
