@@ -18,7 +18,7 @@ from study.metrics.inception import INCEPTION
 from study.modules.score_files import references_of
 from tests.test_inception import StandIn, folders, make
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular")
 
 
 @pytest.fixture(autouse=True)
