@@ -32,6 +32,10 @@ def _run_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="discard what was kept of this study, and begin again")
     parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
     parser.add_argument("--plan", action="store_true", help="say what it will take, and run nothing")
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="then compute the scores of the confirmed weights again by clean-fid itself, on images drawn anew",
+    )  # fmt: skip
     _release_argument(parser)
 
 
@@ -49,6 +53,7 @@ def _run(args: Namespace) -> int:
     from study.report import table
     from study.results import report_folder
     from study.run import run, want_pairings
+    from study.verify import verify_study, want_verifiable
 
     spec, root = to_spec(args), _root(args)
     if args.plan:
@@ -60,12 +65,19 @@ def _run(args: Namespace) -> int:
         return 0
     if not 1 <= args.workers <= 256:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
-    if group().world > 1 and (args.workers > 1 or args.retrain):
-        raise Refused("--workers and --retrain are for one process, not for a launched group.")
+    if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
+        raise Refused("--workers, --retrain and --verify are for one process, not for a launched group.")
+    if args.verify:
+        want_verifiable(spec, root)  # before hours are spent
     rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
     if group().rank > 0:  # the first of a launched group shows what was found
         return 0
     print(f"\n{table.render(rows, 'md')}\n")
+    if args.verify:
+        print("By clean-fid itself:", flush=True)
+        for line in verify_study(spec.name, root):
+            print(f"  {line}", flush=True)
+        print()
     print(f"Tables and figures   {report_folder(root, spec.name)}/")
     print(f"Every evaluation     study dashboard{_root_flag(root)}      then http://127.0.0.1:5000")
     print(f"In a notebook        study.results.read({spec.name!r}{f', {str(root)!r}' if _root_flag(root) else ''})")
@@ -229,10 +241,14 @@ def _score_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", type=str, help="folder or zip of images, or NPZ of samples")
     parser.add_argument(
         "--reference", type=str, required=True,
-        help="what to compare with: a data set, published statistics (img512), statistics (.npz, .pkl), or images",
+        help="what to compare with: a data set, published statistics (img512, 'cifar10 train'), statistics (.npz, "
+        ".pkl), or images",
     )  # fmt: skip
     parser.add_argument("--extractor", type=str, default="digits", help=EXTRACTOR_HELP)
     parser.add_argument("--extrapolate", action="store_true", help="also FD against the number of samples, and FD∞")
+    parser.add_argument(
+        "--verify", action="store_true", help="also by clean-fid itself (inception, and cards with mode clean)"
+    )
     parser.add_argument("--format", type=str, default="text", help="text or json")
 
 
@@ -243,8 +259,14 @@ def _score(args: Namespace) -> int:
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
-    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args))
-    print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args), args.verify)
+    verified = found.pop("verified", None)
+    if args.format == "json":
+        print(json.dumps(found | (verified.as_dict() if verified else {}), indent=2))
+        return 0
+    print("\n".join(f"{k:16} {v}" for k, v in found.items()))
+    if verified:
+        print(verified)
     return 0
 
 
@@ -349,7 +371,8 @@ COMMANDS = {
     "score": Command("score a folder, zip or NPZ of images", "PATH --reference …", """\
   study score digits-samples/images --reference digits
   study score samples.npz --reference mlruns/reports/digits/reference-pixels.npz --extractor pixels
-  study score images.zip --reference img512 --extractor inception_tf""",
+  study score images.zip --reference img512 --extractor inception_tf
+  study score images/ --reference "cifar10 train" --extractor inception --verify""",
         _score_arguments, _score),
     "reference": Command("make reference statistics of images", "DATA --out STATISTICS.npz [--extractor …]", """\
   study reference imagenet-64x64.zip --out img64.npz --extractor inception

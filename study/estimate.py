@@ -10,7 +10,7 @@ import torch
 
 from study import plan
 from study.bases import OWN, computing, untrained
-from study.checkpoints import CACHE, Base, Variant, blank, is_public, public_cards, public_statistics
+from study.checkpoints import CACHE, Base, Variant, blank, find_statistics, is_public, public_cards
 from study.checkpoints.names import split
 from study.checkpoints.published import is_published
 from study.data import DATA
@@ -22,7 +22,7 @@ from study.modules import noise_levels
 from study.modules.device import device
 from study.modules.evaluate import VAE
 from study.modules.group import group
-from study.modules.score_files import references_of
+from study.modules.score_files import references_of, statistics_files
 from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
@@ -100,8 +100,9 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
             yield _place(f"extractor {extractor}", extractor, root)
         for file in files_of(extractor):
             yield _public(file, root)
-    if spec.reference in public_statistics():
-        yield _public(public_statistics()[spec.reference].file, root)
+    if find_statistics(spec.reference) is not None:
+        for file in dict.fromkeys(statistics_files(spec.reference, spec.extractors).values()):
+            yield _public(file, root)
     elif spec.reference not in DATA:
         if not Path(spec.reference).suffix and "/" not in spec.reference and not Path(spec.reference).exists():
             references_of(spec.reference, (), root)  # which refuses it, and says what there is

@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from degradations import Failed, Refused
-from study.files.images import batches, to_uint8
+from study.files.images import batches, to_uint8, write_png
 from study.metrics import Tally, extractors, load_extractor, scores
 from study.metrics.extractors import EXTRACTORS, PUBLIC, Images, files_of
-from study.metrics.inception import INCEPTION
+from study.metrics.inception import INCEPTION, load_script
 from study.metrics.reference import stream_references
 from study.metrics.resize import clean_resize
 
@@ -27,11 +27,11 @@ BYTES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint
 
 
 class Layers(nn.Module):
-    """A network of images [B, 3, 299, 299], normalised, with 64 features [B, 64, 1, 1]."""
+    """A network of images [B, 3, 299, 299], normalised, with 64 features [B, 64, 1, 1], or another number of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = 64) -> None:
         super().__init__()
-        self.one, self.two = nn.Conv2d(3, 16, 9, 8), nn.Conv2d(16, 64, 5, 4)
+        self.one, self.two = nn.Conv2d(3, 16, 9, 8), nn.Conv2d(16, features, 5, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.two(self.one(x).relu()).relu().mean([2, 3], True)
@@ -40,9 +40,9 @@ class Layers(nn.Module):
 class StandIn(nn.Module):
     """What NVIDIA's script has: `layers`, and a forward that resizes for itself and gives features if asked to."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = 64) -> None:
         super().__init__()
-        self.layers = Layers()
+        self.layers = Layers(features)
 
     def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
         x = torch.nn.functional.interpolate(img, size=[299, 299], mode="bilinear", align_corners=True)
@@ -60,18 +60,22 @@ def make(path: Path, module: nn.Module) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.fixture
-def card(tmp_path: Path) -> Callable[..., str]:
-    """Writes the card of the stand-in, with some entries otherwise, and gives its path."""
-    digest = make(tmp_path / "net.pt", StandIn())
+def cards(folder: Path, network: nn.Module | None = None) -> Callable[..., str]:
+    """What writes the card of a network into a folder, with some entries otherwise, and gives its path."""
+    digest = make(folder / "net.pt", network or StandIn())
 
     def write(name: str = "mine", **entries: Any) -> str:
-        path = tmp_path / f"{name}.json"
+        path = folder / f"{name}.json"
         content = {"kind": "extractor", "file": "net.pt", "sha256": digest, "mode": "clean"} | entries
         path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Callable[..., str]:
+    return cards(tmp_path)
 
 
 class Means(nn.Module):
@@ -133,6 +137,29 @@ def test_resizing_is_clean_fid_s(size: tuple[int, int]) -> None:
     ours = clean_resize(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float())[0].permute(1, 2, 0).numpy()
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 64), (64, 64), (299, 299), (512, 300)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_features_are_clean_fid_s(size: tuple[int, int], mode: str, tmp_path: Path) -> None:
+    """Its own reading, resizing and class of Inception, with the same weights: the features to float32's rounding."""
+    from cleanfid import fid
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    digest = make(tmp_path / INCEPTION.name, StandIn(2048))
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (3, *size, 1 if mode == "L" else 3), dtype=np.uint8)
+    for index, image in enumerate(images):
+        write_png(tmp_path / "images" / f"{index}.png", image)
+    network = InceptionV3W(str(tmp_path), download=False)
+    theirs = fid.get_folder_features(
+        str(tmp_path / "images"), network, num_workers=0, device=torch.device("cpu"), mode="clean", verbose=False
+    )
+    extractor = Images("x", digest, load_script(tmp_path / INCEPTION.name, digest, "clean"))
+    ours = extractor(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    assert ours.shape == theirs.shape == (3, 2048)
+    error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    assert error.max() < 1e-5  # 6e-5 of 128, and some tens of roundings of 6e-8
 
 
 def folders(where: Path) -> tuple[Path, Path]:
@@ -272,11 +299,11 @@ def test_public_names_are_only_the_published_files(card: Callable[..., str], mon
         load_extractor("inception", tmp_path)
 
 
-def test_nothing_of_clean_fid_is_wanted_at_run_time() -> None:
+def test_clean_fid_is_imported_only_where_it_is_called() -> None:
     import subprocess
     import sys
 
-    code = "import sys, study.metrics; assert not {'cleanfid', 'torchvision'} & set(sys.modules)"
+    code = "import sys, study.metrics.clean_fid; assert not {'cleanfid', 'torchvision'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -27,11 +27,13 @@ from study.checkpoints import convert, load_base, public_cards, public_statistic
 from study.cli import call
 from study.config import load_spec
 from study.files.images import write_png
+from study.metrics.clean_fid import verify
 from study.models.published import published
 from study.modules.evaluate import Evaluator
 from study.records import BASE, Task
 from study.report.table import caption
 from study.run import evaluator_of, run
+from study.verify import images_of
 from tests.test_diffusers import saved, unet
 from tests.test_inception import StandIn, make
 from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
@@ -144,6 +146,19 @@ def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) ->
     evaluator = evaluator_of(spec, Path(root))
     outcome = evaluator.outcome(Task.alone("dropout(0.2)", spec.seed, 70, 4))
     assert outcome.scores["fd_standin"] == pytest.approx(found["fd_standin"], rel=1e-6)
+
+
+def test_clean_fid_verifies_the_decoded_images(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes((place / "net.pt").read_bytes())
+    card = json.loads((place / "standin.json").read_text()) | {"mode": "clean"}
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    changes = ["--extractors", f"[{tmp_path / 'mine.json'}]", "--reference", str(place / "images")]
+    evaluator = evaluator_of(load_spec(str(place / "dry.yaml"), changes), place / "root")
+    task = Task("dropout(0.2)", "dropout(0.4)", "independent", 2.0, 1, 70, 4)
+    kept, (extractor,) = evaluator.outcome(task).scores["fd_mine"], evaluator.extractors
+    found = verify(images_of(evaluator, task), extractor, evaluator.references["mine"], kept, torch.device("cpu"))
+    assert [batch.shape for batch in images_of(evaluator, task)] == [(70, 16, 16, 3)]
+    assert found.difference < found.tolerance < 0.01 * kept
 
 
 def test_samples_are_those_of_the_published_script(place: Path) -> None:

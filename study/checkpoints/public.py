@@ -1,8 +1,10 @@
 """Cards of public checkpoints and statistics: where they are, what they are, and what was published of them."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,10 +40,10 @@ class PublicCard:
 
 @dataclass(frozen=True)
 class PublicStatistics:
-    """Published moments of a data set: their file, the extractors they are of, and the images' height and width."""
+    """Published moments of a data set: the file of each extractor that there are some of, and the images' height and
+    width."""
 
-    file: PublicFile
-    extractors: tuple[str, ...]
+    files: Mapping[str, PublicFile]
     size: tuple[int, int]
 
 
@@ -54,14 +56,53 @@ def public_cards() -> Mapping[str, PublicCard]:
 
 @cache
 def public_statistics() -> Mapping[str, PublicStatistics]:
-    """All published statistics by name."""
+    """All published statistics by name: NVIDIA's, and clean-fid's by data set, split and resolution."""
     found = {}
     for name, entry in _entries()["statistics"].items():
         address = str(entry["address"])
         file = PublicFile(address.rsplit("/", 1)[1], address, entry.get("sha256"), entry.get("bytes"),
                           f"statistics {name}")  # fmt: skip
-        found[name] = PublicStatistics(file, tuple(entry["extractors"]), tuple(entry["size"]))
+        found[name] = PublicStatistics(dict.fromkeys(entry["extractors"], file), tuple(entry["size"]))
+    theirs = _entries()["clean-fid"]
+    for name, extractors in theirs["names"].items():
+        files = {extractor: _clean_fid_file(name, theirs["modes"][extractor]) for extractor in extractors}
+        resolution = int(name.rsplit(" ", 1)[1])
+        found[name] = PublicStatistics(files, (resolution, resolution))
     return found
+
+
+def find_statistics(name: str) -> PublicStatistics | None:
+    """The published statistics of a name; None where there are none, or several.
+
+    Of clean-fid's the resolution may be left out where there is one only, and colons may stand for the spaces:
+    `cifar10 train 32`, `cifar10 train` and `cifar10:train` are the same.
+    """
+    known = public_statistics()
+    found = [name] if name in known else _beginning(name) if " " in _plain(name) else []
+    return known[found[0]] if len(found) == 1 else None
+
+
+def near(name: str, others: Iterable[str] = ()) -> list[str]:
+    """The names of published statistics, or of others, that may have been meant by one that is none of them."""
+    return _beginning(name) or get_close_matches(_plain(name), [*others, *public_statistics()], n=2)
+
+
+def _beginning(name: str) -> list[str]:
+    """The names of statistics that begin with the words of a name: a data set, or a data set and a split."""
+    plain = _plain(name)
+    return [each for each in public_statistics() if plain and (each == plain or each.startswith(f"{plain} "))]
+
+
+def _plain(name: str) -> str:
+    """A name in small letters, its words divided by single spaces."""
+    return re.sub(r"[\s:]+", " ", name.lower()).strip()
+
+
+def _clean_fid_file(name: str, mode: str) -> PublicFile:
+    """The file and address that clean-fid makes of a name and a mode (`cleanfid.features.get_reference_statistics`)."""
+    dataset, split, resolution = name.split()
+    address = _entries()["clean-fid"]["address"].format(dataset=dataset, mode=mode, split=split, resolution=resolution)
+    return PublicFile(address.rsplit("/", 1)[1], address, None, None, f"clean-fid's statistics {name}, mode {mode}")
 
 
 def _card(name: str, entries: Mapping[str, Any]) -> PublicCard:

@@ -14,8 +14,9 @@ SIDE = 299  # what Inception-v3 takes
 def clean_resize(images: Tensor) -> Tensor:
     """Images [B, C, H, W] of 0…255 at 299 × 299, float32 as Pillow makes them of each channel, clipped to 0…255.
 
-    A separable filter is a matrix on either side, A_H·x·A_Wᵀ, which agrees with Pillow to 1e-4. Shrinking large images
-    on a CPU Pillow itself is faster, for it leaves out the matrices' zeros.
+    A separable filter is a matrix on either side, A_H·x·A_Wᵀ, which agrees with Pillow, and so with clean-fid's resizer
+    (`inception.py` says why it is not used), to 1e-4. Shrinking large images on a CPU Pillow itself is faster, for it
+    leaves out the matrices' zeros.
     """
     height, width = images.shape[2:]
     if images.device.type == "cpu" and max(height, width) > SIDE:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from degradations import Refused
-from study.checkpoints import CACHE, public_statistics
+from study.checkpoints import CACHE, find_statistics, near, public_statistics
 from study.data import DATA, load_data
-from study.files.cache import obtain
-from study.files.images import batches
+from study.files.cache import PublicFile, obtain
+from study.files.images import batches, to_uint8
 from study.metrics import Extractor, Reference, Tally, load_extractor, references, scores, size_curves, strata
+from study.metrics.clean_fid import verifiable, verify
 from study.metrics.reference import stream_references
 from study.metrics.tally import GROUPS
 from study.modules.device import device
@@ -17,14 +18,18 @@ from study.statistics import extrapolate
 
 
 def score_files(
-    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns")
-) -> dict[str, Any]:
+    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns"),
+    verified: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """The distances of images or samples in files to a reference, as `references_of` takes one.
 
-    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
-    Raises Refused for files that hold no samples, or a reference of another extractor or shape.
+    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %. verified: also what
+    clean-fid itself makes of the same images, under "verified". Raises Refused for files that hold no samples, or a
+    reference of another extractor or shape, and for an extractor that clean-fid cannot run where it is to verify.
     """
     chosen = load_extractor(extractor, root).eval()
+    if verified:
+        verifiable([chosen])
     compared = references_of(reference, [chosen], root)[chosen.name]
     tally = _tally_of(path, chosen, compared, grouped=extrapolated)
     n = tally.moments[chosen.name].n
@@ -36,6 +41,9 @@ def score_files(
         limit = extrapolate(curve, without)
         found |= {f"{metric} of {n:.0f}": value for n, value in curve}
         found |= {f"{metric}_inf": limit.mean, f"{metric}_inf_ci": [limit.low, limit.high]}
+    if verified:
+        images = (to_uint8(batch) for batch in batches(path))
+        found["verified"] = verify(images, chosen, compared, found[f"fd_{chosen.name}"], device())
     return found
 
 
@@ -46,21 +54,40 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     """
     if name in DATA:
         return references(load_data(name).samples, extractors)
-    if name in public_statistics():
-        known = public_statistics()[name]
-        for extractor in extractors:
-            if extractor.name not in known.extractors:
-                raise Refused(f"reference '{name}': statistics of {' and '.join(known.extractors)} are published, "
-                              f"'{extractor.name}' is wanted.")  # fmt: skip
-        path = obtain(known.file, root / CACHE)
-        return {extractor.name: Reference.load(path, extractor, known.size) for extractor in extractors}
+    known = find_statistics(name)
+    if known is not None:
+        files = statistics_files(name, [extractor.name for extractor in extractors])
+        paths = {extractor: obtain(file, root / CACHE) for extractor, file in files.items()}
+        return {each.name: Reference.load(paths[each.name], each, known.size) for each in extractors}
     path = Path(name)
     if not path.exists():
-        raise Refused(f"reference '{name}': neither a data set ({', '.join(sorted(DATA))}), nor published statistics "
-                      f"({', '.join(public_statistics())}), nor a file or folder.")  # fmt: skip
+        raise Refused(f"reference '{name}': no data set, no published statistics, no file or folder; {_near(name)}")
     if Reference.is_one(path):
         return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
     return stream_references((batch.to(device()) for batch in batches(path)), extractors)
+
+
+def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFile]:
+    """The files of published statistics by extractor; none where a name is not that of published statistics.
+
+    Raises Refused for extractors that none of a name's are of.
+    """
+    known = find_statistics(name)
+    if known is None:
+        return {}
+    for extractor in extractors:
+        if extractor not in known.files:
+            raise Refused(f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
+                          f"'{extractor}' is wanted.")  # fmt: skip
+    return {extractor: known.files[extractor] for extractor in extractors}
+
+
+def _near(name: str) -> str:
+    """What may have been meant by an unknown name of a reference; all that there is where nothing is near it."""
+    alike = near(name, sorted(DATA))
+    if alike:
+        return f"did you mean {' or '.join(alike)}?"
+    return f"data sets are {', '.join(sorted(DATA))}, published statistics are {', '.join(public_statistics())}."
 
 
 def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:

@@ -19,8 +19,8 @@ class StudySpec:
         base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and card, a folder of
             diffusers or hub:org/name, exact (the data's closed form), or null: trained by the recipe
         recipe: how the base is trained where it is
-        reference: what samples are compared with: a data set, published statistics (img512), or a file or folder of
-            statistics or images
+        reference: what samples are compared with: a data set, published statistics (img512, cifar10 train), or a file
+            or folder of statistics or images
         decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and fp32 on a CPU
         extractors: feature extractors, the first for the primary metric: digits, pixels, rff, inception, inception_tf,

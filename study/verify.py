@@ -1,0 +1,52 @@
+"""The command run --verify: scores of a study's confirmation, computed again by clean-fid itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from study.files.images import to_uint8
+from study.metrics import load_extractor
+from study.metrics.clean_fid import verifiable, verify
+from study.modules.device import device
+from study.modules.evaluate import Evaluator
+from study.records import Task
+from study.results import collect
+from study.run import evaluator_of
+from study.specs import StudySpec
+
+TOGETHER = 100  # images that are decoded and written at a time
+
+
+def want_verifiable(spec: StudySpec, root: Path) -> None:
+    """Raises Refused for a study none of whose extractors clean-fid can run."""
+    verifiable([load_extractor(name, root) for name in spec.extractors])
+
+
+def verify_study(name: str, root: Path) -> Iterator[str]:
+    """A line for each metric that clean-fid has and each pairing: the score of the weight that was confirmed, on the
+    confirmation's first seed set, and clean-fid's of the same samples, drawn again and written as 8-bit images.
+
+    Memory holds the samples of one seed set. Raises Refused for a study without such a metric.
+    """
+    results = collect(root, name)
+    evaluator = evaluator_of(results.spec, root)
+    for extractor in verifiable(evaluator.extractors):
+        metric, reference = f"fd_{extractor.name}", evaluator.references[extractor.name]
+        for pairing in results.spec.pairings:
+            tested = results.tested(pairing, metric)
+            task = results.confirmed(tested)[0] if tested else None
+            scores = results.values([task], metric) if task else None
+            if task is None or scores is None:
+                yield f"{pairing.name}: no weight was confirmed by {metric}"
+                continue
+            verified = verify(images_of(evaluator, task), extractor, reference, scores[0], device())
+            yield f"{pairing.name}, w {task.weight:g}, seed {task.seed}: {verified}"
+
+
+def images_of(evaluator: Evaluator, task: Task) -> Iterator[npt.NDArray[np.uint8]]:
+    """The samples of a task as images of 8 bits, in batches [n, H, W, C]; latents are decoded."""
+    samples = evaluator.samples(task)
+    for first in range(0, len(samples), TOGETHER):
+        yield to_uint8(evaluator.images(samples[first : first + TOGETHER]))
