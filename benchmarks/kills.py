@@ -128,12 +128,13 @@ def _scores(root: Path) -> Scores:
 
 def _running(root: Path) -> int:
     """Trials and MLflow's runs that look as if they were running."""
-    count = 0
-    for name, query in (("optuna.db", "SELECT count(*) FROM trials WHERE state = 'RUNNING'"),
-                        ("mlflow.db", "SELECT count(*) FROM runs WHERE status = 'RUNNING' AND lifecycle_stage = 'active'")):  # fmt: skip
-        with contextlib.closing(sqlite3.connect(root / name)) as connection:
-            count += connection.execute(query).fetchone()[0]
-    return count
+    trials = _count(root / "optuna.db", "SELECT count(*) FROM trials WHERE state = 'RUNNING'")
+    return trials + _count(root / "mlflow.db", "SELECT count(*) FROM runs WHERE status = 'RUNNING'")
+
+
+def _count(database: Path, query: str) -> int:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return int(connection.execute(query).fetchone()[0])
 
 
 if __name__ == "__main__":
