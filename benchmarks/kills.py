@@ -8,6 +8,7 @@ the end of a round the command is given once more, and what it leaves is compare
 """
 
 import contextlib
+import os
 import random
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from study.search import Notebook, existing_storage, names
 CONFIG = Path(__file__).parent.parent / "tests" / "small.yaml"
 STUDY = [sys.executable, "-m", "study.cli"]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # with which scores are equal to the last bit
 PER_ROUND, LONGEST = 6, 14.0  # kills a round; seconds after the start within which a kill comes
 PATIENCE = 300  # seconds after which a process that should end is said to hang
 
@@ -87,7 +89,8 @@ def _start(command: str, root: Path) -> subprocess.Popen[bytes]:
     root.mkdir(exist_ok=True)
     workers = ["--workers", "2"] if command == "run" else []
     with (root / "log").open("ab") as log:
-        return subprocess.Popen([*STUDY, command, str(CONFIG), "--root", str(root), *workers], stdout=log, stderr=log)
+        command_line = [*STUDY, command, str(CONFIG), "--root", str(root), *workers]
+        return subprocess.Popen(command_line, stdout=log, stderr=log, env=ONE_THREAD)
 
 
 def _children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

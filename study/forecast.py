@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from degradations import Denoiser, Refused
+from degradations import Refused
 from study import plan, probe
 from study.checkpoints.names import canonical
 from study.data import Data
@@ -34,7 +34,7 @@ WARNING = (
 
 @dataclass(frozen=True)
 class Probes:
-    """The rows of the probes, a row a pairing, and the seconds that mean errors, losses and endpoints took."""
+    """The rows of the probes, a row a pairing, and the seconds that their parts took."""
 
     rows: list[dict[str, Any]]
     seconds: dict[str, float]
@@ -48,11 +48,10 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         expanded = study.worker.expand(study.progress)
         names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
         began = time.perf_counter()
-        looked = _look(evaluator, names, expanded.probe, expanded.seed)
-        seconds = {"mean errors": time.perf_counter() - began}
-        began = time.perf_counter()
+        apart = list(dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent"))
+        looked = _look(evaluator, names, expanded.probe, expanded.seed, apart)
         losses = {p: looked.loss(p) for p in expanded.pairings}
-        seconds["losses"] = time.perf_counter() - began
+        seconds = {"mean errors and losses": time.perf_counter() - began}
         began = time.perf_counter()
         study.worker.work(plan.endpoints, study.progress)
         seconds["endpoints"] = time.perf_counter() - began
@@ -89,9 +88,8 @@ class _Look:
 
     spec: ProbeSpec
     seed: int
-    points: probe.Points
-    denoisers: Mapping[str, Denoiser]
     products: Mapping[str, probe.Products]
+    residuals: probe.Residuals | None
     is_held_out: bool
 
     def forecast(self, pairing: PairingSpec) -> dict[str, Any]:
@@ -110,15 +108,21 @@ class _Look:
 
     def loss(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's denoising loss."""
-        main, guide = self.denoisers[pairing.main], self.denoisers[pairing.guide]
-        draws = max(2, self.spec.draws // 4)  # the loss is a mean over images, levels and draws: fewer draws do
-        found = probe.loss(main, guide, pairing.coupling, self.points, draws, self.spec.resamples, self.seed)
+        assert self.residuals is not None
+        found = probe.loss(
+            self.residuals, pairing.main, pairing.guide, pairing.coupling, self.spec.resamples, self.seed
+        )
         return {"loss_weight": found.weight, "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,
                 "loss_gain": found.gain, "loss_on_held_out": self.is_held_out}  # fmt: skip
 
 
-def _look(evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int) -> _Look:
-    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is one."""
+def _look(
+    evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int, apart: Sequence[str] | None = None
+) -> _Look:
+    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is one.
+
+    apart: guides with draws of their own, for the losses; None where no losses are asked for.
+    """
     base, sampler = evaluator.base, evaluator.spec.sampler
     where = device()
     own = base.denoiser.to(where)
@@ -132,11 +136,11 @@ def _look(evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int
     start = Fixed((len(clean), *data.shape), len(clean), labels, where).start(seed, 0)
     trajectories = probe.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
     points = probe.noised(clean.to(where), labels, trajectories.sigmas, seed)
-    products = {
-        name: probe.mean_errors(own, denoisers, looked_at, spec.draws, seed)
-        for name, looked_at in (("data", points), ("trajectories", trajectories))
-    }
-    return _Look(spec, seed, points, denoisers, products, base.held_out is not None)
+    # The loss is a mean over images, levels and draws: fewer draws do.
+    losses = 0 if apart is None else max(2, spec.draws // 4)
+    on_data, residuals = probe.errors_and_residuals(own, denoisers, points, spec.draws, losses, apart or (), seed)
+    products = {"data": on_data, "trajectories": probe.mean_errors(own, denoisers, trajectories, spec.draws, seed)}
+    return _Look(spec, seed, products, residuals, base.held_out is not None)
 
 
 def _some(data: Data, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:

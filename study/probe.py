@@ -10,9 +10,9 @@ removes is 1 − B(1 − ρ²)/(A − 2C + B).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Coupling, Denoiser, Draws, Guided, Refused
+from degradations import Coupling, Denoiser, Draws, Refused
 from study.sampling import SOLVERS, Start
 
 Array = npt.NDArray[np.float64]
+ROUNDING = 1e-12  # of products of float64, relative to those that they are differences of
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,29 @@ class Products:
         return self.gram[:, :, index][:, :, :, index]
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Residuals:
+    """Products of residuals D − y of M denoisers, of each image: means over draws, weighted sums over levels.
+
+    names: [M]; shared: [B, M, M], under the same draws; guides: [G], those that were also given draws of their own;
+    own: [B, G], their squares; across: [B, M, G], their products with the others' under the main's draws.
+    """
+
+    names: Sequence[str]
+    shared: Array
+    guides: Sequence[str]
+    own: Array
+    across: Array
+
+    def of(self, main: str, guide: str, coupling: Coupling) -> Array:
+        """|r1|², |r0|² and ⟨r1, r0⟩ of a main and a guide: [B, 3]."""
+        i, j = self.names.index(main), self.names.index(guide)
+        if coupling == "shared":
+            return np.stack([self.shared[:, i, i], self.shared[:, j, j], self.shared[:, i, j]], 1)
+        g = self.guides.index(guide)
+        return np.stack([self.shared[:, i, i], self.own[:, g], self.across[:, i, g]], 1)
+
+
 def mean_errors(
     base: Denoiser, denoisers: Mapping[str, Denoiser], points: Points, draws: int, seed: int = 0
 ) -> Products:
@@ -94,31 +117,84 @@ def mean_errors(
     are left out also between different ones. What is estimated belongs to the means: the coupling does not matter.
     A denoiser that takes nothing from its draws is evaluated once.
     """
-    names, found = list(denoisers), []
-    device = points.x.device
+    return errors_and_residuals(base, denoisers, points, draws, seed=seed)[0]
+
+
+@torch.inference_mode()
+def errors_and_residuals(
+    base: Denoiser, denoisers: Mapping[str, Denoiser], points: Points, draws: int, loss_draws: int = 0,
+    guides: Sequence[str] = (), seed: int = 0,
+) -> tuple[Products, Residuals | None]:  # fmt: skip
+    """`mean_errors`, and from the first `loss_draws` of the same evaluations what `loss` is made of.
+
+    guides: the denoisers that guide with draws of their own. Raises Refused for errors that are not finite, and for
+    residuals at points without clean images.
+    """
+    names, guides, found, device = list(denoisers), list(dict.fromkeys(guides)), [], points.x.device
+    if loss_draws and points.clean is None:
+        raise Refused("probe: the loss wants noised data, found points without clean images.")
+    residuals = _Residuals(len(names), len(guides), points) if loss_draws else None
+    apart = {name: denoisers[name] for name in guides}
     for level, (x, sigma) in enumerate(zip(points.x, points.sigmas, strict=True)):
         clean = base(x, sigma, points.labels, Draws(seed, level))
         total = torch.zeros(len(names), *x.shape, dtype=torch.float64, device=device)
         same = torch.zeros(len(x), len(names), len(names), dtype=torch.float64, device=device)
-        fixed: dict[str, Tensor] = {}
+        together = _evaluations(denoisers, points, level, seed)
+        alone = _evaluations(apart, points, level, seed, role="guide")
         for k in range(draws):
-            errors = []
-            for name, denoiser in denoisers.items():
-                if name not in fixed:
-                    own = Draws(seed + 1 + k, level, "probe")
-                    error = denoiser(x, sigma, points.labels, own) - clean
-                    if own.unused:
-                        fixed[name] = error
-                errors.append(fixed.get(name, error))
-            e = torch.stack(errors).double()
+            d = next(together)
+            e = (d - clean).double()
             total += e
             same += _gram(e)
+            if residuals is not None and k < loss_draws:
+                residuals.add(d, next(alone), points.weights[level] / loss_draws)
         found.append((_gram(total) - same) / (draws * (draws - 1)))
     gram = torch.stack(found).cpu().numpy()
     if not np.isfinite(gram).all():
         bad = [name for i, name in enumerate(names) if not np.isfinite(gram[..., i, i]).all()]
         raise Refused(f"probe: the errors of {', '.join(bad)} are not finite.")
-    return Products(names, points.sigmas, points.weights, gram)
+    products = Products(names, points.sigmas, points.weights, gram)
+    return products, residuals.means(names, guides) if residuals is not None else None
+
+
+def _evaluations(
+    denoisers: Mapping[str, Denoiser], points: Points, level: int, seed: int, role: str = ""
+) -> Iterator[Tensor]:
+    """Estimates of all denoisers at a level, [M, B, …], under draw after draw, the same for all, or a role's child of
+    each. One that takes nothing from its draws is evaluated once."""
+    x, sigma, fixed = points.x[level], points.sigmas[level], dict[str, Tensor]()
+    for k in count():
+        estimates = []
+        for name, denoiser in denoisers.items():
+            if name not in fixed:
+                draws = Draws(seed + 1 + k, level, "probe")
+                estimate = denoiser(x, sigma, points.labels, draws.child(role) if role else draws)
+                if draws.unused:
+                    fixed[name] = estimate
+            estimates.append(fixed.get(name, estimate))
+        yield torch.stack(estimates) if estimates else x.new_zeros(0, *x.shape)
+
+
+class _Residuals:
+    """Sums that become `Residuals`."""
+
+    def __init__(self, names: int, guides: int, points: Points) -> None:
+        assert points.clean is not None
+        self._clean, size = points.clean, len(points.clean)
+        like = points.x.new_zeros(0, dtype=torch.float64)
+        self._shared, self._own = like.new_zeros(size, names, names), like.new_zeros(size, guides)
+        self._across = like.new_zeros(size, names, guides)
+
+    def add(self, together: Tensor, alone: Tensor, weight: float) -> None:
+        """Take in a draw's estimates [M, B, …] of all, and [G, B, …] of the guides with draws of their own."""
+        r, own = ((d - self._clean).double().flatten(2).transpose(0, 1) for d in (together, alone))
+        self._shared += weight * (r @ r.mT)
+        self._own += weight * (own * own).sum(2)
+        self._across += weight * (r @ own.mT)
+
+    def means(self, names: Sequence[str], guides: Sequence[str]) -> Residuals:
+        shared, own, across = (sums.cpu().numpy() for sums in (self._shared, self._own, self._across))
+        return Residuals(names, shared, guides, own, across)
 
 
 def _gram(e: Tensor) -> Tensor:
@@ -230,40 +306,19 @@ class LossForecast:
     gain: float | None
 
 
-@torch.inference_mode()
 def loss(
-    main: Denoiser,
-    guide: Denoiser,
-    coupling: Coupling,
-    points: Points,
-    draws: int,
-    resamples: int = 1000,
-    seed: int = 0,
+    residuals: Residuals, main: str, guide: str, coupling: Coupling, resamples: int = 1000, seed: int = 0
 ) -> LossForecast:
     """Where E|D_w(y + σn) − y|², a quadratic in w, is least; it needs clean data (best held out) and no base.
 
     The loss contains the variance of the draws, so the coupling counts. The loss of a *trained* main is stationary in
     the direction of any fixed guide: its best weight is about 1 even where guidance improves the samples.
     """
-    if points.clean is None:
-        raise Refused("probe: the loss wants noised data, found points without clean images.")
-    pair = Guided(main, guide, 1.0, coupling)
-    sums = np.zeros((len(points.clean), 3))
-    for level, (x, sigma, weight) in enumerate(zip(points.x, points.sigmas, points.weights, strict=True)):
-        for k in range(draws):
-            given = Draws(seed + 1 + k, level, "probe")
-            other = given.twin() if pair.coupling == "shared" else given.child("guide")
-            r0 = (guide(x, sigma, points.labels, other) - points.clean).flatten(1).double()
-            r1 = (main(x, sigma, points.labels, given) - points.clean).flatten(1).double()
-            products = torch.stack([(r1 * r1).sum(1), (r0 * r0).sum(1), (r1 * r0).sum(1)], 1)
-            fixed = given.unused and other.unused
-            sums += weight / (1 if fixed else draws) * products.cpu().numpy()
-            if fixed:
-                break  # without randomness every draw is the same
+    sums = residuals.of(main, guide, coupling)
     counts = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     a, b, c = sums.sum(0)
     some = counts @ sums
-    if not _positive(some[:, 0] - 2 * some[:, 2] + some[:, 1]):
+    if not _positive(some[:, 0] - 2 * some[:, 2] + some[:, 1] - ROUNDING * (a + b)):
         return LossForecast(None, None, None)
     value, resampled = _ratios(a, b, c), _ratios(some[:, 0], some[:, 1], some[:, 2])
     low, high = np.quantile(resampled["weight"], [0.025, 0.975])

@@ -268,7 +268,10 @@ def test_guides_that_err_alike_are_refused(other: list[float]) -> None:
 def loss(
     main: Denoiser, guide: Denoiser, points: Points, draws: int = 2, coupling: Coupling = "shared"
 ) -> probe.LossForecast:
-    return probe.loss(main, guide, coupling, points, draws)
+    denoisers, guides = {"main": main, "guide": guide}, ["guide"] if coupling == "independent" else []
+    _, residuals = probe.errors_and_residuals(main, denoisers, points, draws, draws, guides)
+    assert residuals is not None
+    return probe.loss(residuals, "main", "guide", coupling)
 
 
 @pytest.mark.parametrize(("main", "guide"), [(0.9, 0.7), (1.2, 1.5), (0.8, 1.3), (1.3, 0.9)])
