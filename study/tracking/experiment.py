@@ -107,8 +107,12 @@ class Tracking:
 
     def files(self, paths: Sequence[Path], folder: str = "") -> None:
         """Keep files as artifacts of the study run."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        # A client would remember the place of a run, which in a copied root is another.
+        place = get_artifact_repository(self._client.get_run(self._study).info.artifact_uri)
         for path in paths:
-            self._client.log_artifact(self._study, str(path), folder or None)
+            place.log_artifact(str(path), folder or None)
 
     def table(self, path: Path) -> None:
         """Keep a file, {"columns": […], "data": [[…], …]}, as an artifact that the dashboard shows as a table."""
@@ -122,6 +126,7 @@ class Tracking:
                 Exception
             ):  # an evaluation is worth more than its picture, and there may be an error to tell of
                 self._client.set_terminated(run, status)
+        self._store.engine.dispose()  # so that the database is one file again
 
     def _known(self) -> dict[str, str]:
         """The runs that are there, by their keys, all of them ended.
