@@ -112,7 +112,7 @@ class Tracking:
         # A client would remember the place of a run, which in a copied root is another.
         place = get_artifact_repository(self._client.get_run(self._study).info.artifact_uri)
         for path in paths:
-            place.log_artifact(str(path), folder or None)
+            place.log_artifact(str(path), folder or None)  # type: ignore[no-untyped-call]
 
     def table(self, path: Path) -> None:
         """Keep a file, {"columns": […], "data": [[…], …]}, as an artifact that the dashboard shows as a table."""
