@@ -8,7 +8,8 @@ from typing import NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
-from study.config import to_spec
+from study.config import load_spec
+from study.specs import StudySpec
 
 
 class Command(NamedTuple):
@@ -39,7 +40,7 @@ def _run(args: Namespace) -> int:
     from study.results import report_folder
     from study.run import run, want_pairings
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     if args.plan:
         from study.estimate import estimate
 
@@ -68,7 +69,7 @@ def _no_arguments(parser: ArgumentParser) -> None:
 def _worker(args: Namespace) -> int:
     from study.run import work
 
-    spec = to_spec(args)
+    spec = _spec(args)
     work(spec, _root(args))
     print(f"Nothing is left to do for '{spec.name}'.")
     return 0
@@ -82,7 +83,7 @@ def _calibrate(args: Namespace) -> int:
     from study.report import strengths
     from study.run import find_strengths
 
-    spec = to_spec(args)
+    spec = _spec(args)
     strengths.check(args.format)
     print(strengths.render(find_strengths(spec, _root(args)), spec.calibrate.levels, args.format))
     return 0
@@ -104,7 +105,7 @@ def _probe(args: Namespace) -> int:
     from study.forecast import probe_study, render, several_guides
     from study.report import strengths
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     strengths.check(args.format)
     if args.guides or args.main:
         if not (args.guides and args.main):
@@ -133,7 +134,7 @@ def _train_arguments(parser: ArgumentParser) -> None:
 def _train(args: Namespace) -> int:
     from study.bases import train_base
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     out = Path(args.out) if args.out else None
     if args.classifier:
         from study.modules.classify import train_classifier
@@ -169,7 +170,7 @@ def _sample(args: Namespace) -> int:
     from study.run import evaluator_of
     from study.specs import PairingSpec
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     if args.format not in ("npz", "folder"):
         raise Refused(f"--format {args.format}: accepted are npz and folder.")
     if args.samples < 1:
@@ -292,6 +293,10 @@ def _sync(args: Namespace) -> int:
     sync(args.name, _root(args))
     print(f"MLflow's view of '{args.name}' was rebuilt.")
     return 0
+
+
+def _spec(args: Namespace) -> StudySpec:
+    return load_spec(args.config, args.overrides)
 
 
 def _root(args: Namespace) -> Path:

@@ -18,6 +18,7 @@ from study.calibrate import Calibration, calibrate, first_strength
 from study.checkpoints import Base
 from study.checkpoints.names import split
 from study.files.lock import locked
+from study.memory import check_memory
 from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
 from study.modules.group import agree, follow, group, leading
@@ -89,6 +90,7 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates:
     that are no degradations, or that the base cannot suffer.
     """
     own = untrained(spec, root=root)
+    check_memory(spec, own)
     for extractor in spec.extractors if len(own.data.samples) else ():
         load_extractor(extractor, root)(own.data.samples[:2])
     for name in spec.named:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -115,11 +115,15 @@ def _of_file(name: str, path: Path) -> Base:
     return _read(name, path, known and known.st_mtime_ns)
 
 
-def blank(name: str) -> Base:
-    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them."""
+def blank(name: str, **changed: Any) -> Base:
+    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them.
+
+    changed: arguments of its network in place of the card's.
+    """
     card = public_cards()[name]
-    found = Published(card.class_name, card.arguments, {}, card.latents)
-    return _base(name, found, published(card.class_name, card.arguments), "")
+    arguments = {**card.arguments, **changed}
+    found = Published(card.class_name, arguments, {}, card.latents)
+    return _base(name, found, published(card.class_name, arguments), "")
 
 
 @lru_cache(maxsize=2)

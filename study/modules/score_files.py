@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from degradations import Refused
-from study.checkpoints import CACHE, public_statistics
+from study.checkpoints import CACHE, PublicStatistics, public_statistics
 from study.data import DATA, load_data
 from study.files.cache import obtain
 from study.files.images import batches
@@ -47,11 +47,7 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     if name in DATA:
         return references(load_data(name).samples, extractors)
     if name in public_statistics():
-        known = public_statistics()[name]
-        for extractor in extractors:
-            if extractor.name not in known.extractors:
-                raise Refused(f"reference '{name}': statistics of {' and '.join(known.extractors)} are published, "
-                              f"'{extractor.name}' is wanted.")  # fmt: skip
+        known = want_published(name, extractors)
         path = obtain(known.file, root / CACHE)
         return {extractor.name: Reference.load(path, extractor, known.size) for extractor in extractors}
     path = Path(name)
@@ -61,6 +57,16 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     if Reference.is_one(path):
         return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
     return stream_references((batch.to(device()) for batch in batches(path)), extractors)
+
+
+def want_published(name: str, extractors: Sequence[Extractor]) -> PublicStatistics:
+    """The published statistics of a name. Raises Refused for extractors that they are not of."""
+    known = public_statistics()[name]
+    for extractor in extractors:
+        if extractor.name not in known.extractors:
+            raise Refused(f"reference '{name}': statistics of {' and '.join(known.extractors)} are published, "
+                          f"'{extractor.name}' is wanted.")  # fmt: skip
+    return known
 
 
 def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:
