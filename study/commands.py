@@ -9,7 +9,10 @@ from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
 from study.config import load_spec
+from study.files.places import folder
+from study.files.typed import MOST_PART
 from study.specs import StudySpec
+from study.specs.checks import MOST_SAMPLES
 
 
 class Command(NamedTuple):
@@ -40,7 +43,7 @@ def _run(args: Namespace) -> int:
     from study.results import report_folder
     from study.run import run, want_pairings
 
-    spec, root = _spec(args), _root(args)
+    spec, root = _spec(args), _root(args, writes=not args.plan)
     if args.plan:
         from study.estimate import estimate
 
@@ -135,15 +138,15 @@ def _train(args: Namespace) -> int:
     from study.bases import train_base
 
     spec, root = _spec(args), _root(args)
-    out = Path(args.out) if args.out else None
+    out = folder(args.out, "--out") if args.out else None
     if args.classifier:
         from study.modules.classify import train_classifier
 
         made_by = f"study train configs/{spec.name}.yaml --classifier"
-        folder = train_classifier(out or root / "bases" / "digits-classifier", made_by)
+        made = train_classifier(out or root / "bases" / "digits-classifier", made_by)
     else:
-        folder = train_base(spec, root, args.again, out=out)
-    print(f"Weights and card     {folder}/")
+        made = train_base(spec, root, args.again, out=out)
+    print(f"Weights and card     {made}/")
     return 0
 
 
@@ -162,8 +165,10 @@ def _sample(args: Namespace) -> int:
     import re
     from dataclasses import replace
 
+    from study import memory
     from study.checkpoints.names import canonical
     from study.files.images import to_uint8, write_npz, write_png
+    from study.modules.device import device
     from study.modules.group import follow, group, leading
     from study.records import Task
     from study.report import figures
@@ -173,12 +178,20 @@ def _sample(args: Namespace) -> int:
     spec, root = _spec(args), _root(args)
     if args.format not in ("npz", "folder"):
         raise Refused(f"--format {args.format}: accepted are npz and folder.")
-    if args.samples < 1:
-        raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
+    if not 1 <= args.samples <= MOST_SAMPLES:
+        raise Refused(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
     if not math.isfinite(args.weight):
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
     pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
-    evaluator = evaluator_of(replace(spec, pairings=(pairing,), matrix=None), root)
+    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
+    plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
+    out = folder(args.out, "--out") if args.out else root / "samples" / plain
+    if len(plain.encode()) > MOST_PART and not args.out:
+        raise Refused(f"--out: missing; the name made of these degradations has more than {MOST_PART} bytes.")
+    # Nothing is searched, so nothing is held for a search; the samples are.
+    alone = replace(spec, pairings=(pairing,), matrix=None, search=replace(spec.search, samples=2))
+    evaluator = evaluator_of(alone, root)
+    memory.check([memory.drawn(args.samples, evaluator.base.data.shape)], device())
     if group().rank > 0:
         follow(evaluator)
         return 0
@@ -187,9 +200,6 @@ def _sample(args: Namespace) -> int:
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:
         raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
-    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
-    plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
-    out = Path(args.out) if args.out else root / "samples" / plain
     if samples.ndim == 4:
         write_png(out / "grid.png", figures.tile(evaluator.images(samples[:256])))
     else:
@@ -224,7 +234,7 @@ def _score(args: Namespace) -> int:
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
-    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args))
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args, writes=False))
     print(json.dumps(found, indent=2) if args.format == "json" else "\n".join(f"{k:16} {v}" for k, v in found.items()))
     return 0
 
@@ -239,7 +249,7 @@ def _reference(args: Namespace) -> int:
     from study.metrics.reference import write_reference
     from study.modules.device import device
 
-    found = write_reference(args.data, Path(args.out), args.extractor, _root(args), device())
+    found = write_reference(args.data, Path(args.out), args.extractor, _root(args, writes=False), device())
     print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")
     return 0
 
@@ -267,7 +277,7 @@ def _table(args: Namespace) -> int:
     from study.report import table
     from study.results import collect
 
-    print(table.render(table.rows(collect(_root(args), args.name), args.metric), args.format))
+    print(table.render(table.rows(collect(_root(args, writes=False), args.name), args.metric), args.format))
     return 0
 
 
@@ -280,7 +290,7 @@ def _dashboard(args: Namespace) -> int:
 
     if not 1 <= args.port <= 65535:
         raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
-    return serve(_root(args), args.port)
+    return serve(_root(args, writes=False), args.port)
 
 
 def _sync_arguments(parser: ArgumentParser) -> None:
@@ -299,8 +309,8 @@ def _spec(args: Namespace) -> StudySpec:
     return load_spec(args.config, args.overrides)
 
 
-def _root(args: Namespace) -> Path:
-    return Path(args.root)
+def _root(args: Namespace, writes: bool = True) -> Path:
+    return folder(args.root, "--root", writes)
 
 
 def _root_flag(root: Path) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call
 
 from study import plan
-from study.bases import OWN
+from study.bases import OWN, computing
 from study.checkpoints import CACHE, Base, blank, public_cards, public_statistics
 from study.checkpoints.names import split
 from study.data import DATA
@@ -46,7 +46,7 @@ class Needed:
 def estimate(spec: StudySpec, root: Path) -> str:
     """What a study will take on this device, without running it; nothing is downloaded, trained or written.
 
-    An evaluation of the network is timed, of a narrower one where the file of a public card is missing. Raises Refused
+    An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises Refused
     for a config that `run` would refuse, as far as the files that are there tell.
     """
     base, count = stand_in(OWN, spec, root), plan.count(spec, at_most=True)
@@ -163,7 +163,11 @@ def _place(what: str, place: str, root: Path) -> Needed:
 def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
     if base is None:
         return ["unknown: the base is not there, and no card says what it is"]
-    where, flop, of_base = device(), _flop(_whole(spec, base)), _flop(base)
+    where, whole = device(), _whole(spec, base)
+    if where.type != "cpu" and whole is not base:  # which is wide enough for a whole network, and wants one to be busy
+        with where:
+            base = computing(spec.precision, blank(whole.name))
+    flop, of_base = _flop(whole), _flop(base)
     samples = int(min(max(1, TIMED[where.type != "cpu"] // of_base), spec.sampler.chunk))
     denoiser = base.denoiser.to(where)
     x = torch.randn(samples, *base.data.shape, device=where)

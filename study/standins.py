@@ -27,7 +27,8 @@ from study.modules.score_files import references_of, want_published
 from study.run import _able, _check_strengths
 from study.specs import PairingSpec, StudySpec
 
-NARROW = 64  # channels of a network that stands in for one of more: what every family can be divided by
+# Of a network that stands in for a larger one of its family: channels that all their heads divide, and blocks a level.
+SMALL = {"model_channels": 64, "num_blocks": 1}
 FEW = 2  # images that show what all are
 _STRENGTH = re.compile(r"\((?!0\)|inf\))[^()]*\)")  # in brackets, but for those that change nothing
 
@@ -51,7 +52,7 @@ def path_of(place: str, root: Path) -> Path:
 
 
 def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
-    """The base of a name, untrained where it would be trained, narrower where the file of a public card is missing.
+    """The base of a name, untrained where it would be trained, smaller where the file of a public card is missing.
 
     None where files are missing that no card describes. Raises Refused as `resolve` does.
     """
@@ -59,8 +60,7 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     precision = variant.precision or spec.precision
     plain = not (variant.changes.keys() - {"precision"})
     if plain and made_of in public_cards() and not present(public_cards()[made_of].file, root / CACHE):
-        own = public_cards()[made_of].arguments["model_channels"]
-        return computing(precision, blank(made_of, model_channels=min(own, NARROW)))
+        return computing(precision, blank(made_of, **SMALL))
     of_files = made_of is not None and made_of not in public_cards() and elsewhere(made_of)
     if made_of is not None and of_files and not path_of(made_of, root).exists():
         return None

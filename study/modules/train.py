@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from study.specs import RecipeSpec
 from study.training import edm_loss, exponent, log_normal, update
 
 STATE = "training.ckpt"
+MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
 class _Steps(IterableDataset[int]):
@@ -164,9 +166,10 @@ def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept: named by everything that determines it."""
+    """Where the base of a recipe is kept, a folder of root/bases: named by everything that determines it."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
-    return root / "bases" / f"{recipe.data}-{digest}"
+    data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
+    return root / "bases" / f"{data}-{digest}"
 
 
 def train(
