@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
 from study.commands import COMMANDS, Command
-from study.config import is_key, load_spec
+from study.config import is_key
 from study.files.typed import WORDS, keys_of, meant, unknown_key
 from study.specs import StudySpec
 
@@ -38,7 +38,7 @@ def call(argv: list[str]) -> int:
     parser = _parser(name, command, helps)
     try:
         args = _parsed(parser, argv[1:], command) if not helps else parser.parse_args(["--help"])
-        return _show(args) if command.config and args.print_config else command.run(args)
+        return command.run(args)
     except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
     except BrokenPipeError:  # who read the output has gone
@@ -67,9 +67,6 @@ def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if command.config:
         parser.add_argument("--config", type=str, help="the study's YAML; the same as CONFIG")
-        parser.add_argument(
-            "--print_config", action="store_true", help="print the config as overridden, and run nothing"
-        )
     if command.config and helps:
         parser.add_class_arguments(StudySpec, None, help="values of the config, each of which can be overridden")
     return parser
@@ -98,13 +95,6 @@ def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namesp
         if args.config is None:
             raise Refused(f"{parser.prog} needs a CONFIG, a YAML file such as configs/digits.yaml.")
     return args
-
-
-def _show(args: Namespace) -> int:
-    from study.results import spec_to_yaml
-
-    print(spec_to_yaml(load_spec(args.config, args.overrides)), end="")
-    return 0
 
 
 def _unknown(option: str, known: list[str], config: bool) -> str:

@@ -44,6 +44,8 @@ def _run(args: Namespace) -> int:
     from study.run import run, want_pairings
 
     spec, root = _spec(args), _root(args, writes=not args.plan)
+    if not 1 <= args.workers <= 256:
+        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if args.plan:
         from study.estimate import estimate
 
@@ -51,8 +53,6 @@ def _run(args: Namespace) -> int:
         if group().rank == 0:
             print(estimate(spec, root))
         return 0
-    if not 1 <= args.workers <= 256:
-        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if group().world > 1 and (args.workers > 1 or args.retrain):
         raise Refused("--workers and --retrain are for one process, not for a launched group.")
     rows = run(spec, root, args.retrain, args.fresh, args.workers)

@@ -114,25 +114,26 @@ def _given(key: str, text: str) -> Any:
     return found if isinstance(found, dict) else refuse(group_of(type_), text, f"--{key}")
 
 
-def _put(values: dict[str, Any], key: str, value: Any, new: bool = False) -> None:
+def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:
     """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is short for its method.
 
-    Raises Refused for a key within what is no group, and, where it is to be a new one, for a key that is there.
+    before: the path of `values`, for messages. Raises Refused for a key within what is no group, and, where it is to be
+    a new one, for a key that is there.
     """
     first, dot, rest = key.partition(".") if key.count(".") <= MOST_DOTS else (key, "", "")
     if key == "search" and isinstance(value, str):
         value = {"method": value}
     if not dot and not isinstance(value, dict):
         if new and first in values:
-            raise Refused(f"{shown_key(key)}: given twice.")
+            raise Refused(f"{before}{shown_key(key)}: given twice.")
         values[first] = value
         return
     if values.get(first) is None:
         values[first] = {}  # of its own: an alias of the file may stand in several places
     if not isinstance(values[first], dict):
-        raise Refused(f"{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
+        raise Refused(f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
     for name, each in ({rest: value} if dot else value).items():
-        _put(values[first], name, each, new)
+        _put(values[first], name, each, new, f"{before}{first}.")
 
 
 def _canonical(spec: StudySpec) -> StudySpec:

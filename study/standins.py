@@ -57,10 +57,12 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     None where files are missing that no card describes. Raises Refused as `resolve` does.
     """
     made_of, variant = origin(name, spec), Variant.parse(name)
-    precision = variant.precision or spec.precision
-    plain = not (variant.changes.keys() - {"precision"})
-    if plain and made_of in public_cards() and not present(public_cards()[made_of].file, root / CACHE):
-        return computing(precision, blank(made_of, **SMALL))
+    if variant.base == OWN and spec.base is not None:
+        variant = variant.of(Variant.parse(spec.base))
+    precision, cards = variant.precision or spec.precision, public_cards()
+    if made_of is not None and made_of in cards and not variant.changes.keys() - {"precision"}:
+        if not present(cards[made_of].file, root / CACHE):
+            return computing(precision, blank(made_of, **SMALL))
     of_files = made_of is not None and made_of not in public_cards() and elsewhere(made_of)
     if made_of is not None and of_files and not path_of(made_of, root).exists():
         return None
@@ -86,7 +88,7 @@ def rehearse(spec: StudySpec, own: Base, root: Path) -> None:
 
 
 def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
-    extractors = [found for name in spec.extractors if (found := _extractor(name, root)) is not None]
+    extractors = [each for name in spec.extractors if (each := _extractor(name, root)) is not None]
     if len(own.data.samples):  # with which they are compared, whatever they are
         for extractor in extractors:
             extractor(own.data.samples[:FEW])

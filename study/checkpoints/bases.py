@@ -1,6 +1,7 @@
 """Base denoisers, by name, by folder, or in closed form."""
 
 import math
+import os
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -94,7 +95,7 @@ def is_public(name: str | Path) -> bool:
     """Whether a name is of a checkpoint that others made: a public card, a published file, a place of diffusers."""
     text, path = str(name), Path(name)
     parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
-    folder = any((path / each).is_file() for each in parts)
+    folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)  # asked of every name of a study
     return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
 
 

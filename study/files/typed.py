@@ -36,7 +36,7 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
     if is_dataclass(type_):
         return _group(type_, found, key) if isinstance(found, dict) else refuse(said, value, key)
     if get_origin(type_) is tuple:
-        return _tuple(type_, found, key) if isinstance(found, list) else refuse(said, value, key)
+        return _tuple(type_, found, key, said) if isinstance(found, list) else refuse(said, value, key)
     if type_ is float and type(found) in (int, float) and not _too_large(found):
         return float(found)
     return found if type(found) is type_ else refuse(said, value, key)
@@ -113,10 +113,10 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
     return type_(**made)
 
 
-def _tuple(type_: Any, value: list[Any], key: str) -> tuple[Any, ...]:
+def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]:
     inside = get_args(type_)
     if inside[-1] is not ... and len(value) != len(inside):
-        refuse(type_, value, key)
+        refuse(said, value, key)
     return tuple(typed(inside[0], each, f"{key}[{index}]") for index, each in enumerate(value))
 
 
