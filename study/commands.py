@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
 from study.config import load_spec
-from study.files.places import folder
+from study.files.places import folder, want_folder
 from study.files.typed import MOST_PART
 from study.specs import StudySpec
 from study.specs.checks import MOST_SAMPLES
@@ -249,6 +249,7 @@ def _reference(args: Namespace) -> int:
     from study.metrics.reference import write_reference
     from study.modules.device import device
 
+    want_folder(Path(args.out))
     found = write_reference(args.data, Path(args.out), args.extractor, _root(args, writes=False), device())
     print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")
     return 0
@@ -262,6 +263,7 @@ def _convert_arguments(parser: ArgumentParser) -> None:
 def _convert(args: Namespace) -> int:
     from study.checkpoints import convert
 
+    want_folder(Path(args.out))
     card = convert(Path(args.path), Path(args.out))
     print(f"Weights and card     {args.out}  {card}")
     return 0

@@ -59,12 +59,11 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     made_of, variant = origin(name, spec), Variant.parse(name)
     if variant.base == OWN and spec.base is not None:
         variant = variant.of(Variant.parse(spec.base))
-    precision, cards = variant.precision or spec.precision, public_cards()
-    if made_of is not None and made_of in cards and not variant.changes.keys() - {"precision"}:
-        if not present(cards[made_of].file, root / CACHE):
-            return computing(precision, blank(made_of, **SMALL))
-    of_files = made_of is not None and made_of not in public_cards() and elsewhere(made_of)
-    if made_of is not None and of_files and not path_of(made_of, root).exists():
+    precision, card = variant.precision or spec.precision, public_cards().get(made_of or "")
+    plain = not variant.changes.keys() - {"precision"}
+    if card is not None and plain and not present(card.file, root / CACHE):
+        return computing(precision, blank(str(made_of), **SMALL))
+    if made_of is not None and card is None and elsewhere(made_of) and not path_of(made_of, root).exists():
         return None
     return computing(precision, untrained(spec, name, root))
 

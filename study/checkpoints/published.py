@@ -15,7 +15,6 @@ from degradations import Refused
 from study.checkpoints.weights import compare
 from study.files.atomic import replacing, sha256, write_text
 from study.files.pickles import Record, load, tensors
-from study.files.places import want_folder
 from study.models.preconditioning import Preconditioned
 from study.models.published import published
 
@@ -78,7 +77,6 @@ def convert(source: Path, out: Path) -> Path:
         raise Refused(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
     if out.resolve() == source.resolve():
         raise Refused(f"{out}: the converted weights want a file of their own.")
-    want_folder(out)
     found = read_published(source)
     found.build(source)  # refuses what could not be read again
     with replacing(out) as part:

@@ -16,7 +16,6 @@ from study.checkpoints.published import PICKLES
 from study.data import DATA, load_data
 from study.files.atomic import replacing
 from study.files.images import batches, open_npz
-from study.files.places import want_folder
 from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
@@ -142,11 +141,10 @@ def write_reference(
     """Write the statistics of images or samples in files, or of a data set by its name, as an extractor sees them.
 
     out: an .npz. device: where the extractor runs, by default the CPU. Raises Refused as `batches` and `load_extractor`
-    do, and for another kind of file to write, or one in a folder that is not there.
+    do, and for another kind of file to write.
     """
     if out.suffix != ".npz":
         raise Refused(f"{out}: statistics are written as .npz.")
-    want_folder(out)
     chosen = load_extractor(extractor, root).eval()
     stream = torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
     reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[chosen.name]
