@@ -105,12 +105,13 @@ def train_base(
 ) -> Path:
     """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on.
 
-    Raises Refused for a base that others trained.
+    Raises Refused for a base that others trained, and for an unknown data set.
     """
     if spec.base is not None and is_public(Variant.parse(spec.base).base):
         raise Refused(
             f"base: found {spec.base}, which others trained; wanted null or one of ours, which a recipe trains."
         )
+    load_data(spec.recipe.data)  # refuses an unknown one before there is a folder for it
     folder = out or folder_of(spec.recipe, root)
     _train(spec.recipe, folder, _made_by(spec), None, again, progress)
     check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")

@@ -1,15 +1,18 @@
 """The command line: from words to a command, and from what goes wrong to one message and an exit status."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
 from study.commands import COMMANDS, Command
-from study.config import add_spec, check_file, explain
+from study.config import is_key
+from study.files.typed import WORDS, keys_of, meant, unknown_key
 from study.signals import interruptible
+from study.specs import StudySpec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,17 +34,18 @@ def _call(argv: list[str]) -> int:
         print(_overview())
         return 0 if argv else 2
     if argv[0] not in COMMANDS:
-        return _say(f"unknown command '{argv[0]}'; there are: {', '.join(COMMANDS)}", 2)
+        return _say(f"unknown command '{argv[0]}'.{meant(argv[0], COMMANDS)} There are: {', '.join(COMMANDS)}", 2)
     name, command, debug = argv[0], COMMANDS[argv[0]], "--debug" in argv
     if _launched("WORLD_SIZE", "SLURM_NTASKS", 1) > 1 and not command.shared:
         return _say(
             f"study {name} is one process; a launched group (torchrun, SLURM) can share study run and sample.", 2
         )
-    parser = _parser(name, command)
+    helps = bool({"-h", "--help"} & set(argv))
+    parser = _parser(name, command, helps)
     try:
-        args = parser.parse_args(_with_config(argv[1:], name) if command.config else argv[1:])
+        args = _parsed(parser, argv[1:], command) if not helps else parser.parse_args(["--help"])
         return command.run(args)
-    except SystemExit as exit_:  # --help, --print_config
+    except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
     except BrokenPipeError:  # who read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,11 +58,12 @@ def _call(argv: list[str]) -> int:
         return _say(*_explain(error))
 
 
-def _parser(name: str, command: Command) -> ArgumentParser:
+def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
+    """The options of a command; to help, with those of the config too, which otherwise `study.config` reads."""
     from argparse import RawDescriptionHelpFormatter
 
     parser = ArgumentParser(
-        prog=f"study {name}", usage=f"study {name} {command.usage}", exit_on_error=False,
+        prog=f"study {name}", usage=f"study {name} {command.usage}", exit_on_error=False, allow_abbrev=False,
         description=f"{command.summary[0].upper()}{command.summary[1:]}.", epilog=f"examples:\n{command.examples}",
         formatter_class=RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -67,28 +72,55 @@ def _parser(name: str, command: Command) -> ArgumentParser:
                         help="folder of everything that is written (default: mlruns, or $STUDY_ROOT)")  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if command.config:
-        add_spec(parser)
+        parser.add_argument("--config", type=str, help="the study's YAML; the same as CONFIG")
+    if command.config and helps:
+        parser.add_class_arguments(StudySpec, None, help="values of the config, each of which can be overridden")
     return parser
 
 
-def _with_config(argv: list[str], name: str) -> list[str]:
-    """CONFIG, wherever it stands, as the option --config, which comes before what overrides it."""
-    if "--search" in argv[:-1]:  # `--search grid`, short as it is in a config
-        argv = [f"{word}.method" if word == "--search" else word for word in argv]
-    if {"-h", "--help", "--config"} & set(argv):
-        return argv
-    is_yaml = [i for i, word in enumerate(argv) if word.endswith((".yaml", ".yml"))]
-    index = 0 if argv and not argv[0].startswith("-") else is_yaml[0] if is_yaml else None
-    if index is None:
-        raise Refused(f"study {name} wants a CONFIG, a YAML file such as configs/digits.yaml.")
-    check_file(argv[index])
-    return ["--config", argv[index], *argv[:index], *argv[index + 1 :]]
+def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namespace:
+    """The arguments of a command; where it takes a config, `config` and `overrides`, which are put over it."""
+    own: list[str] = []
+    overrides: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        to_config = command.config and is_key(word)
+        (overrides if to_config else own).append(word)
+        if to_config and "=" not in word and words and not words[0].startswith("--"):
+            overrides.append(words.pop(0))
+    known = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
+    for word in own:
+        option = word.partition("=")[0]
+        if option.startswith("--") and option not in known:
+            raise Refused(_unknown(option, known, command.config))
+    path = _config(own) if command.config else None
+    args: Namespace = parser.parse_args(own)
+    if command.config:
+        args.config, args.overrides = args.config or path, overrides
+        if args.config is None:
+            raise Refused(f"{parser.prog} needs a CONFIG, a YAML file such as configs/digits.yaml.")
+    return args
+
+
+def _unknown(option: str, known: list[str], config: bool) -> str:
+    """What is said of an option that is none: of the command's own and the config's keys, the nearest."""
+    keys = keys_of(StudySpec) if config else []
+    level = [each.removeprefix("--") for each in known if each != "--help"] + [key for key in keys if "." not in key]
+    return f"{option}: no such option. {unknown_key(option.removeprefix('--'), level, '--', [f'--{k}' for k in keys])}"
+
+
+def _config(own: list[str]) -> str | None:
+    """CONFIG, wherever it stands, taken out of the words that are no overrides."""
+    is_yaml = [i for i, word in enumerate(own) if word.endswith((".yaml", ".yml")) and own[i - 1 : i] != ["--config"]]
+    index = 0 if own and not own[0].startswith("-") else is_yaml[0] if is_yaml else None
+    return None if index is None else own.pop(index)
 
 
 def _explain(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
     if isinstance(error, ArgumentError):
-        return explain(error), 2
+        return _plainly(str(error)), 2
     if isinstance(error, Refused):
         return str(error), 2
     if isinstance(error, Failed):
@@ -104,6 +136,15 @@ def _explain(error: Exception) -> tuple[str, int]:
         wrong_place = isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError))
         return f"{error.filename}: {error.strerror}", 2 if wrong_place else 1
     return f"failed: {chain[0].splitlines()[0]} (--debug shows where)", 1
+
+
+def _plainly(text: str) -> str:
+    """The parser's message of a command's own option, without the names of Python's types."""
+    wrong = re.search(r'key "(\w+)":\s+Expected an? (?:<class )?\'?(\w+).*?\. Got value: (.*)', text)
+    if wrong:
+        accepted = {type_.__name__: words for type_, words in WORDS.items()}.get(wrong[2], f"a {wrong[2]}")
+        return f"--{wrong[1]}: found '{wrong[3]}'; accepted is {accepted}."
+    return " ".join(text.split())
 
 
 def _say(message: str, status: int) -> int:

@@ -8,8 +8,12 @@ from typing import NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
-from study.config import to_spec
+from study.config import load_spec
+from study.files.places import folder, want_folder
+from study.files.typed import MOST_PART
 from study.signals import end_with_parent
+from study.specs import StudySpec
+from study.specs.checks import MOST_SAMPLES
 
 
 class Command(NamedTuple):
@@ -55,7 +59,9 @@ def _run(args: Namespace) -> int:
     from study.run import run, want_pairings
     from study.verify import verify_study, want_verifiable
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args, writes=not args.plan)
+    if not 1 <= args.workers <= 256:
+        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if args.plan:
         from study.estimate import estimate
 
@@ -63,8 +69,6 @@ def _run(args: Namespace) -> int:
         if group().rank == 0:
             print(estimate(spec, root))
         return 0
-    if not 1 <= args.workers <= 256:
-        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
         raise Refused("--workers, --retrain and --verify are for one process, not for a launched group.")
     if args.verify:
@@ -86,7 +90,7 @@ def _run(args: Namespace) -> int:
 
 def _say_at_once(args: Namespace) -> None:
     """A line before the imports, which take seconds."""
-    print(f"study: '{args.name}' under {args.root}", file=sys.stderr, flush=True)
+    print(f"study: {args.config} under {args.root}", file=sys.stderr, flush=True)
 
 
 def _worker_arguments(parser: ArgumentParser) -> None:
@@ -100,7 +104,7 @@ def _worker(args: Namespace) -> int:
         end_with_parent()
     from study.run import work
 
-    spec = to_spec(args)
+    spec = _spec(args)
     work(spec, _root(args), args.release)
     print(f"Nothing is left to do for '{spec.name}'.")
     return 0
@@ -114,7 +118,7 @@ def _calibrate(args: Namespace) -> int:
     from study.report import strengths
     from study.run import find_strengths
 
-    spec = to_spec(args)
+    spec = _spec(args)
     strengths.check(args.format)
     print(strengths.render(find_strengths(spec, _root(args)), spec.calibrate.levels, args.format))
     return 0
@@ -136,7 +140,7 @@ def _probe(args: Namespace) -> int:
     from study.forecast import probe_study, render, several_guides
     from study.report import strengths
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     strengths.check(args.format)
     if args.guides or args.main:
         if not (args.guides and args.main):
@@ -165,16 +169,16 @@ def _train_arguments(parser: ArgumentParser) -> None:
 def _train(args: Namespace) -> int:
     from study.bases import train_base
 
-    spec, root = to_spec(args), _root(args)
-    out = Path(args.out) if args.out else None
+    spec, root = _spec(args), _root(args)
+    out = folder(args.out, "--out") if args.out else None
     if args.classifier:
         from study.modules.classify import train_classifier
 
         made_by = f"study train configs/{spec.name}.yaml --classifier"
-        folder = train_classifier(out or root / "bases" / "digits-classifier", made_by)
+        made = train_classifier(out or root / "bases" / "digits-classifier", made_by)
     else:
-        folder = train_base(spec, root, args.again, out=out)
-    print(f"Weights and card     {folder}/")
+        made = train_base(spec, root, args.again, out=out)
+    print(f"Weights and card     {made}/")
     return 0
 
 
@@ -193,23 +197,33 @@ def _sample(args: Namespace) -> int:
     import re
     from dataclasses import replace
 
+    from study import memory
     from study.checkpoints.names import canonical
     from study.files.images import to_uint8, write_npz, write_png
+    from study.modules.device import device
     from study.modules.group import follow, group, leading
     from study.records import Task
     from study.report import figures
     from study.run import evaluator_of
     from study.specs import PairingSpec
 
-    spec, root = to_spec(args), _root(args)
+    spec, root = _spec(args), _root(args)
     if args.format not in ("npz", "folder"):
         raise Refused(f"--format {args.format}: accepted are npz and folder.")
-    if args.samples < 1:
-        raise Refused(f"--samples {args.samples}: at least 1 is wanted.")
+    if not 1 <= args.samples <= MOST_SAMPLES:
+        raise Refused(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
     if not math.isfinite(args.weight):
         raise Refused(f"--weight {args.weight}: it must be a finite number.")
     pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
-    evaluator = evaluator_of(replace(spec, pairings=(pairing,), matrix=None), root)
+    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
+    plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
+    out = folder(args.out, "--out") if args.out else root / "samples" / plain
+    if len(plain.encode()) > MOST_PART and not args.out:
+        raise Refused(f"--out: missing; the name made of these degradations has more than {MOST_PART} bytes.")
+    # Nothing is searched, so nothing is held for a search; the samples are.
+    alone = replace(spec, pairings=(pairing,), matrix=None, search=replace(spec.search, samples=2))
+    evaluator = evaluator_of(alone, root)
+    memory.check([memory.drawn(args.samples, evaluator.base.data.shape)], device())
     if group().rank > 0:
         follow(evaluator)
         return 0
@@ -218,9 +232,6 @@ def _sample(args: Namespace) -> int:
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:
         raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
-    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
-    plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
-    out = Path(args.out) if args.out else root / "samples" / plain
     if samples.ndim == 4:
         write_png(out / "grid.png", figures.tile(evaluator.images(samples[:256])))
     else:
@@ -259,7 +270,8 @@ def _score(args: Namespace) -> int:
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
-    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, _root(args), args.verify)
+    root = _root(args, writes=False)
+    found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, root, args.verify)
     verified = found.pop("verified", None)
     if args.format == "json":
         print(json.dumps(found | (verified.as_dict() if verified else {}), indent=2))
@@ -280,7 +292,8 @@ def _reference(args: Namespace) -> int:
     from study.metrics.reference import write_reference
     from study.modules.device import device
 
-    found = write_reference(args.data, Path(args.out), args.extractor, _root(args), device())
+    want_folder(Path(args.out))
+    found = write_reference(args.data, Path(args.out), args.extractor, _root(args, writes=False), device())
     print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")
     return 0
 
@@ -293,6 +306,7 @@ def _convert_arguments(parser: ArgumentParser) -> None:
 def _convert(args: Namespace) -> int:
     from study.checkpoints import convert
 
+    want_folder(Path(args.out))
     card = convert(Path(args.path), Path(args.out))
     print(f"Weights and card     {args.out}  {card}")
     return 0
@@ -308,7 +322,7 @@ def _table(args: Namespace) -> int:
     from study.report import table
     from study.results import collect
 
-    print(table.render(table.rows(collect(_root(args), args.name), args.metric), args.format))
+    print(table.render(table.rows(collect(_root(args, writes=False), args.name), args.metric), args.format))
     return 0
 
 
@@ -321,7 +335,7 @@ def _dashboard(args: Namespace) -> int:
 
     if not 1 <= args.port <= 65535:
         raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
-    return serve(_root(args), args.port)
+    return serve(_root(args, writes=False), args.port)
 
 
 def _sync_arguments(parser: ArgumentParser) -> None:
@@ -336,8 +350,12 @@ def _sync(args: Namespace) -> int:
     return 0
 
 
-def _root(args: Namespace) -> Path:
-    return Path(args.root)
+def _spec(args: Namespace) -> StudySpec:
+    return load_spec(args.config, args.overrides)
+
+
+def _root(args: Namespace, writes: bool = True) -> Path:
+    return folder(args.root, "--root", writes)
 
 
 def _root_flag(root: Path) -> str:

@@ -1,103 +1,154 @@
-"""YAML and command-line overrides to specs."""
+"""From YAML and what the command line puts over it to specs."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import is_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
-
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader
+from types import NoneType
+from typing import Any, get_args
 
 from degradations.errors import Refused
+from study.files.typed import group_of, hints, keys_of, meant, refuse, typed, unknown_key
+from study.files.yaml_text import MOST_BYTES, read_yaml
 from study.specs import StudySpec
+from study.specs.checks import shown, shown_key
 
-
-def _load(text: str) -> Any:
-    """YAML in which `search: grid` is short for `search: {method: grid}`."""
-    found = get_loader("yaml")(text)
-    if isinstance(found, dict) and isinstance(found.get("search"), str):
-        found["search"] = {"method": found["search"]}
-    return found
-
-
-set_loader("study", _load)
-
-
-def add_spec(parser: ArgumentParser) -> None:
-    """Arguments for every value of a study: `CONFIG`, then `--sampler.steps 64` and the like."""
-    parser.parser_mode = "study"
-    parser.add_argument("--config", action="config", help="the study's YAML; the same as CONFIG")
-    parser.add_class_arguments(StudySpec, None, help="values of the config, each of which can be overridden")
-
-
-def spec_parser() -> ArgumentParser:
-    """A parser of a config and overrides alone."""
-    parser = ArgumentParser(prog="study", exit_on_error=False)
-    add_spec(parser)
-    return parser
-
-
-def to_spec(namespace: Namespace) -> StudySpec:
-    """The spec of parsed arguments. Raises Refused for values that do not go together."""
-    keys = StudySpec.__dataclass_fields__
-    parser = spec_parser()
-    made: Any = parser.instantiate(Namespace(**{k: v for k, v in vars(namespace).items() if k in keys}))  # type: ignore[no-untyped-call]
-    from study.checkpoints.names import canonical  # late: PyTorch takes a second
-
-    pairings = tuple(replace(p, main=canonical(p.main), guide=canonical(p.guide)) for p in made["pairings"])
-    search = replace(made["search"], guides=tuple(map(canonical, made["search"].guides)))
-    return StudySpec(**{**{key: made[key] for key in keys}, "pairings": pairings, "search": search})
+SUFFIXES = (".yaml", ".yml")
+MOST_DOTS = 4  # of a key; with more it is none of ours
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     """The study of a YAML file, with overrides as on the command line: `load_spec(path, ["--sampler.steps", "64"])`.
 
-    Raises Refused for a missing file, unknown or missing keys and wrong types, naming the key.
+    Raises Refused for a missing file, one that is no YAML, unknown, repeated and missing keys, wrong types and values
+    that do not go together, naming the file, the key, what was found and what is accepted.
     """
-    check_file(path)
+    values = read_config(path)
+    for key, text in _pairs(overrides):
+        _put(values, key, _given(key, text))
     try:
-        return to_spec(spec_parser().parse_args(["--config", str(path), *overrides]))
-    except ArgumentError as error:
-        raise Refused(f"config '{path}': {explain(error)}") from None
+        return _canonical(typed(StudySpec, values, ""))
+    except Refused as error:
+        raise Refused(f"config '{path}': {error}") from None
 
 
-def check_file(path: str | Path) -> None:
-    """Raises Refused unless there is a file that holds keys and values."""
-    import yaml
-
-    if not Path(path).is_file():
-        raise Refused(f"config '{path}': no such file.")
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a file, before their types are looked at. Raises Refused where there are none."""
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(f"config '{path}': not YAML: {error}") from None
-    if not isinstance(found, dict):
-        raise Refused(
-            f"config '{path}': keys with values are wanted, found {'nothing' if found is None else repr(found)}."
-        )
-    for key, type_ in get_type_hints(StudySpec).items():
-        short = key == "search" and isinstance(found.get(key), str)
-        if is_dataclass(type_) and not short and not isinstance(found.get(key, {}), dict):
-            raise Refused(f"config '{path}': {key}: found {found[key]!r}, wanted keys with values.")
+        found = read_yaml(_text(Path(path)))
+        if not isinstance(found, dict):
+            raise Refused(f"found {'nothing' if found is None else shown(found)}; accepted are keys with values.")
+        values: dict[str, Any] = {}
+        for key, value in found.items():
+            _put(values, key, value, new=True)
+    except Refused as error:
+        raise Refused(f"config '{path}': {error}") from None
+    return values
 
 
-def explain(error: Exception) -> str:
-    """A parser's message in plain words, with the keys that may have been meant."""
-    text = re.sub(r"<class '(\w+)'>", r"\1", str(error)).replace('Parser key "', 'key "')
-    unknown = re.search(r"(?:Option|option|arguments:) (?:'|--)([\w.]+)", text)
-    if unknown:
-        key = unknown[1].rsplit(".", 1)[-1]
-        known = {leaf.rsplit(".", 1)[-1]: leaf for leaf in _keys(StudySpec)}
-        close = [known[name] for name in get_close_matches(key, known, n=3)]
-        text += f". Did you mean {' or '.join(close)}?" if close else ". `study run --help` lists the keys."
-    return text
+def is_key(option: str) -> bool:
+    """Whether an option of the command line, `--sampler.steps` or `--sampler.steps=64`, is meant for the config."""
+    return option.startswith("--") and _words(option)[0].split(".")[0] in hints(StudySpec)
 
 
-def _keys(spec: Any, prefix: str = "") -> list[str]:
-    """The keys of a spec and of those within it, with dots."""
-    found = []
-    for key, type_ in get_type_hints(spec).items():
-        inner = type_ if is_dataclass(type_) else next((t for t in get_args(type_) if is_dataclass(t)), None)
-        found += [prefix + key, *(_keys(inner, f"{prefix}{key}.") if inner else [])]
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise Refused(f"no such file.{_meant_file(path)}")
+        if path.stat().st_size > MOST_BYTES:
+            raise Refused(f"{path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Refused(f"not UTF-8 text ({error.reason} at byte {error.start}).") from None
+    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it; no permission
+        if isinstance(error, Refused):
+            raise
+        raise Refused(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+
+
+def _meant_file(path: Path) -> str:
+    """The config that may have been meant: of a similar name in the same folder, or in configs/."""
+    folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]
+    names = [str(each) for folder in folders if folder.is_dir() for each in folder.iterdir() if each.suffix in SUFFIXES]
+    wanted = path if path.suffix in SUFFIXES else path.with_name(f"{path.name}.yaml")
+    exact = next((each for each in names if Path(each).name == wanted.name), None)
+    return f" Did you mean {exact}?" if exact else meant(str(wanted), names)
+
+
+def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """The keys and texts of `--key value` and `--key=value`. Raises Refused for anything else."""
+    found, words = [], list(overrides)
+    while words:
+        word = words.pop(0)
+        key, text = _words(word)
+        if not word.startswith("--"):
+            raise Refused(f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64.")
+        if text is None:
+            if not words or words[0].startswith("--"):
+                raise Refused(f"--{key}: no value; accepted is --{key} VALUE.")
+            text = words.pop(0)
+        found.append((key, text))
     return found
+
+
+def _words(option: str) -> tuple[str, str | None]:
+    key, equals, text = option.removeprefix("--").partition("=")
+    return key, text if equals else None
+
+
+def _given(key: str, text: str) -> Any:
+    """The value of an override, of the key's type, or the keys and values of a group of keys."""
+    type_, before = StudySpec, ""
+    for name in key.split("."):
+        known = hints(group_of(type_)) if group_of(type_) else {}
+        if name not in known:
+            elsewhere = [f"--{each}" for each in keys_of(StudySpec)] if not before else []
+            said = unknown_key(name, list(known), f"--{before}", elsewhere) if known else ""
+            raise Refused(f"--{shown_key(key)}: no such option. {said}".rstrip())
+        type_, before = known[name], f"{before}{name}."
+    if text in ("null", "~") and NoneType in get_args(type_):
+        return None
+    if group_of(type_) is None:
+        typed(type_, text, f"--{key}")  # refuses it by the name under which it was given
+        return text
+    found = {"method": text} if key == "search" and text.isidentifier() else read_yaml(text)
+    return found if isinstance(found, dict) else refuse(group_of(type_), text, f"--{key}")
+
+
+def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:
+    """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is short for its method.
+
+    before: the path of `values`, for messages. Raises Refused for a key within what is no group, and, where it is to be
+    a new one, for a key that is there.
+    """
+    first, dot, rest = key.partition(".") if key.count(".") <= MOST_DOTS else (key, "", "")
+    if key == "search" and isinstance(value, str):
+        value = {"method": value}
+    if not dot and not isinstance(value, dict):
+        if new and first in values:
+            raise Refused(f"{before}{shown_key(key)}: given twice.")
+        values[first] = value
+        return
+    if values.get(first) is None:
+        values[first] = {}  # of its own: an alias of the file may stand in several places
+    if not isinstance(values[first], dict):
+        raise Refused(f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
+    for name, each in ({rest: value} if dot else value).items():
+        _put(values[first], name, each, new, f"{before}{first}.")
+
+
+def _canonical(spec: StudySpec) -> StudySpec:
+    """The spec with the names of its denoisers as they are written everywhere."""
+    from study.checkpoints.names import canonical  # late: PyTorch takes a second
+
+    def named(name: str, key: str) -> str:
+        try:
+            return canonical(name)
+        except Refused as error:
+            raise Refused(f"{key}: {error}") from None
+
+    pairings = tuple(
+        replace(each, main=named(each.main, f"pairings[{i}].main"), guide=named(each.guide, f"pairings[{i}].guide"))
+        for i, each in enumerate(spec.pairings)
+    )
+    guides = tuple(named(name, f"search.guides[{i}]") for i, name in enumerate(spec.search.guides))
+    return replace(spec, pairings=pairings, search=replace(spec.search, guides=guides))

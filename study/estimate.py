@@ -1,32 +1,33 @@
 """What a study will take: files, evaluations, hours, disk and memory, told before anything is run."""
 
-import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
+from torch.func import functional_call
 
 from study import plan
-from study.bases import OWN, computing, untrained
-from study.checkpoints import CACHE, Base, Variant, blank, find_statistics, is_public, public_cards
+from study.bases import OWN, computing
+from study.checkpoints import CACHE, Base, blank, find_statistics, public_cards
 from study.checkpoints.names import split
-from study.checkpoints.published import is_published
 from study.data import DATA
 from study.files.cache import PublicFile, present
+from study.memory import features, needs_of
 from study.metrics import files_of
-from study.metrics.reference import DIMENSIONS
-from study.metrics.tally import GROUPS, KEPT
 from study.modules import noise_levels
 from study.modules.device import device
 from study.modules.evaluate import VAE
 from study.modules.group import group
 from study.modules.score_files import references_of, statistics_files
 from study.specs import StudySpec
+from study.standins import elsewhere, origin, path_of, rehearse, stand_in
 
-FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
-TIMED = 10**11, 10**13  # about so many operations are timed, on a CPU and on an accelerator: a second at most
+TIMED = 10**10, 10**13  # about so many operations are timed, on a CPU and on an accelerator: far below a second
+REPEATS = 2
+SHOWN = 12  # entries of each part
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,14 @@ class Needed:
 def estimate(spec: StudySpec, root: Path) -> str:
     """What a study will take on this device, without running it; nothing is downloaded, trained or written.
 
-    An evaluation of the network is timed, with random weights where its file is not there. Raises Refused for a config
-    that would be refused whatever is in the files.
+    An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises Refused
+    for a config that `run` would refuse, as far as the files that are there tell.
     """
-    base, count = _base(spec, root), plan.count(spec, at_most=True)
+    base, count = stand_in(OWN, spec, root), plan.count(spec, at_most=True)
+    files = list(_files(spec, root))
+    if base is not None:
+        rehearse(spec, base, root)
     pairings = [pairing.name for pairing in spec.pairings]
-    if spec.matrix is not None:
-        pairings.append("and those of the matrix, which are not counted below")
     evaluations = [
         f"{count.evaluations:,} at most, of {count.samples:,} samples and {count.passes * spec.nfe:,} network "
         "evaluations together",
@@ -70,9 +72,12 @@ def estimate(spec: StudySpec, root: Path) -> str:
             f"{spec.sampler.sigma_min:g}, for which {base.name} was not made"
         )
     parts = {
-        "Files": [str(each) for each in _files(spec, root)] or ["none beside those that ship"],
+        "Files": _page([str(each) for each in files] or ["none beside those that ship"]),
         "Published": _published(spec) or ["nothing of this base"],
-        "Pairings": pairings,
+        "Pairings": [
+            *_page(pairings),
+            *(["and those of the matrix, which are not counted below"] if spec.matrix else []),
+        ],
         "Evaluations": evaluations,
         "Time": _time(spec, base, count),
         "Disk": _disk(spec, base),
@@ -81,19 +86,39 @@ def estimate(spec: StudySpec, root: Path) -> str:
     return "\n".join(line for name, lines in parts.items() for line in [name, *(f"  {each}" for each in lines)])
 
 
+def _page(entries: Sequence[str]) -> list[str]:
+    """The first entries, and how many more there are."""
+    more = len(entries) - SHOWN
+    return [*entries[:SHOWN], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def _whole(spec: StudySpec, base: Base) -> Base:
+    """The base, of a public card with its whole network, which takes no memory."""
+    name = origin(OWN, spec)
+    if name not in public_cards():
+        return base
+    return _weightless(name)
+
+
+@cache
+def _weightless(name: str) -> Base:
+    """The base of a public card without memory for its weights."""
+    with torch.device("meta"):
+        return blank(name)
+
+
 def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
     """Every file of others that a study reads."""
     variants = [split(name)[0] for name in spec.named]
-    found = [_origin(OWN, spec), *(_origin(str(each), spec) for each in variants if each is not None)]
+    found = [origin(OWN, spec), *(origin(str(each), spec) for each in variants if each is not None)]
     origins = list(dict.fromkeys(name for name in found if name is not None))
     for name in origins:
         if name in public_cards():
             card = public_cards()[name]
-            with torch.device("meta"):  # without memory
-                parameters = sum(p.numel() for p in blank(name).denoiser.parameters())
+            parameters = sum(p.numel() for p in _weightless(name).denoiser.parameters())
             size = f", about {2 * parameters / 1e9:.2f} GB" if card.file.size is None else ""
             yield _public(card.file, root, f"{size}, {card.licence}")
-        elif _elsewhere(name):
+        elif elsewhere(name):
             yield _place(f"checkpoint {name}", name, root)
     for extractor in spec.extractors:
         if extractor.endswith(".json"):
@@ -113,7 +138,7 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
 
 def _published(spec: StudySpec) -> list[str]:
     """What was published of the base's checkpoint, alone and guided."""
-    name = _origin(OWN, spec)
+    name = origin(OWN, spec)
     if name is None or name not in public_cards():
         return []
     card = public_cards()[name]
@@ -128,19 +153,6 @@ def _published(spec: StudySpec) -> list[str]:
     return found
 
 
-def _origin(name: str, spec: StudySpec) -> str | None:
-    """The card, folder or file that a name in the study is made of; None where it is trained by the recipe."""
-    base = Variant.parse(name).base
-    if base != OWN:
-        return base
-    return None if spec.base is None else Variant.parse(spec.base).base
-
-
-def _elsewhere(name: str) -> bool:
-    """Whether a name is of files that do not ship, whether or not they are there."""
-    return is_public(name) or is_published(Path(name)) or "/" in name
-
-
 def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
     size = f", {file.size / 1e9:.2f} GB" if file.size else ""
     digest = file.sha256 or "none is published, that of its first use is kept"
@@ -149,43 +161,36 @@ def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
 
 
 def _place(what: str, place: str, root: Path) -> Needed:
-    hub = place.startswith("hub:")
-    path = root / CACHE / place.removeprefix("hub:") if hub else Path(place)
+    path, hub = path_of(place, root), place.startswith("hub:")
     how = f"from the Hugging Face hub, repository {place.removeprefix('hub:')}" if hub else "no such file or folder"
     return Needed(what, path, "" if path.exists() else how)
-
-
-def _base(spec: StudySpec, root: Path) -> Base | None:
-    """The base, of a public card with random weights; None where files are missing and no card says what it is."""
-    name = _origin(OWN, spec)
-    if name is not None and name in public_cards():
-        return blank(name)
-    if name is not None and _elsewhere(name) and _place("", name, root).missing:
-        return None
-    return untrained(spec, root=root)
 
 
 @torch.inference_mode()
 def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
     if base is None:
         return ["unknown: the base is not there, and no card says what it is"]
-    where, flop = device(), _flop(base)
-    samples = int(min(max(1, TIMED[where.type != "cpu"] // flop), spec.sampler.chunk))
-    base = computing(spec.precision, base)
+    where, whole = device(), _whole(spec, base)
+    if where.type != "cpu" and whole is not base:  # which is wide enough for a whole network, and wants one to be busy
+        with where:
+            base = computing(spec.precision, blank(whole.name))
+    flop, of_base = _flop(whole), _flop(base)
+    samples = int(min(max(1, TIMED[where.type != "cpu"] // of_base), spec.sampler.chunk))
     denoiser = base.denoiser.to(where)
     x = torch.randn(samples, *base.data.shape, device=where)
     label = torch.zeros(samples, dtype=torch.long, device=where) if base.data.classes else None
     seconds = []
-    for _ in range(3):
+    for _ in range(REPEATS):
         began = time.perf_counter()
         denoiser(x, 1.0, label).sum().item()  # which waits for an accelerator
         seconds.append(time.perf_counter() - began)
-    each = min(seconds) / samples
+    each = min(seconds) / samples * flop / of_base
     name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
     total, beside = count.passes * spec.nfe, ", decoding" if base.latents or base.decoder else ""
+    how = f"measured on {samples}" if flop == of_base else f"of a network of {of_base / flop:.0%} of its operations"
     return [
         f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a network evaluation of a "
-        f"sample, {base.precision}, measured on {samples}",
+        f"sample, {base.precision}, {how}",
         f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: {flop / 1e9:,.3g} GFLOP a network "
         "evaluation",
         f"features{beside} and degradations are not counted",
@@ -196,39 +201,27 @@ def _flop(base: Base) -> int:
     """Floating-point operations of a network evaluation of one sample, a multiplication and an addition being two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    denoiser = copy.deepcopy(base.denoiser).to("meta")
+    tensors = dict(base.denoiser.named_parameters()) | dict(base.denoiser.named_buffers())
+    weightless = {name: tensor.to("meta") for name, tensor in tensors.items()}
     label = torch.zeros(1, dtype=torch.long, device="meta") if base.data.classes else None
+    given = torch.zeros(1, *base.data.shape, device="meta"), 1.0, label
     with FlopCounterMode(display=False) as counter:
-        denoiser(torch.zeros(1, *base.data.shape, device="meta"), 1.0, label)
+        functional_call(base.denoiser, weightless, given)
     return int(counter.get_total_flops())
 
 
 def _disk(spec: StudySpec, base: Base | None) -> list[str]:
-    statistics = sum(2 * 8 * _features(name, base) ** 2 for name in spec.extractors)  # kept in the report and in MLflow
+    shape = () if base is None else base.data.shape
+    statistics = sum(2 * 8 * features(name, shape) ** 2 for name in spec.extractors)  # in the report and in MLflow
     shown = 5e6 + 5e5 * len(spec.pairings) + statistics
     return [
         f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, beside the files; no images are kept"
     ]
 
 
-def _features(extractor: str, base: Base | None) -> int:
-    """The number of features of an extractor; that of Inception where only its card knows."""
-    if extractor == "pixels" and base is not None:
-        return torch.Size(base.data.shape).numel()
-    return FEATURES.get(extractor, 2048)
-
-
 def _memory(spec: StudySpec, base: Base | None) -> list[str]:
-    found = []
-    if base is not None:
-        weights = sum(p.numel() for p in base.denoiser.parameters())
-        found.append(f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32, as much again "
-                     "for every other checkpoint")  # fmt: skip
-        if spec.search.method == "probe":
-            kept = 2 * spec.search.samples * 4 * torch.Size(base.data.shape).numel()
-            found.append(f"endpoint probe: the samples of main and guide, {kept / 1e9:.2f} GB")
-    for name in spec.extractors:
-        d = _features(name, base)
-        found.append(f"moments of {name}: {8 * d * d * GROUPS / 1e9:.2f} GB, kept features: {4 * d * KEPT / 1e9:.2f} "
-                     "GB, whatever the number of samples")  # fmt: skip
-    return found
+    if base is None:
+        return ["unknown: the base is not there, and no card says what it is"]
+    weights = sum(p.numel() for p in _whole(spec, base).denoiser.parameters())
+    network = f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32"
+    return [f"{network}, as much again for every other checkpoint", *map(str, needs_of(spec, base))]

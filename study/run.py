@@ -20,6 +20,7 @@ from study.checkpoints import Base
 from study.checkpoints.names import split
 from study.files.atomic import sweep
 from study.files.lock import locked
+from study.memory import check_memory
 from study.metrics import load_extractor
 from study.modules.evaluate import Evaluator, suffers
 from study.modules.group import agree, follow, group, leading
@@ -94,14 +95,15 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates:
     that are no degradations, or that the base cannot suffer.
     """
     own = untrained(spec, root=root)
+    check_memory(spec, own)
     for extractor in spec.extractors if len(own.data.samples) else ():
         load_extractor(extractor, root)(own.data.samples[:2])
     for name in spec.named:
         variant, degradation = split(name)
         suffers(own if variant is None else untrained(spec, str(variant), root), degradation)
-    _check_strengths(spec)
+    check_strengths(spec)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
-        able = [kind for kind in spec.calibrate.kinds or kinds() if _able(own, kind, bool(spec.calibrate.kinds))]
+        able = [kind for kind in spec.calibrate.kinds or kinds() if is_able(own, kind, bool(spec.calibrate.kinds))]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base = base_of(spec, root, retrain)
     if retrain:
@@ -110,7 +112,7 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates:
     return Evaluator(spec, base, lambda name: resolve(name, spec, root), root)
 
 
-def _check_strengths(spec: StudySpec) -> None:
+def check_strengths(spec: StudySpec) -> None:
     """Raises Refused for guides whose strength cannot be searched between the ends that are asked for."""
     for pairing in spec.pairings if spec.search.strength else ():
         guide, ends = split(pairing.guide)[1], spec.search.strength
@@ -123,7 +125,7 @@ def _check_strengths(spec: StudySpec) -> None:
             raise Refused(f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of.")
 
 
-def _able(base: Base, kind: str, wanted: bool) -> bool:
+def is_able(base: Base, kind: str, wanted: bool) -> bool:
     """Whether a base can suffer a kind. Raises Refused where it cannot, and the kind is wanted."""
     if kind not in kinds():
         raise Refused(f"calibrate.kinds: '{kind}' is not a kind of degradation; known are {', '.join(kinds())}.")

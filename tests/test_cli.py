@@ -95,11 +95,12 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["run", "plan"])
 @pytest.mark.parametrize(("argv", "text"), [pytest.param(a, t, id=i) for i, a, t in BAD])
 def test_bad_values_are_refused_by_name(
-    argv: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    argv: list[str], text: str, plan: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    says(capsys, ["run", SMALL, "--root", str(tmp_path / "r"), *argv], 2, text)
+    says(capsys, ["run", SMALL, "--root", str(tmp_path / "r"), *argv, *plan], 2, text)
     assert not (tmp_path / "r").exists()
 
 
@@ -113,6 +114,72 @@ def test_bad_configs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     says(capsys, ["run", str(tmp_path / "none.yaml")], 2, "no such file")
     says(capsys, ["run"], 2, "CONFIG")
     says(capsys, ["rnu"], 2, "rnu", "run, worker")
+
+
+OPTIONS = [
+    (["run", SMALL, "--nmae", "x"], "--nmae: no such option. Did you mean --name?"),
+    (["run", SMALL, "--worker", "2"], "--worker: no such option. Did you mean --workers?"),
+    (["run", SMALL, "--steps", "9"], "Did you mean --recipe.steps or --sampler.steps?"),
+    (["run", SMALL, "--sampler.step=9"], "--sampler.step: no such option. Did you mean --sampler.steps?"),
+    (["run", SMALL, "--workers", "x"], "--workers: found 'x'; accepted is a whole number."),
+    (["run", SMALL, "--sampler.solver", "rk4"], "--sampler.solver: found 'rk4'; accepted are euler, heun."),
+    (["run", SMALL, "--sampler.steps"], "--sampler.steps: no value"),
+    (["run", SMALL, "--pairings", "[{main: none, guide: none, couplng: shared}]"], "[0].couplng: no such key. Did you"),
+    (["run", "configs/digit.yaml"], "Did you mean configs/digits.yaml?"),
+    (["rnu"], "unknown command 'rnu'. Did you mean run?"),
+    (["score", "x", "--refrence", "digits"], "--refrence: no such option. Did you mean --reference?"),
+    (["dashboard", "--port", "x"], "--port: found 'x'; accepted is a whole number."),
+    (["sample", SMALL, "--samples", "100000000000"], "--samples 100000000000: from 1 to 10,000,000 are accepted"),
+    (["sample", SMALL, "--main", "noise(0.1)+" * 24 + "noise(0.1)"], "--out: missing"),
+]
+
+
+@pytest.mark.parametrize(("argv", "text"), OPTIONS, ids=[" ".join(argv)[:60] for argv, _ in OPTIONS])
+def test_a_wrong_option_is_named_with_what_may_be_meant(
+    argv: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(capsys, [*argv, *([] if argv == ["rnu"] else ["--root", str(tmp_path / "r")])], 2, text)
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_config_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["--plan", "--root", str(tmp_path / "r")]
+    for argv in ([SMALL, *plan], ["--config", SMALL, *plan], ["--sampler.steps", "9", "--workers", "2", *plan, SMALL]):
+        assert call(["run", *argv]) == 0
+        assert f"{17 if '9' in argv else 11} evaluations a sample" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for root in (tmp_path / "file", tmp_path / "file" / "within"):
+        says(capsys, ["run", SMALL, "--root", str(root)], 2, f"--root {root}", "is a file; a folder is accepted")
+    says(capsys, ["run", SMALL, "--root", "x" * 300], 2, "--root", "too long")
+    says(capsys, ["train", SMALL, "--out", str(tmp_path / "file")], 2, "--out", "is a file")
+    monkeypatch.setattr("study.files.places.os.access", lambda place, mode: False)
+    says(capsys, ["run", SMALL, "--root", str(tmp_path / "new")], 2, f"no permission to write in {tmp_path}")
+    assert call(["run", SMALL, "--root", str(tmp_path / "new"), "--plan"]) == 0  # which writes nothing
+
+
+def test_a_missing_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "misspelt" / "out"
+    says(capsys, ["reference", "digits", "--out", f"{out}.npz", "--extractor", "digits"], 2, "there is no folder")
+    says(capsys, ["convert", str(tmp_path / "x.pkl"), f"{out}.safetensors"], 2, "there is no folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_elsewhere_are_no_place_for_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from study.modules.train import folder_of
+    from study.specs import RecipeSpec
+
+    (tmp_path / "images").mkdir()
+    for data in (str(tmp_path / "images"), "../images", ".."):
+        argv = ["train", SMALL, "--recipe.data", data, "--root", str(tmp_path / "r")]
+        says(capsys, argv, 2, f"data set '{data}': known are digits, fractal")
+        assert folder_of(RecipeSpec(data), tmp_path / "r").resolve().parent == tmp_path / "r" / "bases"
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    assert folder_of(RecipeSpec(), Path("r")) == Path("r/bases/digits-5e71cc8ee77f")
 
 
 def test_a_base_without_the_sites_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

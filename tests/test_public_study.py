@@ -378,6 +378,53 @@ class TestCards:
         assert len(missing) == files
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        ("overrides", "says"),
+        [
+            (["--reference", "img64"], r"reference 'img64': .* 64×64 pixels, the samples have 512×512"),
+            (["--reference", "cifar10-32x32"], r"statistics of inception_tf are published, 'dinov2' is wanted"),
+            (["--reference", "digits"], r"reference 'digits': .* 8×8 pixels, the samples have 512×512"),
+            (["--reference", "pyproject.toml"], r"pyproject.toml: neither a folder nor a zip of images"),
+            (["--base", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
+            (["--decoder", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
+            (["--base", "hub:a/b", "--decoder", "hub:x"], r"hub:x: accepted is hub:org/name"),
+            (["--pairings", "[{main: none, guide: input-blur(0.1)+no-attention(2)}]"], r"no-attention\(2\)"),
+            (["--pairings", "[{main: none, guide: edm2-img64-s-1073741-0.045}]"], r"samples \[3, 64, 64\].*latents"),
+            (["--pairings", "[{main: none, guide: base@width=0.5}]"], r"neither a shipped card"),
+            (["--base", "edm2-img512-s-2147483-0.130@width=0.5"], r"neither a shipped card"),
+            (["--search.strength", "[0.2, 0.3]"], r"search.strength: found \(0.2, 0.3\), which the guide"),
+        ],
+        ids=lambda value: value[1] if isinstance(value, list) else "",
+    )
+    def test_a_plan_refuses_what_a_run_would(
+        self, overrides: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], offline: None
+    ) -> None:
+        """Without any of the files."""
+        config = ["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path / "root")]
+        assert call([*config, *overrides]) == 2
+        assert re.search(says, capsys.readouterr().err)
+        assert not (tmp_path / "root").exists()
+
+    def test_a_plan_says_of_what_network_its_time_is(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Operations and weights are the card's; what is built and timed is a small network of its family."""
+        built: list[int] = []
+        randn = torch.randn
+
+        def counted(*shape: Any, **how: Any) -> Tensor:
+            made = randn(*shape, **how)
+            built.append(0 if made.is_meta else made.numel())
+            return made
+
+        monkeypatch.setattr(torch, "randn", counted)
+        assert call(["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert re.search(r"ms a network evaluation of a sample, fp32, of a network of \d% of its operations", said)
+        assert re.search(r"202 GFLOP a network evaluation", said)
+        assert "280.2 M parameters" in said
+        assert sum(built) < 30e6
+
     def test_every_card_builds_the_network_that_it_says(self) -> None:
         """The published numbers of parameters in millions, on the meta device."""
         millions = {"edm2-img512-xs-2147483-0.135": 124.7, "edm2-img512-s-2147483-0.130": 280.2,

@@ -25,6 +25,7 @@ from study.specs import (
 Study = partial(StudySpec, "x", base="digits")
 TWICE = (PairingSpec("noise(0.1)", "noise(0.2)"),) * 2
 EULER = SamplerSpec(solver="euler", steps=10)
+MANY = tuple(PairingSpec("none", f"noise({i})") for i in range(20_001))
 
 CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] = [
     # what is made, of what; the key, the value found, and words of what is accepted
@@ -61,6 +62,22 @@ CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] =
     (PairingSpec, {"main": "noise(0.1)", "guide": "none", "coupling": "same"}, "coupling", "'same'", "or shared"),
     *((ProbeSpec, {key: least - 1}, f"probe.{key}", f"{least - 1}", f"at least {least}")
       for key, least in {"images": 2, "levels": 2, "draws": 2, "resamples": 100}.items()),
+    *((spec, {key: most + 1}, f"{group}.{key}", f"{most + 1}", f"at most {most:,}") for spec, group, key, most in [
+        (SearchSpec, "search", "samples", 10_000_000), (SearchSpec, "search", "trials", 10_000),
+        (SearchSpec, "search", "budget", 10**9), (ConfirmSpec, "confirm", "samples", 10_000_000),
+        (ConfirmSpec, "confirm", "seed_sets", 1000), (CalibrateSpec, "calibrate", "trials", 10_000),
+        (SamplerSpec, "sampler", "chunk", 1_000_000), (RecipeSpec, "recipe", "steps", 10**9),
+        (RecipeSpec, "recipe", "batch", 1_000_000), (ProbeSpec, "probe", "images", 100_000),
+        (ProbeSpec, "probe", "levels", 1000), (ProbeSpec, "probe", "draws", 10_000),
+        (ProbeSpec, "probe", "resamples", 100_000),
+    ]),
+    (ConfirmSpec, {"samples": 10**11}, "confirm.samples", "100000000000", "at most 10,000,000"),
+    (Study, {"pairings": MANY}, "pairings", "20001", "at most 20,000"),
+    (NetworkSpec, {"width": 4096, "hidden": 16384}, "network.width, network.hidden, network.blocks", "(4096, 16384, 8)",
+     "at most 100,000,000 weights"),
+    (StudySpec, {"name": "a" * 101, "base": "digits"}, "name", "'aa", "at most 100 letters"),
+    (StudySpec, {"name": "a" + "\U00020000" * 50, "base": "digits"}, "name", "'a", "at most 200 bytes"),
+    (StudySpec, {"name": "Default", "base": "digits"}, "name", "'Default'", "another one"),
     (NetworkSpec, {"kind": "unet"}, "network.kind", "'unet'", "mlp or transformer"),
     (NetworkSpec, {"kind": "transformer", "width": 66}, "network.width", "66", "a multiple of network.heads, 4"),
     (NetworkSpec, {"blocks": 0}, "network.blocks", "0", "an integer from 1 to 256"),
@@ -112,6 +129,9 @@ ACCEPTED = [
     (Study, {"matrix": MatrixSpec(tested=("noise",)), "calibrate": CalibrateSpec(kinds=("noise", "dropout"))}),
     (CalibrateSpec, {"levels": (1.1,)}),
     (NetworkSpec, {"width": 66}),
+    (SearchSpec, {"samples": 10_000_000}),
+    (StudySpec, {"name": "a" + "ü" * 99, "base": "digits"}),
+    (Study, {"pairings": MANY[1:]}),
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Base",
     "Card",
     "PublicCard",
+    "PublicStatistics",
     "Variant",
     "blank",
     "blend",

@@ -1,11 +1,12 @@
 """Base denoisers, by name, by folder, or in closed form."""
 
 import math
+import os
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -95,7 +96,7 @@ def is_public(name: str | Path) -> bool:
     """Whether a name is of a checkpoint that others made: a public card, a published file, a place of diffusers."""
     text, path = str(name), Path(name)
     parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
-    folder = any((path / each).is_file() for each in parts)
+    folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)  # asked of every name of a study
     return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
 
 
@@ -116,11 +117,15 @@ def _of_file(name: str, path: Path) -> Base:
     return _read(name, path, known and known.st_mtime_ns)
 
 
-def blank(name: str) -> Base:
-    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them."""
+def blank(name: str, **changed: Any) -> Base:
+    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them.
+
+    changed: arguments of its network in place of the card's.
+    """
     card = public_cards()[name]
-    found = Published(card.class_name, card.arguments, {}, card.latents)
-    return _base(name, found, published(card.class_name, card.arguments), "")
+    arguments = {**card.arguments, **changed}
+    found = Published(card.class_name, arguments, {}, card.latents)
+    return _base(name, found, published(card.class_name, arguments), "")
 
 
 @lru_cache(maxsize=2)

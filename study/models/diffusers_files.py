@@ -86,15 +86,21 @@ def folder_of(place: str, cache: Path) -> Path:
         if not Path(place).is_dir():
             raise Refused(f"{place}: no such folder; accepted are a folder in diffusers' format and hub:org/name.")
         return Path(place)
-    name = place.removeprefix("hub:")
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise Refused(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
+    name = repository(place)
     folder = cache / name
     if not folder.is_dir():
         with locked(folder.with_name(f".{folder.name}.lock")):
             if not folder.is_dir():  # another process may have downloaded it meanwhile
                 _download(name, folder)
     return folder
+
+
+def repository(place: str) -> str:
+    """The repository org/name of a place hub:org/name. Raises Refused for what is none."""
+    name = place.removeprefix("hub:")
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise Refused(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
+    return name
 
 
 def _download(name: str, folder: Path) -> None:

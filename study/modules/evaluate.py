@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from degradations import Composition, Degradation, Denoiser, Draws, Failed, Iden
 from study.checkpoints import CACHE, Base
 from study.checkpoints.names import split
 from study.data import Data
-from study.metrics import Extractor, Tally, load_extractor, references, replicates, scores, strata
+from study.metrics import Extractor, Reference, Tally, load_extractor, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
 from study.modules import noise_levels
@@ -50,27 +50,34 @@ class Variation(Degradation):
         return self.base.denoiser
 
 
+class Parts(NamedTuple):
+    """What an evaluator looks at samples with: extractors, references, and what makes images of latents."""
+
+    extractors: list[Extractor]
+    references: dict[str, Reference]
+    decoder: Decoder | None
+
+
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name; root: public files are under root/cache. Raises Refused at once for
-    names of the study that are no degradations, or that the base cannot suffer, and for a reference or decoder that is
-    not to be had.
+    variant: finds the base of a variant's name; root: public files are under root/cache; parts: other ones than those
+    that the spec names. Raises Refused at once for names of the study that are no degradations, or that the base cannot
+    suffer, and for a reference or decoder that is not to be had.
     """
 
     def __init__(
-        self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None, root: Path = Path("mlruns")
-    ) -> None:
+        self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None, root: Path = Path("mlruns"),
+        parts: Parts | None = None,
+    ) -> None:  # fmt: skip
         self.spec, self.base = spec, base
         base.denoiser.to(device())
         self.announce: Callable[[str, Task], None] = lambda what, task: None  # where a group evaluates together
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
         self.is_random = cache(self._is_random)
-        self.extractors: list[Extractor] = [load_extractor(name, root).eval() for name in spec.extractors]
         noise_levels.check(spec.sampler, base, base)
-        self.references = references_of(spec.reference, self.extractors, root)
-        self.decoder = decoder_of(base, spec, root)
+        self.extractors, self.references, self.decoder = parts or _parts(spec, base, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):
@@ -279,6 +286,11 @@ class Evaluator:
 
     def _is_random(self, name: str) -> bool:
         return suffers(self.base, self.degradation(name))
+
+
+def _parts(spec: StudySpec, base: Base, root: Path) -> Parts:
+    extractors = [load_extractor(name, root).eval() for name in spec.extractors]
+    return Parts(extractors, references_of(spec.reference, extractors, root), decoder_of(base, spec, root))
 
 
 def _none(name: str) -> Base:

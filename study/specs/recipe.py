@@ -4,12 +4,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from study.specs.checks import want
+from study.specs.checks import want, want_between
+
+MOST_STEPS = 1_000_000_000  # below 2³¹, from which on the batches would be those of the next seed
+MOST_BATCH = 1_000_000
+MOST_WEIGHTS = 100_000_000  # of a network: its training holds nine times as many numbers, 3.6 GB
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A residual MLP, or a transformer on the patches of an image.
+    """A residual MLP, or a transformer on the patches of an image, of at most 100,000,000 weights.
 
     Args:
         width: features between the blocks
@@ -37,6 +41,10 @@ class NetworkSpec:
             want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
         want(self.kind == "mlp" or self.width % self.heads == 0, "network.width", self.width,
               f"a multiple of network.heads, {self.heads}")  # fmt: skip
+        attention = 4 * self.width**2 if self.kind == "transformer" else 0
+        weights = self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
+        want(weights <= MOST_WEIGHTS, "network.width, network.hidden, network.blocks",
+              (self.width, self.hidden, self.blocks), f"at most {MOST_WEIGHTS:,} weights, not {weights:,}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,8 @@ class RecipeSpec:
     Args:
         data: data set to train on: digits or fractal
         network: size of the network
-        steps: optimizer steps
-        batch: samples a step
+        steps: optimizer steps, at most 1,000,000,000
+        batch: samples a step, at most 1,000,000
         lr: Adam's peak learning rate; constant for the first half, a cosine to zero in the second
         beta2: Adam's second moment decay
         p_mean: mean of ln sigma in training
@@ -72,8 +80,8 @@ class RecipeSpec:
     samples: float = 1.0
 
     def __post_init__(self) -> None:
-        want(self.steps >= 1, "recipe.steps", self.steps, "at least 1")
-        want(self.batch >= 1, "recipe.batch", self.batch, "at least 1")
+        want_between(self.steps, "recipe.steps", 1, MOST_STEPS)
+        want_between(self.batch, "recipe.batch", 1, MOST_BATCH)
         want(0 < self.lr < math.inf, "recipe.lr", self.lr, "a number above 0")
         want(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
         want(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")

@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from study.specs.checks import want
+from study.specs.checks import want, want_between
+
+MOST_CHUNK = 1_000_000  # more of even the smallest samples gain nothing
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class SamplerSpec:
 
     Args:
         solver: euler or heun
-        steps: noise levels visited
+        steps: noise levels visited, 2 to 10,000
         sigma_min: last noise level before zero
         sigma_max: first noise level
         rho: exponent of the grid
@@ -22,7 +24,7 @@ class SamplerSpec:
         churn_max: highest noise level with churn (S_tmax)
         churn_noise: scale of the fresh noise (S_noise)
         labels: stratified (the data's exact proportions) or edm2 (drawn per sample, after its noise)
-        chunk: samples computed together; part of what determines the random numbers
+        chunk: samples computed together, at most 1,000,000; part of what determines the random numbers
     """
 
     solver: Literal["euler", "heun"] = "heun"
@@ -42,7 +44,7 @@ class SamplerSpec:
         want(0 < self.sigma_min < self.sigma_max < math.inf, "sampler.sigma_min, sampler.sigma_max",
               (self.sigma_min, self.sigma_max), "0 < sigma_min < sigma_max")  # fmt: skip
         want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
-        want(self.chunk >= 1, "sampler.chunk", self.chunk, "at least 1")
+        want_between(self.chunk, "sampler.chunk", 1, MOST_CHUNK)
         want(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
         want(0 <= self.churn_min <= self.churn_max, "sampler.churn_min, sampler.churn_max",
               (self.churn_min, self.churn_max), "0 ≤ churn_min ≤ churn_max")  # fmt: skip

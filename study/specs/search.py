@@ -4,7 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from study.specs.checks import want
+from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, want, want_between
+
+MOST_BUDGET = 1_000_000_000
+MOST_SEED_SETS = 1000  # an interval narrows with their root
+PROBE_LIMITS = {"images": (2, 100_000), "levels": (2, 1000), "draws": (2, 10_000), "resamples": (100, 100_000)}
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,12 @@ class SearchSpec:
             then a Gaussian process) or grid (every weight)
         weight: lowest and highest guidance weight
         step: weights are multiples of this, counted from the lowest
-        samples: samples an evaluation
-        trials: evaluations a pairing, at most
+        samples: samples an evaluation, at most 10,000,000
+        trials: evaluations a pairing, at most; 10,000 at most
         design: weights that gp evaluates first
         tolerance: stop where the interval of the best weight is narrower than this
-        budget: network evaluations a sample that the search of a pairing may take, main, guide and probe counted
+        budget: network evaluations a sample that the search of a pairing may take, main, guide and probe counted; at
+            most 1,000,000,000
         screen: do not search a pairing whose probe says 1 and whose FD rises from w = 1 to 1.1
         interval: noise levels between which the ends of a guidance interval are searched too (gp)
         strength: range of the guide's strength, searched too (gp)
@@ -69,8 +74,8 @@ class SearchSpec:
         want(
             (high - low) / self.step <= 10_000, "search.step", self.step, "at most 10000 steps in the range of weights"
         )
-        want(self.samples >= 2, "search.samples", self.samples, "at least 2")
-        want(self.trials >= 1, "search.trials", self.trials, "at least 1")
+        want_between(self.samples, "search.samples", 2, MOST_SAMPLES)
+        want_between(self.trials, "search.trials", 1, MOST_TRIALS)
         for weight in self.design if self.method == "gp" else ():
             want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
         want(self.method != "probe" or 1.0 in self.weights, "search.weight", self.weight,
@@ -92,6 +97,7 @@ class SearchSpec:
         for key in ("tolerance", "budget"):
             want(self.method != "grid" or getattr(self, key) is None, f"search.{key}", getattr(self, key),
                   "nothing with the method 'grid', which evaluates every weight")  # fmt: skip
+        want((self.budget or 0) <= MOST_BUDGET, "search.budget", self.budget, f"at most {MOST_BUDGET:,}")
         want(self.tolerance is None or self.method == "probe", "search.tolerance", self.tolerance,
               "nothing with the method 'gp', which has no interval of the best weight")  # fmt: skip
         want(self.tolerance is None or self.step <= self.tolerance < width, "search.tolerance", self.tolerance,
@@ -118,8 +124,8 @@ class ConfirmSpec:
     """The confirmation of the leader on fresh seeds, paired with weight 1 and with the base.
 
     Args:
-        samples: samples a seed set
-        seed_sets: number of seed sets
+        samples: samples a seed set, at most 10,000,000
+        seed_sets: number of seed sets, 2 to 1000
         controls: also score the base and each main at twice the steps
     """
 
@@ -128,8 +134,8 @@ class ConfirmSpec:
     controls: bool = True
 
     def __post_init__(self) -> None:
-        want(self.samples >= 2, "confirm.samples", self.samples, "at least 2")
-        want(self.seed_sets >= 2, "confirm.seed_sets", self.seed_sets, "at least 2, for an interval")
+        want_between(self.samples, "confirm.samples", 2, MOST_SAMPLES)
+        want_between(self.seed_sets, "confirm.seed_sets", 2, MOST_SEED_SETS, ", for an interval,")
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ class CalibrateSpec:
         kinds: names of kinds; none: all that the base can suffer
         levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second for guides
         tolerance: relative difference from the level that is accepted
-        trials: evaluations a kind, at most
+        trials: evaluations a kind, at most; 2 to 10,000
     """
 
     kinds: tuple[str, ...] = ()
@@ -153,7 +159,7 @@ class CalibrateSpec:
         want(len(self.levels) >= 1 and rising, "calibrate.levels", self.levels, "numbers above 1, rising")
         want(len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once")
         want(0 < self.tolerance < 1, "calibrate.tolerance", self.tolerance, "a number between 0 and 1")
-        want(self.trials >= 2, "calibrate.trials", self.trials, "at least 2")
+        want_between(self.trials, "calibrate.trials", 2, MOST_TRIALS)
 
 
 @dataclass(frozen=True)
@@ -176,10 +182,10 @@ class ProbeSpec:
     """The probes.
 
     Args:
-        images: data that mean errors and losses are taken on
-        levels: noise levels
-        draws: evaluations of a random denoiser at each
-        resamples: bootstrap samples behind an interval
+        images: data that mean errors and losses are taken on, at most 100,000
+        levels: noise levels, at most 1000
+        draws: evaluations of a random denoiser at each, at most 10,000
+        resamples: bootstrap samples behind an interval, 100 to 100,000
     """
 
     images: int = 256
@@ -188,5 +194,5 @@ class ProbeSpec:
     resamples: int = 1000
 
     def __post_init__(self) -> None:
-        for key, least in (("images", 2), ("levels", 2), ("draws", 2), ("resamples", 100)):
-            want(getattr(self, key) >= least, f"probe.{key}", getattr(self, key), f"at least {least}")
+        for key, limits in PROBE_LIMITS.items():
+            want_between(getattr(self, key), f"probe.{key}", *limits)

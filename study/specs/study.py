@@ -1,6 +1,7 @@
 """A whole study."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,13 +10,16 @@ from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, ProbeSpec, SearchSpec
 
+MOST_NAME = 200  # bytes: with its longest suffix a file's name, which has 255
+MOST_PAIRINGS = 20_000  # each has a study in Optuna's database and a run in MLflow's
+
 
 @dataclass(frozen=True)
 class StudySpec:
     """A degradation study: one base, pairings of its degradations, and how they are searched and confirmed.
 
     Args:
-        name: of the study; its results are kept under this name
+        name: of the study; its results are kept under this name, of at most 100 characters and 200 bytes
         base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and card, a folder of
             diffusers or hub:org/name, exact (the data's closed form), or null: trained by the recipe
         recipe: how the base is trained where it is
@@ -26,7 +30,7 @@ class StudySpec:
         extractors: feature extractors, the first for the primary metric: digits, pixels, rff, inception, inception_tf,
             dinov2, or the path of a card of one's own, NAME.json
         sampler: how samples are drawn
-        pairings: main and guide of each pairing
+        pairings: main and guide of each pairing, at most 20,000
         search: how the weight is searched
         confirm: how it is confirmed
         calibrate: how equally damaging strengths are found
@@ -53,16 +57,18 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         want(bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)), "name", self.name,
-              "letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
+              "at most 100 letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
+        want(len(self.name.encode()) <= MOST_NAME, "name", self.name, f"at most {MOST_NAME} bytes in UTF-8")
+        want(self.name != "Default", "name", self.name, "another one: MLflow has an experiment of this name")
         want(self.base is not None or self.recipe.data == self.reference, "recipe.data", self.recipe.data,
               f"{self.reference}, the reference, since the base is trained by the recipe")  # fmt: skip
         want(self.precision in ("auto", "fp32", "fp16", "bf16"), "precision", self.precision,
               "auto, fp32, fp16 or bf16")  # fmt: skip
         want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
         want(len(set(self.metrics)) == len(self.extractors), "extractors", self.extractors, "each one once")
-        want(
-            len(set(self.pairings)) == len(self.pairings), "pairings", [p.name for p in self.pairings], "each one once"
-        )
+        want(len(self.pairings) <= MOST_PAIRINGS, "pairings", len(self.pairings), f"at most {MOST_PAIRINGS:,}")
+        twice = [pairing.name for pairing, n in Counter(self.pairings).items() if n > 1]
+        want(not twice, "pairings", twice, "each one once")
         want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
         if self.matrix is not None:
             want(len(self.calibrate.levels) == 2, "calibrate.levels", self.calibrate.levels,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from degradations import Refused
 from study.specs import RecipeSpec
 
 STATE = "training.ckpt"
+MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
@@ -23,6 +25,7 @@ def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept: named by everything that determines it."""
+    """Where the base of a recipe is kept, a folder of root/bases: named by everything that determines it."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
-    return root / "bases" / f"{recipe.data}-{digest}"
+    data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
+    return root / "bases" / f"{data}-{digest}"

@@ -1,0 +1,162 @@
+"""From the plain values of a file to dataclasses: every type is checked here, and every message names its key."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+from degradations.errors import Refused
+from study.files.yaml_text import read_yaml
+from study.specs.checks import SHOWN, shown, shown_key
+
+MOST_TEXT, MOST_PART = 1024, 255  # bytes of a text, and of what stands between its slashes: a file's name is no longer
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+SEVERAL = {int: "whole numbers", float: "numbers", bool: "values true or false", str: "texts"}
+
+
+def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
+    """A value of a file as a type: a scalar, a choice, one or none, a tuple of a list, a dataclass of keys with values.
+
+    Text in the place of anything else is read as YAML, so quoted numbers are numbers. key: the value's full path, for
+    messages; said: the type that they name, if it is another. Raises Refused for any other value, an unknown key and a
+    missing one.
+    """
+    said = said or type_
+    if NoneType in get_args(type_):
+        return None if value is None else typed(_of_optional(type_), value, key, type_)
+    if get_origin(type_) is Literal:
+        return value if isinstance(value, str) and value in get_args(type_) else refuse(said, value, key)
+    if type_ is str:
+        return _text(value, key)
+    found = _plain(value) if isinstance(value, str) else value
+    if is_dataclass(type_):
+        return _group(type_, found, key) if isinstance(found, dict) else refuse(said, value, key)
+    if get_origin(type_) is tuple:
+        return _tuple(type_, found, key, said) if isinstance(found, list) else refuse(said, value, key)
+    if type_ is float and type(found) in (int, float) and not _too_large(found):
+        return float(found)
+    return found if type(found) is type_ else refuse(said, value, key)
+
+
+def accepted(type_: Any) -> str:
+    """What a type accepts, in words."""
+    if NoneType in get_args(type_):
+        return f"{accepted(_of_optional(type_))}, or null"
+    if get_origin(type_) is Literal:
+        return ", ".join(get_args(type_))
+    if get_origin(type_) is tuple:
+        first, last = get_args(type_)
+        several = f"entries with {_keys(first)}" if is_dataclass(first) else SEVERAL[first]
+        return f"a list of {several if last is ... else f'two {several}'}"
+    return _keys(type_) if is_dataclass(type_) else WORDS[type_]
+
+
+def refuse(type_: Any, value: Any, key: str) -> NoReturn:
+    """Raises Refused for a value that a type does not accept."""
+    be = "are" if get_origin(type_) is Literal or is_dataclass(type_) else "is"
+    raise Refused(f"{key}: found {shown(value)}; accepted {be} {accepted(type_)}.")
+
+
+def group_of(type_: Any) -> Any:
+    """The dataclass of a type that is one, or one or none; None of any other."""
+    inner = _of_optional(type_) if NoneType in get_args(type_) else type_
+    return inner if is_dataclass(inner) else None
+
+
+@cache
+def hints(type_: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields, by name."""
+    return get_type_hints(type_)
+
+
+def keys_of(type_: Any, prefix: str = "") -> list[str]:
+    """The full paths of the keys of a dataclass, and of the dataclasses among its fields."""
+    found = []
+    for name, inner in hints(type_).items():
+        group = group_of(inner)
+        found += [prefix + name, *(keys_of(group, f"{prefix}{name}.") if group else [])]
+    return found
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """` Did you mean …?` for the known word that is nearest, or nothing."""
+    close = get_close_matches(word[:SHOWN], list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def unknown_key(name: str, known: Sequence[str], prefix: str, everywhere: Iterable[str] = ()) -> str:
+    """What is said of a key that is none: the nearest at its level, keys of its name elsewhere, or all at its level.
+
+    prefix: before it in its full path.
+    """
+    close = get_close_matches(name[:SHOWN], known, n=1)
+    options = [prefix + each for each in close] + [each for each in everywhere if each.rsplit(".", 1)[-1] == name]
+    if options:
+        return f"Did you mean {' or '.join(options)}?"
+    return f"Accepted are {', '.join(known)}."
+
+
+def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
+    known, prefix = hints(type_), f"{key}." if key else ""
+    for name in value:
+        if name not in known:
+            said = unknown_key(name, list(known), prefix, [] if key else keys_of(type_))
+            raise Refused(f"{prefix}{shown_key(name)}: no such key. {said}")
+    made = {name: typed(known[name], each, prefix + name) for name, each in value.items()}
+    for field in fields(type_):
+        if field.name not in made and field.default is MISSING and field.default_factory is MISSING:
+            raise Refused(f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}.")
+    return type_(**made)
+
+
+def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]:
+    inside = get_args(type_)
+    if inside[-1] is not ... and len(value) != len(inside):
+        refuse(said, value, key)
+    return tuple(typed(inside[0], each, f"{key}[{index}]") for index, each in enumerate(value))
+
+
+def _text(value: Any, key: str) -> str:
+    if not isinstance(value, str):
+        quoted = " (in quotes, if it is meant as text)" if isinstance(value, int | float) else ""
+        raise Refused(f"{key}: found {shown(value)}; accepted is text{quoted}.")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        raise Refused(f"{key}: found {shown(value)}; accepted is text without control characters.")
+    longest = max(len(part.encode()) for part in value.split("/"))
+    if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
+        raise Refused(f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} bytes, and "
+                      f"{MOST_PART} between slashes.")  # fmt: skip
+    return value
+
+
+def _keys(type_: Any) -> str:
+    return f"keys with values ({', '.join(hints(type_))})"
+
+
+def _plain(text: str) -> Any:
+    """Text as YAML; the text itself where it is none. Digits are a decimal number, whatever they begin with."""
+    if re.fullmatch(r"\s*[-+]?\d{1,30}\s*", text, re.ASCII):
+        return int(text)
+    try:
+        return read_yaml(text)
+    except Refused:
+        return text
+
+
+def _too_large(value: float) -> bool:
+    """Whether a whole number is beyond all floats."""
+    try:
+        float(value)
+    except OverflowError:
+        return True
+    return False
+
+
+def _of_optional(type_: Any) -> Any:
+    """The other one of a type or None."""
+    assert get_origin(type_) in (Union, UnionType)
+    return next(each for each in get_args(type_) if each is not NoneType)

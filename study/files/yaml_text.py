@@ -1,0 +1,132 @@
+"""Reading YAML from outside: plain values of bounded size, every key once."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from degradations.errors import Refused
+
+MOST_BYTES = 4 * 2**20
+MOST_VALUES = 400_000  # with every alias written out; a pairing has seven
+MOST_DEPTH = 32
+CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
+MERGE = "tag:yaml.org,2002:merge"
+# As in YAML 1.2, a number may have an exponent without a point, 1e-3.
+FLOAT = re.compile(
+    r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII
+)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader without dates, which are text here."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if not tag.endswith((":timestamp", ":float"))]
+    for first, known in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+0123456789."))
+
+
+def read_yaml(text: str) -> Any:
+    """The value of a YAML document: None, a bool, int, float or str, or lists of such and dicts with keys of str.
+
+    Nothing is built before its size is known: its values are counted with every alias written out, so that aliases of
+    aliases take no memory. Raises Refused, with the line, for what is not YAML, for more than one document, a key given
+    twice, a key that is not text, other tags than those of plain values, and for too many or too deeply nested values.
+    """
+    if len(text) > MOST_BYTES:
+        raise Refused(f"{len(text):,} characters; at most {MOST_BYTES:,} are accepted.")
+    try:
+        _check_events(text)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            for mapping in _mappings(node):
+                _check_keys(mapping)
+            return None if node is None else loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except Refused:
+        raise
+    except yaml.MarkedYAMLError as error:
+        what = " ".join(filter(None, (error.context, error.problem)))
+        raise Refused(f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}.") from None
+    except Exception as error:  # of PyYAML's constructors, for a value that is not of its explicit tag
+        raise Refused(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}.") from None
+
+
+def _check_events(text: str) -> None:
+    """Raises Refused for what is not to be built: judged by the parser's events, which take no memory."""
+    depth = total = documents = 0
+    begun: list[tuple[str | None, int]] = []
+    sizes: dict[str, int] = {}
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
+                raise Refused(f"{_at(event.start_mark)}a second document; one is accepted.")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+            anchor, before = begun.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.NodeEvent):
+            if isinstance(event, yaml.AliasEvent):
+                if event.anchor not in sizes:
+                    raise Refused(f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or for a "
+                                  "value that it is part of.")  # fmt: skip
+                total += sizes[event.anchor]
+            else:
+                total += 1
+                _check_tag(event)
+            if isinstance(event, yaml.ScalarEvent) and event.anchor is not None:
+                sizes[event.anchor] = 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                begun.append((event.anchor, total - 1))
+            if total > MOST_VALUES or depth > MOST_DEPTH:
+                raise Refused(f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written out, or more "
+                              f"than {MOST_DEPTH} one within another.")  # fmt: skip
+
+
+def _check_tag(event: Any) -> None:
+    tag = event.tag
+    if tag is not None and tag != "!" and tag not in CORE:
+        raise Refused(f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; accepted are "
+                      "plain values, without tags.")  # fmt: skip
+
+
+def _mappings(node: Any) -> Iterator[Any]:
+    """Every mapping within a node, once."""
+    waiting, seen = [node], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or not isinstance(each, yaml.CollectionNode):
+            continue
+        seen.add(id(each))
+        if isinstance(each, yaml.MappingNode):
+            yield each
+            waiting += [value for _, value in each.value]
+        else:
+            waiting += each.value
+
+
+def _check_keys(mapping: Any) -> None:
+    lines: dict[str, int] = {}
+    for key, _ in mapping.value:
+        if key.tag == MERGE:
+            continue
+        where = _at(key.start_mark)
+        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+            found = f"the key {key.value[:80]}" if isinstance(key, yaml.ScalarNode) else "a list or mapping as a key"
+            raise Refused(f"{where}{found}, where text is accepted (put it in quotes if it is meant as text).")
+        if key.value in lines:
+            raise Refused(f"{where}the key '{key.value[:80]}' is given twice, first in line {lines[key.value]}.")
+        lines[key.value] = key.start_mark.line + 1
+
+
+def _at(mark: Any) -> str:
+    return "" if mark is None else f"line {mark.line + 1}: "

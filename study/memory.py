@@ -1,0 +1,102 @@
+"""What a study must hold in memory, compared with the memory there is before anything is allocated."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from degradations import Refused
+from study.checkpoints import Base
+from study.metrics.reference import DIMENSIONS
+from study.metrics.tally import GROUPS, KEPT
+from study.modules.device import device
+from study.specs import StudySpec
+
+FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
+UNKNOWN = 2048  # features of an extractor that only its card knows: those of Inception
+LATENT_SIDE = 8  # pixels that a latent of EDM2 is decoded to, along each side
+OF_CHUNK = (
+    4  # arrays of a chunk's size while it is sampled: x, the estimates of main and guide, and what is made of them
+)
+OF_ENDPOINTS = 5  # of all samples: those of main and guide, each times its weight, and their mixture
+
+
+class Need(NamedTuple):
+    """So many bytes that a study holds at once, for what, what makes them fewer, and whether on an accelerator."""
+
+    size: int
+    what: str
+    instead: str
+    on_device: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.what}, {self.size / 1e9:,.2f} GB"
+
+
+def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = None) -> list[Need]:
+    """What a study of samples of a shape holds at least; networks, and what is within them, are not counted.
+
+    seen: the shape of their images, where they are latents.
+    """
+    most = max(spec.search.samples, spec.confirm.samples)
+    chunk, one = min(spec.sampler.chunk, most), 4 * math.prod(shape)
+    found = [Need(OF_CHUNK * chunk * one, f"a chunk of {chunk:,} samples", "a smaller sampler.chunk", True)]
+    if spec.search.method == "probe":
+        n = spec.search.samples
+        found.append(Need(OF_ENDPOINTS * n * one, f"endpoint probe: {n:,} samples each of main and guide",
+                          "fewer search.samples, or search.method gp"))  # fmt: skip
+    for name in spec.extractors:
+        d = features(name, seen or shape)
+        found.append(Need(8 * d * d * GROUPS + 4 * d * min(KEPT, most), f"moments and kept features of {name}, {d:,} "
+                          "dimensions", "another extractor"))  # fmt: skip
+    return found
+
+
+def features(extractor: str, shape: Sequence[int]) -> int:
+    """The number of features of an extractor; that of Inception where only its card knows."""
+    return math.prod(shape) if extractor == "pixels" else FEATURES.get(extractor, UNKNOWN)
+
+
+def drawn(samples: int, shape: Sequence[int]) -> Need:
+    """Samples that are drawn to be kept: their chunks, and then all in one piece."""
+    return Need(2 * 4 * samples * math.prod(shape), f"{samples:,} samples", "fewer --samples")
+
+
+def needs_of(spec: StudySpec, base: Base) -> list[Need]:
+    """What a study of a base holds."""
+    shape = base.data.shape
+    return needs(spec, shape, (3, *(LATENT_SIDE * side for side in shape[1:])) if base.latents else None)
+
+
+def check_memory(spec: StudySpec, base: Base) -> None:
+    """Raises Refused where a study of a base needs more memory at once than is free."""
+    check(needs_of(spec, base), device())
+
+
+def check(held: Sequence[Need], where: torch.device) -> None:
+    """Raises Refused where what must be held at once is more than the memory that is free, of the CPU or the device."""
+    apart = where.type != "cpu"
+    own = [need for need in held if apart and need.on_device]
+    rest = [need for need in held if need not in own]
+    for part, free, what in ((rest, cpu_memory(), "memory"), (own, device_memory(where), f"memory of {where}")):
+        total = sum(need.size for need in part)
+        if total > free:
+            largest = max(part, key=lambda need: need.size)
+            raise Refused(f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB are free; "
+                          f"most is for {largest}. What helps: {largest.instead}.")  # fmt: skip
+
+
+def cpu_memory() -> int:
+    """The bytes of memory that are free."""
+    free: int = psutil.virtual_memory().available
+    return free
+
+
+def device_memory(where: torch.device) -> float:
+    """The bytes that are free on an accelerator; infinitely many where it does not say."""
+    if where.type not in ("cuda", "xpu"):
+        return math.inf
+    free: int = torch.get_device_module(where).mem_get_info(where)[0]
+    return free

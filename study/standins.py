@@ -1,0 +1,155 @@
+"""What `study run` would refuse, found by its own checks before files are there: what is missing has a stand-in."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from study.bases import OWN, computing, untrained
+from study.checkpoints import CACHE, Base, Variant, blank, find_statistics, is_public, public_cards
+from study.checkpoints.names import split
+from study.checkpoints.published import is_published
+from study.data import DATA, load_data
+from study.files.cache import present
+from study.files.images import batches
+from study.memory import LATENT_SIDE, check_memory
+from study.metrics import Extractor, FrechetReference, Reference, files_of, load_extractor, references
+from study.metrics.extractors import Images
+from study.metrics.reference import DIMENSIONS
+from study.models.decoder import Decoder
+from study.models.diffusers_files import repository
+from study.modules.evaluate import VAE, Evaluator, Parts, decoder_of
+from study.modules.score_files import references_of, statistics_files
+from study.run import check_strengths, is_able
+from study.specs import PairingSpec, StudySpec
+
+# Of a network that stands in for a larger one of its family: channels that all their heads divide, and blocks a level.
+SMALL = {"model_channels": 64, "num_blocks": 1}
+FEW = 2  # images that show what all are
+_STRENGTH = re.compile(r"\((?!0\)|inf\))[^()]*\)")  # in brackets, but for those that change nothing
+
+
+def origin(name: str, spec: StudySpec) -> str | None:
+    """The card, folder or file that a name in the study is made of; None where it is trained by the recipe."""
+    base = Variant.parse(name).base
+    if base != OWN:
+        return base
+    return None if spec.base is None else Variant.parse(spec.base).base
+
+
+def elsewhere(name: str) -> bool:
+    """Whether a name is of files that do not ship, whether or not they are there."""
+    return is_public(name) or is_published(Path(name)) or "/" in name
+
+
+def path_of(place: str, root: Path) -> Path:
+    """Where a file or folder, or a repository of the hub, is or would be. Raises Refused for what is no repository."""
+    return root / CACHE / repository(place) if place.startswith("hub:") else Path(place)
+
+
+def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
+    """The base of a name, untrained where it would be trained, smaller where the file of a public card is missing.
+
+    None where files are missing that no card describes. Raises Refused as `resolve` does.
+    """
+    made_of, variant = origin(name, spec), Variant.parse(name)
+    if variant.base == OWN and spec.base is not None:
+        variant = variant.of(Variant.parse(spec.base))
+    precision, card = variant.precision or spec.precision, public_cards().get(made_of or "")
+    plain = not variant.changes.keys() - {"precision"}
+    if card is not None and plain and not present(card.file, root / CACHE):
+        return computing(precision, blank(str(made_of), **SMALL))
+    if made_of is not None and card is None and elsewhere(made_of) and not path_of(made_of, root).exists():
+        return None
+    return computing(precision, untrained(spec, name, root))
+
+
+def rehearse(spec: StudySpec, own: Base, root: Path) -> None:
+    """Raises Refused where `study run` would, as far as it can be told from the files that are there.
+
+    own: the study's base, or its stand-in. Of names that differ in strengths alone one is tried.
+    """
+    check_memory(spec, own)
+    check_strengths(spec)
+    for kind in spec.calibrate.kinds:
+        is_able(own, kind, wanted=True)
+    variants = {name: split(name)[0] for name in spec.named}
+    others = {str(each): stand_in(str(each), spec, root) for each in variants.values() if each is not None}
+    there = [name for name, variant in variants.items() if variant is None or others[str(variant)] is not None]
+    alike = {_STRENGTH.sub("()", name): name for name in there}
+    pairings = tuple(PairingSpec(name, name) for name in alike.values())
+    thin = replace(spec, pairings=pairings, search=replace(spec.search, guides=(), strength=None))
+    Evaluator(thin, own, lambda name: others[name] or own, root, _parts(spec, own, root))
+
+
+def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
+    extractors = [each for name in spec.extractors if (each := _extractor(name, root)) is not None]
+    if len(own.data.samples):  # with which they are compared, whatever they are
+        for extractor in extractors:
+            extractor(own.data.samples[:FEW])
+        return Parts([], {}, decoder_of(own, spec, root))
+    found = _references(spec.reference, extractors, root)
+    return Parts([each for each in extractors if each.name in found], found, _decoder(spec, own, root))
+
+
+def _extractor(name: str, root: Path) -> Extractor | None:
+    """The extractor of a name; where its published file is missing, one of zeros; None where a card is missing."""
+    missing = [file for file in files_of(name) if not present(file, root / CACHE)]
+    if missing:
+        return Images(name, str(missing[0].sha256), _Zeros(DIMENSIONS[name]))
+    return None if name.endswith(".json") and not Path(name).exists() else load_extractor(name, root).eval()
+
+
+def _references(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
+    """The references of a name, of data sets and images that of a few of them; none where files are missing.
+
+    Of published statistics that are missing the size is known.
+    """
+    known = find_statistics(name)
+    if known is not None:
+        files = statistics_files(name, [each.name for each in extractors])
+        if not all(present(file, root / CACHE) for file in files.values()):
+            return {each.name: _reference(each, DIMENSIONS[each.name], known.size) for each in extractors}
+    elif name in DATA:
+        return references(load_data(name).samples[:FEW], extractors)
+    elif not Path(name).exists():
+        return {}
+    elif not Reference.is_one(Path(name)):
+        return references(next(batches(Path(name), FEW)), extractors)
+    return references_of(name, extractors, root)
+
+
+def _reference(extractor: Extractor, d: int, size: tuple[int, int]) -> Reference:
+    moments = FrechetReference(np.zeros(d), np.eye(d))
+    return Reference(extractor.name, extractor.sha256, None, moments, None, size)
+
+
+def _decoder(spec: StudySpec, own: Base, root: Path) -> Decoder | None:
+    if own.latents and not path_of(spec.decoder or VAE, root).exists():
+        return _Grey()
+    return decoder_of(own, spec, root)
+
+
+class _Zeros(nn.Module):
+    """Features of zeros, [B, d]."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.d = d
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), self.d)
+
+
+class _Grey(Decoder):
+    """Images of zeros, of the size that the decoder of EDM2's latents makes of them."""
+
+    sha256 = ""
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        sides = [LATENT_SIDE * side for side in samples.shape[2:]]
+        return torch.zeros(len(samples), 3, *sides, dtype=torch.uint8, device=samples.device)
