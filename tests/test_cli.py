@@ -170,8 +170,8 @@ def test_a_missing_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_data_elsewhere_are_no_place_for_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from study.modules.train import folder_of
     from study.specs import RecipeSpec
+    from study.training import folder_of
 
     (tmp_path / "images").mkdir()
     for data in (str(tmp_path / "images"), "../images", ".."):

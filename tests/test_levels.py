@@ -203,5 +203,5 @@ class TestStudies:
         spec = load_spec("tests/small.yaml")
         told = "noise levels 40 to 0.02, in place of the sampler's 40 to 0.002, for which VEPrecond was not made"
         assert told not in estimate(spec, tmp_path)
-        monkeypatch.setattr("study.estimate._base", lambda spec, root: self.base("VEPrecond"))
+        monkeypatch.setattr("study.estimate.stand_in", lambda name, spec, root: self.base("VEPrecond"))
         assert told in estimate(spec, tmp_path)

@@ -84,6 +84,6 @@ def test_run_and_plan_refuse_it_before_anything_is_made(tmp_path: Path, monkeypa
 
 def test_pixels_of_large_images_are_more_than_any_memory(tmp_path: Path) -> None:
     """Their covariance has 786 432² entries."""
-    spec = load_spec("configs/edm2-img512-s.yaml", ["--extractors", "[pixels]", "--reference", "img512"])
+    spec = load_spec("configs/edm2-img512-s.yaml", ["--extractors", "[pixels]", "--reference", "some/images"])
     with pytest.raises(Refused, match="moments and kept features of pixels, 786,432 dimensions"):
         estimate(spec, tmp_path)
