@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 from degradations import Refused
-from study.metrics import neighbour_scores, radii
-from study.metrics.neighbours import BLOCK
+from study.metrics import kernel_distance, pair_scores, radii
+from study.metrics.kernel import BLOCK, within
 
 
 def normal(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(shift, 1, (n, d)).astype(np.float32)
+
+
+def neighbour_scores(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """All that is found of pairs, but for the kernel distance, which is what it is alone."""
+    found = pair_scores(x, y, within(y), radii(y))
+    assert found.pop("kd") == pytest.approx(kernel_distance(x, y), rel=1e-9, abs=1e-9)
+    return found
 
 
 def brute_force(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -32,7 +39,7 @@ def brute_force(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize(("n", "m", "d", "shift"), [(60, 80, 3, 0.5), (90, 40, 8, 0.3), (6, 6, 2, 0.0)])
 def test_they_are_the_definitions(n: int, m: int, d: int, shift: float) -> None:
     x, y = normal(n, d, 1, shift), normal(m, d, 2)
-    found, expected = neighbour_scores(x, y, radii(y)), brute_force(x, y)
+    found, expected = neighbour_scores(x, y), brute_force(x, y)
     assert found == pytest.approx(expected, abs=1e-12)
     assert set(found) == set(expected)
 
@@ -40,14 +47,14 @@ def test_they_are_the_definitions(n: int, m: int, d: int, shift: float) -> None:
 def test_blocks_do_not_show() -> None:
     """Scores of more samples than a block holds are those of its parts put together."""
     x, y = normal(2 * BLOCK + 7, 4, 1, 0.5), normal(BLOCK + 3, 4, 2)
-    found, expected = neighbour_scores(x, y, radii(y)), brute_force(x, y)
+    found, expected = neighbour_scores(x, y), brute_force(x, y)
     assert found == pytest.approx(expected, abs=1e-12)
     assert all(0 < found[key] < 1 for key in ("precision", "recall", "coverage"))
 
 
 def test_a_set_is_like_itself_and_unlike_what_is_far() -> None:
     y = normal(300, 5, 2)
-    same, far = neighbour_scores(y.copy(), y, radii(y)), neighbour_scores(y + 100, y, radii(y))
+    same, far = neighbour_scores(y.copy(), y), neighbour_scores(y + 100, y)
     assert (same["precision"], same["recall"], same["coverage"]) == (1, 1, 1)
     assert 1 <= same["density"] <= 1.2  # itself, and the five that have it within reach, on average
     assert set(far.values()) == {0}
@@ -57,8 +64,8 @@ def test_one_good_mode_is_precise_and_recalls_half() -> None:
     """Data in two far clusters, samples of one: as good as the data's own there, and nothing of the other."""
     y = np.concatenate([normal(400, 2, 1), normal(400, 2, 2, shift=1000)])
     found, whole = (
-        neighbour_scores(normal(400, 2, 3), y, radii(y)),
-        neighbour_scores(normal(400, 2, 3), y[:400], radii(y[:400])),
+        neighbour_scores(normal(400, 2, 3), y),
+        neighbour_scores(normal(400, 2, 3), y[:400]),
     )
     assert found["precision"] == whole["precision"] > 0.85
     assert (found["recall"], found["coverage"]) == (whole["recall"] / 2, whole["coverage"] / 2)
@@ -67,7 +74,7 @@ def test_one_good_mode_is_precise_and_recalls_half() -> None:
 def test_samples_of_one_point_recall_nothing() -> None:
     """A collapsed generator: precise and dense, without recall, and all finite."""
     y = normal(200, 3, 1)
-    found = neighbour_scores(np.repeat(y[:1] + 0.01, 50, axis=0), y, radii(y))
+    found = neighbour_scores(np.repeat(y[:1] + 0.01, 50, axis=0), y)
     assert found["precision"] == 1
     assert found["recall"] == 0
     assert 0 < found["coverage"] < 0.1
@@ -83,7 +90,8 @@ def test_too_few_and_other_features_are_refused() -> None:
     six, five = normal(6, 2, 1), normal(5, 2, 1)
     with pytest.raises(Refused, match="at least 6"):
         radii(five)
-    with pytest.raises(Refused, match="at least 6"):
-        neighbour_scores(five, six, radii(six))
+    assert pair_scores(five, six, within(six), radii(six)).keys() == {"kd"}
     with pytest.raises(Refused, match="same d"):
-        neighbour_scores(normal(6, 3, 1), six, radii(six))
+        pair_scores(six[:1], six, within(six), radii(six))
+    with pytest.raises(Refused, match="same d"):
+        neighbour_scores(normal(6, 3, 1), six)

@@ -5,13 +5,14 @@ from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import kernel_distance
 from study.metrics.moments import Moments
 from study.metrics.nearest import nearest, nearest_other
-from study.metrics.neighbours import neighbour_scores, radii
+from study.metrics.neighbours import radii
+from study.metrics.pairs import pair_scores
 from study.metrics.reference import Reference, references
 from study.metrics.scorer import replicates, scores, size_curves
 from study.metrics.tally import Tally, strata
 
 __all__ = [
     "EXTRACTORS", "Extractor", "FrechetReference", "Moments", "Pixels", "Reference", "Tally", "files_of",
-    "kernel_distance", "load_extractor", "nearest", "nearest_other", "neighbour_scores", "radii", "references",
+    "kernel_distance", "load_extractor", "nearest", "nearest_other", "pair_scores", "radii", "references",
     "replicates", "scores", "size_curves", "strata",
 ]  # fmt: skip

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 
 from degradations import Refused
-from study.metrics.kernel import Features
+from study.metrics.kernel import BLOCK, Features
 
 PRECISION_K, DENSITY_K = 3, 5  # as their papers have them
-BLOCK = 256  # rows of distances at a time
 
 
 def radii(features: Features) -> Tensor:
@@ -19,34 +18,51 @@ def radii(features: Features) -> Tensor:
         raise Refused(f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found {features.shape}.")
     # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down while sampling.
     rows = torch.from_numpy(features).double()
-    nearest = [torch.cdist(part, rows).topk(DENSITY_K + 1, largest=False).values for part in torch.split(rows, BLOCK)]
-    return torch.cat(nearest)[:, 1:]  # the nearest is the row itself
+    squares = (rows * rows).sum(1)
+    parts = zip(torch.split(rows, BLOCK), torch.split(squares, BLOCK), strict=True)
+    return torch.cat([_nearest(squared(part @ rows.T, own, squares), DENSITY_K) for part, own in parts]).sqrt()
 
 
-def neighbour_scores(x: Features, y: Features, y_radii: Tensor) -> dict[str, float]:
-    """Precision, recall (Kynkäänniemi et al. 2019, k = 3), density and coverage (Naeem et al. 2020, k = 5).
+def squared(products: Tensor, x_squares: Tensor, y_squares: Tensor) -> Tensor:
+    """|x − y|² = |x|² + |y|² − 2·x·y ≥ 0 from products [n, m] and squares [n], [m]: [n, m]."""
+    return products.mul(-2).add_(x_squares[:, None]).add_(y_squares).clamp_(min=0)
+
+
+def _nearest(distances: Tensor, k: int) -> Tensor:
+    """The k least of every row, rising, but for the very least, which is the row itself."""
+    return distances.topk(k + 1, largest=False).values[:, 1:]
+
+
+class Neighbours:
+    """Counts from which precision and recall (Kynkäänniemi et al. 2019, k = 3), density and coverage (Naeem et al.
+    2020, k = 5) of samples are made, from products of features, block by block:
 
         precision = meanₓ [∃y: |x − y| ≤ r₃(y)]                recall   = mean_y [∃x: |x − y| ≤ r₃(x)]
         density   = meanₓ #{y: |x − y| ≤ r₅(y)} / 5            coverage = mean_y [∃x: |x − y| ≤ r₅(y)]
 
-    x: features of samples, [n, d]; y: of the data, [m, d]; y_radii: radii(y), [m, 5]. All four depend on n and m.
-    Raises Refused for fewer than six samples or another d.
+    x_squares: [n], |x|² of the samples; y_squares: [m], of the data; y_radii: [m, 5], `radii` of the data.
     """
-    if x.shape[1] != y.shape[1]:
-        raise Refused(f"neighbours: two sets [≥ 6, d] of the same d are wanted, found {x.shape} and {y.shape}.")
-    samples, data = torch.from_numpy(x).double(), torch.from_numpy(y).double()
-    near, wide = y_radii[:, PRECISION_K - 1], y_radii[:, DENSITY_K - 1]
-    own_radii = radii(x)[:, PRECISION_K - 1]
-    precise, dense = 0, 0
-    recalled, covered = torch.zeros(len(y), dtype=torch.bool), torch.zeros(len(y), dtype=torch.bool)
-    for rows, own in zip(torch.split(samples, BLOCK), torch.split(own_radii, BLOCK), strict=True):
-        distances = torch.cdist(rows, data)
-        inside = distances <= wide
-        precise += int((distances <= near).any(1).sum())
-        recalled |= (distances <= own[:, None]).any(0)
-        dense += int(inside.sum())
-        covered |= inside.any(0)
-    return {
-        "precision": precise / len(x), "recall": float(recalled.double().mean()),
-        "density": dense / (DENSITY_K * len(x)), "coverage": float(covered.double().mean()),
-    }  # fmt: skip
+
+    def __init__(self, x_squares: Tensor, y_squares: Tensor, y_radii: Tensor) -> None:
+        self._x_squares, self._y_squares = x_squares, y_squares
+        self._near, self._wide = y_radii[:, PRECISION_K - 1] ** 2, y_radii[:, DENSITY_K - 1] ** 2
+        self._precise, self._dense = 0, 0
+        self._recalled, self._covered = (torch.zeros(len(y_squares), dtype=torch.bool) for _ in range(2))
+
+    def add(self, rows: slice, own: Tensor, across: Tensor) -> None:
+        """Take in the samples of some rows: their products with all samples, [b, n], and with the data, [b, m]."""
+        squares = self._x_squares[rows]
+        radius = _nearest(squared(own, squares, self._x_squares), PRECISION_K)[:, -1:]
+        distances = squared(across, squares, self._y_squares)
+        inside = distances <= self._wide
+        self._precise += int((distances <= self._near).any(1).sum())
+        self._recalled |= (distances <= radius).any(0)
+        self._dense += int(inside.sum())
+        self._covered |= inside.any(0)
+
+    def scores(self) -> dict[str, float]:
+        n = len(self._x_squares)
+        return {
+            "precision": self._precise / n, "recall": float(self._recalled.double().mean()),
+            "density": self._dense / (DENSITY_K * n), "coverage": float(self._covered.double().mean()),
+        }  # fmt: skip

@@ -6,9 +6,9 @@ from operator import add
 
 import numpy as np
 
-from study.metrics.kernel import across, within
 from study.metrics.moments import Moments
-from study.metrics.neighbours import DENSITY_K, neighbour_scores
+from study.metrics.neighbours import DENSITY_K
+from study.metrics.pairs import pair_scores
 from study.metrics.reference import Reference
 from study.metrics.tally import Tally
 
@@ -31,12 +31,12 @@ def scores(tally: Tally, references: Mapping[str, Reference], suffix: str = "") 
         found[f"fd_{name}{suffix}"] = mean + covariance
         x, y = tally.features(name), reference.features
         if y is not None:
-            found[f"kd_{name}{suffix}"] = within(x) + reference.kernel_within - 2 * across(x, y)
+            near = reference.radii if not suffix and len(y) > DENSITY_K else None
+            pairs = pair_scores(x, y, reference.kernel_within, near)
+            found |= {f"{key}_{name}{suffix}": value for key, value in pairs.items()}
         if suffix:
             continue
         found |= {f"fd_{name}_mean": mean, f"fd_{name}_cov": covariance}
-        if y is not None and min(len(x), len(y)) > DENSITY_K:
-            found |= {f"{key}_{name}": value for key, value in neighbour_scores(x, y, reference.radii).items()}
         if tally.labelled[name]:
             found[f"accuracy_{name}"] = tally.right[name] / tally.labelled[name]
     return found

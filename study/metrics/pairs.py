@@ -1,0 +1,33 @@
+"""Kernel distance and neighbours of samples and data, from the same products of their features."""
+
+import torch
+from torch import Tensor
+
+from degradations import Refused
+from study.metrics.kernel import BLOCK, Features, cubes, within
+from study.metrics.neighbours import DENSITY_K, Neighbours
+
+
+def pair_scores(x: Features, y: Features, y_within: float, y_radii: Tensor | None) -> dict[str, float]:
+    """`kd`, the kernel distance, and, of at least six samples and data, `precision`, `recall`, `density`, `coverage`.
+
+    x: features of samples, [n, d]; y: of the data, [m, d]; y_within, y_radii: `within` and `radii` of y. See
+    `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on n and m. Raises Refused for
+    fewer than two samples or another d.
+    """
+    if x.shape[1] != y.shape[1] or len(x) < 2:
+        raise Refused(f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}.")
+    samples, data = torch.from_numpy(x).double(), torch.from_numpy(y).double()
+    counted = None
+    if y_radii is not None and len(x) > DENSITY_K:
+        counted = Neighbours((samples * samples).sum(1), (data * data).sum(1), y_radii)
+    own_total, across_total = 0.0, 0.0
+    for first in range(0, len(samples), BLOCK):
+        rows = slice(first, first + BLOCK)
+        own, across = samples[rows] @ samples.T, samples[rows] @ data.T
+        own_total += cubes(own, x.shape[1])
+        across_total += cubes(across, x.shape[1])
+        if counted is not None:
+            counted.add(rows, own, across)
+    kd = within(x, own_total) + y_within - 2 * across_total / (len(x) * len(y))
+    return {"kd": kd, **(counted.scores() if counted is not None else {})}
