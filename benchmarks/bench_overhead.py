@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line sets it
+os.environ.update(GOMP_SPINCOUNT="1000", OPENBLAS_NUM_THREADS="1")  # as the command line sets them
 
 import tempfile
 import time

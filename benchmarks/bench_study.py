@@ -1,5 +1,9 @@
 """study_overhead: the share of a study's wall time that is neither sampling nor features."""
 
+import os
+
+os.environ.update(GOMP_SPINCOUNT="1000", OPENBLAS_NUM_THREADS="1")  # as the command line sets them
+
 import sys
 import tempfile
 import time

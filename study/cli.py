@@ -30,6 +30,8 @@ def _call(argv: list[str]) -> int:
     # PyTorch's threads wait by spinning, billions of turns by default: beside another busy process each then waits for
     # the other's time slice, and sampling becomes eight times slower. With few turns it costs nothing when alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # SciPy's threads wait in the same way, cannot be told not to, and gain nothing on matrices of this size: none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0 if argv else 2
