@@ -46,6 +46,8 @@ def _call(argv: list[str]) -> int:
     parser = _parser(name, command, helps)
     try:
         args = _parsed(parser, argv[1:], command) if not helps else parser.parse_args(["--help"])
+        if command.config and not _launched("RANK", "SLURM_PROCID", 0):  # before the imports, which take seconds
+            print(f"study: {args.config} under {args.root}", file=sys.stderr, flush=True)
         return command.run(args)
     except SystemExit as exit_:  # --help
         return int(exit_.code or 0)

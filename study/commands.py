@@ -51,8 +51,6 @@ def _release_argument(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    if not args.plan:
-        _say_at_once(args)
     from study.modules.group import group
     from study.report import table
     from study.results import report_folder
@@ -88,18 +86,12 @@ def _run(args: Namespace) -> int:
     return 0
 
 
-def _say_at_once(args: Namespace) -> None:
-    """A line before the imports, which take seconds."""
-    print(f"study: {args.config} under {args.root}", file=sys.stderr, flush=True)
-
-
 def _worker_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--attached", action="store_true", help="end when the standard input closes")
     _release_argument(parser)
 
 
 def _worker(args: Namespace) -> int:
-    _say_at_once(args)
     if args.attached:
         end_with_parent()
     from study.run import work
