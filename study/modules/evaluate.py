@@ -112,6 +112,8 @@ class Evaluator:
         limited = noise_levels.limited(spec.sampler, self.base)
         found |= {} if limited is None else {"sampler.levels": limited}
         found |= {"decoder": self.decoder.sha256} if self.decoder is not None else {}
+        if any("+" in pairing.main + pairing.guide for pairing in spec.pairings if pairing.coupling == "shared"):
+            found["draws"] = "of the main alone"  # once a guide that draws more often than the main moved the main's
         return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
 
     def _reference_sha256(self) -> str:
