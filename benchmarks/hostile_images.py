@@ -70,7 +70,9 @@ def images() -> Crafted:
     many = {f"{index}.png": _png(4096, 4096, 0) for index in range(12)}
     return {
         **{name: ("folder", {name: content}) for name, content in contents.items()},
-        "many": ("folder", many), "sizes": ("folder", {"a.png": image("PNG"), "b.png": image("PNG", side=17)}),
+        "many": ("folder", many),
+        "flat": ("folder", {f"{index}.png": _png(2048, 2048) for index in range(9)}),
+        "sizes": ("folder", {"a.png": image("PNG"), "b.png": image("PNG", side=17)}),
     }  # fmt: skip
 
 

@@ -31,6 +31,18 @@ def pickles() -> Crafted:
         "labels": network_pickle("Precond", SMALL | {"label_dim": 100_000, "channel_mult_emb": 64}, inside),
         "class": network_pickle("os.system", SMALL, {}), "call": b"\x80\x04cos\nsystem\nX\4\0\0\0true\x85R.",
     }  # fmt: skip
+    start, many = b"\x80\x04", 2**20 - 9
+    contents |= {
+        "sets": start + b"](" + b"\x8f" * many + b"e.",
+        "lists": start + b"](" + b"]" * many + b"e.",
+        "marks": start + b"(" * many + b".",
+        "remembered": start + b"](" + b"]\x94" * (many // 2) + b"e.",
+        "objects": start + b"ctorch.nn.modules.linear\nLinear\n\x94](" + b"h\0)\x81" * (many // 3) + b"e.",
+        "dicts": start + b"ccollections\nOrderedDict\n\x94](" + b"h\0)R" * (many // 3) + b"e.",
+        "numbers": start + b"](" + (b"\x8a\x10" + b"\1" * 16) * many + b"e.",
+        "texts": start + b"](" + b"\x8c\2ab" * many + b"e.",
+        "tuples": start + b"](" + b"N\x85" * (many // 2) + b"e.",
+    }
     return {name: ("base", {f"{name}.pkl": content}) for name, content in contents.items()}
 
 

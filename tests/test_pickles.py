@@ -512,6 +512,9 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # An object remembered under many numbers, and given its state once for each of many copies.
     remembered = LINEAR + b")\x81" + b"\x94" * 30_000 + b"h\0}(K\1" * 30_000 + b"h\0}b" + b"ub" * 30_000
     refused(tmp_path, PRE + b"]" + remembered + b".", ".")
+    refused(tmp_path, PRE + b"](" + b"\x8f" * 50_000 + b"e.", "makes more of its bytes")  # sets
+    made = b"ctorch.nn.modules.linear\nLinear\n\x94](" + b"h\0)\x81" * 50_000
+    refused(tmp_path, PRE + made + b"e.", "makes more of its bytes")
     held = storage(torch.zeros(15_000))
     refused(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "makes more of its bytes")
     monkeypatch.setattr(Budget, "steps", 100)

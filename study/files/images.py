@@ -72,7 +72,7 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
         if image.shape != first[1]:
             raise Refused(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
         batch.append(image)
-        if len(batch) == size or len(batch) * image.nbytes >= MOST_TOGETHER:
+        if len(batch) == size or (len(batch) + 1) * image.nbytes > MOST_TOGETHER:
             yield _to_tensor(batch)
             batch = []
     if first is None:
@@ -128,13 +128,13 @@ def _opened(name: str, content: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise Refused(f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)}).") from None
     except Image.DecompressionBombError:
-        raise Refused(f"{name}: more than the {MOST_PIXELS} pixels accepted.") from None
+        raise Refused(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
     except Exception as error:  # of a damaged header, from any of these formats
         raise _damaged(name, error) from None
     # Twice: the size of the image, and that of a tile of it, which a TIFF says apart.
     for width, height in (image.size, _tile(image)):
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
-            raise Refused(f"{name}: {width}×{height} pixels, more than the {MOST_PIXELS} accepted.")
+            raise Refused(f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} a side.")
         if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
             raise Refused(f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most {FLAT_SHARE} "
                           f"pixels a byte from {FLAT_PIXELS} pixels on.")  # fmt: skip

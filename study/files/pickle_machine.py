@@ -15,7 +15,8 @@ import numpy as np
 
 from degradations import Refused
 
-MOST_STEPS = 2**21  # instructions; a network of 200 tensors takes some 40 000
+MOST_STEPS = 2**20  # instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
+OBJECT_BYTES = 400  # of an empty object, which one instruction to three make of as many bytes
 MOST_DEPTH = 100
 MOST_PARTS = 2**22  # values, counting one as often as it is reached, so that no walk over the result takes for ever
 LONGEST_NAME = 200  # of a class, a module, a key: what is compared or joined again and again is short
@@ -58,9 +59,8 @@ _LARGE = object()  # in the memo for large bytes, which no writer uses twice, so
 class Machine:
     """The instructions of one pickle after another out of a file of which `left` bytes are left.
 
-    `known` says what a module and a name in it stand for, None where nothing does; `persistent` what stands outside of
-    the pickle for what it says of it, None where nothing may. Methods raise Refused, naming the path, for what is not
-    read.
+    `known` says what a module and a name in it stand for, None where nothing does; `persistent` what a value stands for
+    that lies outside of the pickle, None where none may. Methods raise Refused, naming the path, for what is not read.
     """
 
     def __init__(
@@ -194,6 +194,7 @@ class Machine:
 
     def _new(self, made: Any, arguments: Any) -> None:
         self.expect(type(made) is Class and arguments == (), "a new object")
+        self.charge(OBJECT_BYTES)
         self._stack.append(made.make(self))
 
     def _build(self, state: Any) -> None:
@@ -254,6 +255,7 @@ def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
     return lambda machine: machine._stack.append(make(machine))
 
 
+_SET = Class(lambda machine: set())
 _STEPS: dict[int, Callable[[Machine], None]] = {
     pickle.FRAME[0]: Machine._frame,
     pickle.MARK[0]: Machine._mark,
@@ -280,7 +282,7 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
     pickle.EMPTY_LIST[0]: _push(lambda m: []),
     pickle.APPEND[0]: lambda m: m._extend([m._stack.pop()]),
     pickle.APPENDS[0]: lambda m: m._gather(m._extend),
-    pickle.EMPTY_SET[0]: _push(lambda m: set()),
+    pickle.EMPTY_SET[0]: lambda m: m._new(_SET, ()),
     pickle.ADDITEMS[0]: lambda m: m._gather(m._add),
     pickle.EMPTY_DICT[0]: _push(lambda m: {}),
     pickle.SETITEM[0]: lambda m: m._update(list(m._last(2))),

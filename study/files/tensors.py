@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.files.pickle_machine import Budget, Call, Machine, is_name
+from study.files.pickle_machine import OBJECT_BYTES, Budget, Call, Machine, is_name
 
 MOST_DIMS = 16
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -110,7 +110,7 @@ def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> Tensor:
     machine.expect(all(type(n) is int and 0 <= n < 2**40 for n in (offset, *stride)), "the strides of a tensor")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset - 1
     machine.expect(last < held, f"a tensor that reaches to {last} of {held} numbers")
-    machine.charge(count * storage.flat.itemsize)
+    machine.charge(count * storage.flat.itemsize + OBJECT_BYTES)
     return torch.empty(0, dtype=storage.flat.dtype).set_(storage.flat.untyped_storage(), offset, size, stride)
 
 
