@@ -69,8 +69,8 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
         r"'pos_embed' is .* \[1, 10, 16\]": good | {"pos_embed": torch.zeros(1, 10, 16)},
         "'norm.bias' is torch.float16": good | {"norm.bias": good["norm.bias"].half()},
         "'norm.bias' has entries that are not finite": good | {"norm.bias": torch.full((16,), torch.nan)},
-        "tensors by name are wanted, found list": [1, 2],
-        "tensors by name are wanted, found dict": good | {"norm.bias": "x"},
+        "holds a list; accepted is a state dict, tensors by name": [1, 2],
+        "under 'norm.bias' it holds a str, not a tensor; accepted is": good | {"norm.bias": "x"},
     }
     for says, content in bad.items():
         torch.save(content, path)
@@ -78,10 +78,10 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
             load_dinov2(path)
     torch.save(good, path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(Refused, match="not a whole file"):
+    with pytest.raises(Refused, match="not a whole file of torch"):
         load_dinov2(path)
     path.write_bytes(pickle.dumps(Program()))
-    with pytest.raises(Refused, match="not a whole file"):
+    with pytest.raises(Refused, match="not among what is read; nothing of it was run; accepted is a state dict"):
         load_dinov2(path)
     assert Program.ran == 0
 

@@ -57,8 +57,8 @@ def png(mode: str = "L", size: tuple[int, int] = (4, 6)) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
-    [("9.png", png(size=(5, 6)), r"9.png: 5×6 grey, but .*0.png is 4×6 grey"), ("9.png", png("RGB"), "RGB, but"),
-     ("9.png", png("RGBA"), "mode RGBA"), ("9.png", png()[:40], "9.png: not a whole image"),
+    [("9.png", png(size=(5, 6)), r"9.png: 5×6 grey, but .*0.png is 4×6 grey"),
+     ("9.png", png()[:40], "9.png: not a whole image"),
      ("9.jpg", b"text", "9.jpg: not a whole image"), ("9.png", b"", "not a whole image")],
 )  # fmt: skip
 def test_a_bad_image_is_named(folder: Path, name: str, content: bytes, says: str) -> None:
@@ -76,8 +76,8 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "ints.npz", samples=np.ones((3, 2), dtype=int))
     np.savez(tmp_path / "other.npz", y=np.ones(3))
     refused = {"empty": "no images", "none": "no such", "text.txt": "neither", "broken.npz": "not a whole",
-               "objects.npz": "not a whole", "nan.npz": "not finite", "ints.npz": "int64",
-               "other.npz": "no array samples"}  # fmt: skip
+               "objects.npz": "of the type object; accepted are floats and integers", "nan.npz": "not finite",
+               "ints.npz": "int64", "other.npz": "no array samples"}  # fmt: skip
     for name, says in refused.items():
         with pytest.raises(Refused, match=says):
             read(tmp_path / name)
@@ -91,8 +91,8 @@ def test_a_huge_image_is_refused_before_it_is_decoded(folder: Path) -> None:
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.png", bytes(4096 * 4096 * 4 + 1))
-    with pytest.raises(Refused, match="more than an image may have"):
+        archive.writestr("a.png", bytes(4096 * 4096 * 3 + 2**20 + 1))
+    with pytest.raises(Refused, match="unpacks to 51380225 bytes; at most 51380224"):
         read(tmp_path / "z.zip")
 
 

@@ -98,7 +98,7 @@ def test_what_is_no_covariance_is_refused(tmp_path: Path) -> None:
     skew = good["sigma"] + np.triu(np.ones((40, 40)), 1)
     infinite = np.full((40, 40), np.inf)
     for entries in ({"sigma": skew}, {"sigma": infinite}, {"mu": good["mu"][:-1]}, {"n": 1}):
-        with pytest.raises(Refused, match="no mean"):
+        with pytest.raises(Refused, match=r"no mean|expected is \(39, 39\)"):
             load(**entries)
     with pytest.raises(Refused, match="negative eigenvalues"):
         load(sigma=negative)

@@ -87,7 +87,8 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
         raise Refused(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
-    denoiser = build(_network(card), loaded, sigma_data)
+    with torch.device("meta"):  # until its weights are found to be as many as its card says
+        denoiser = build(_network(card), loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from degradations import Refused
-from study.checkpoints.weights import compare
+from study.checkpoints.weights import MOST_CARD, compare, materialise, read_safetensors
 from study.files.atomic import replacing, sha256, write_text
 from study.files.pickles import Record, load, tensors
+from study.files.regular import check_regular, read_json
+from study.files.states import MOST_BYTES, read_state
 from study.models.preconditioning import Preconditioned
 from study.models.published import published
 
@@ -44,14 +44,14 @@ class Published:
         """The denoiser with its weights in fp32, switched to evaluation.
 
         Raises Refused, with the file's path, for arguments that are none, and for weights of another network, naming
-        the first tensor that differs.
+        the first tensor that differs, before the network takes memory.
         """
         try:
-            denoiser = published(self.class_name, self.arguments)
+            denoiser = published(self.class_name, self.arguments, empty=True)
         except Refused as error:
             raise Refused(f"{path}: {error}") from None
         compare(path, denoiser.network.state_dict(), self.weights)
-        denoiser.network.load_state_dict(dict(self.weights))
+        materialise(denoiser.network, self.weights)
         return denoiser.eval().requires_grad_(False)
 
 
@@ -66,8 +66,7 @@ def read_published(path: Path) -> Published:
     Nothing of a file is executed or imported. Raises Refused for files that are missing, damaged, of other classes, or
     try anything else.
     """
-    if not path.is_file():
-        raise Refused(f"{path}: no such file.")
+    check_regular(path, MOST_BYTES)
     return _of_pickle(path) if path.suffix in PICKLES else _of_plain(path)
 
 
@@ -115,36 +114,25 @@ def _arguments(path: Path, ema: Record) -> dict[str, Any]:
 
 
 def _of_plain(path: Path) -> Published:
+    read = read_safetensors if path.suffix in PLAIN else read_state
     card_path = _card_of(path)
     if not card_path.is_file():
-        raise Refused(f"{card_path}: missing; the card of {path.name}, with the class and arguments of its network.")
+        read(path)  # what is wrong with the file itself is said first
+        raise Refused(f"{path}: {card_path.name} is missing beside it: its card, with the class and arguments of its "
+                      "network, as `study convert` writes one.")  # fmt: skip
+    card = read_json(card_path, MOST_CARD, "no card of a published network")
     try:
-        if card_path.stat().st_size > 2**20:
-            raise ValueError("larger than 1 MiB")
-        card = json.loads(card_path.read_text(encoding="utf-8"))
         class_name, arguments, latents = card["class"], card["arguments"], card.get("latents", False)
         if not (isinstance(class_name, str) and isinstance(arguments, dict) and isinstance(latents, bool)):
             raise TypeError("class, arguments or latents of another type")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Refused(f"{card_path}: no card of a published network ({error!r}).") from None
-    wanted = card.get("weights_sha256")
-    if wanted is not None and sha256(path) != wanted:
-        raise Refused(f"{path}: its SHA-256 is not that of its card, {wanted}: damaged, or not its own.")
-    return Published(class_name, arguments, _state(path), latents)
-
-
-def _state(path: Path) -> Mapping[str, Tensor]:
-    try:
-        state: Any = (
-            load_file(path) if path.suffix in PLAIN else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Refused(f"{path}: not a whole file of weights ({error}).") from None
-    except Exception as error:  # the many of a damaged or hostile pickle, which torch does not run
-        raise Refused(f"{path}: not a state dict that can be read without running it ({error}).") from None
-    if not (isinstance(state, Mapping) and all(isinstance(each, Tensor) for each in state.values())):
-        raise Refused(f"{path}: not a state dict, names with tensors.")
-    return state
+    except KeyError as error:
+        raise Refused(f"{card_path}: no card of a published network: {error} is missing.") from None
+    except (TypeError, AttributeError) as error:
+        raise Refused(f"{card_path}: no card of a published network ({str(error)[:200]}).") from None
+    digest = card.get("weights_sha256")
+    if digest is not None and sha256(path) != digest:
+        raise Refused(f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its own.")
+    return Published(class_name, arguments, read(path), latents)
 
 
 def _card_of(path: Path) -> Path:

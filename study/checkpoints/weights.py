@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from degradations import Refused
 from study.files.atomic import replacing, sha256, write_text
+from study.files.regular import check_regular, read_json
+from study.files.safetensors_file import MOST_BYTES, open_safetensors
+from study.files.tensors import is_finite
 
 SHIPPED = Path(__file__).parent
 CARD, WEIGHTS = "card.json", "weights.safetensors"
-MOST_BYTES = 64 * 2**30
+MOST_CARD = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,11 @@ def find(name: str | Path, kind: str) -> Card:
             f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base "
             "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
         )
-    try:
-        if path.stat().st_size > 2**20:
-            raise ValueError("larger than 1 MiB")
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(entries, dict):
-            raise ValueError("not an object")
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"{path}: not a card in JSON ({error}).") from None
+    entries = read_json(path, MOST_CARD, "not a card in JSON")
+    if not isinstance(entries, dict):
+        raise Refused(f"{path}: not a card in JSON (not an object).")
     if entries.get("kind") != kind:
-        raise Refused(f"{path}: the card of a {kind} is wanted, this one says kind {entries.get('kind')!r}.")
+        raise Refused(f"{path}: the card of a {kind} is wanted, this one says kind {repr(entries.get('kind'))[:80]}.")
     return Card(folder, kind, entries)
 
 
@@ -70,29 +66,38 @@ def save(folder: Path, module: nn.Module, kind: str, entries: Mapping[str, Any])
 def fill(module: nn.Module, card: Card) -> str:
     """Load a card's weights into a module, switch it to evaluation, and return their SHA-256.
 
+    The module may be on the meta device: it takes memory only when the file's names and shapes are found to be its own.
     Raises Refused for weights that are missing, damaged, of another network, or not finite.
     """
     path = card.folder / WEIGHTS
     if not path.is_file():
         raise Refused(f"{path}: missing; {card.folder / CARD} wants its weights beside it.")
-    if path.stat().st_size > MOST_BYTES:
-        raise Refused(f"{path}: {path.stat().st_size} bytes, more than the {MOST_BYTES} that are read.")
+    check_regular(path, MOST_BYTES)
     found = sha256(path)
     if found != card.get("weights_sha256", str):
         raise Refused(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
-    module.load_state_dict(read(path, module))
-    module.eval().requires_grad_(False)
+    materialise(module, read(path, module))
     return found
 
 
 def read(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """The tensors of a file of weights. Raises Refused where it is damaged, of another network, or not finite."""
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Refused(f"{path}: not a whole safetensors file ({error}).") from None
+    tensors = read_safetensors(path)
     compare(path, module.state_dict(), tensors, exact=True)
     return tensors
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name. Raises Refused where it is damaged or of another kind."""
+    with open_safetensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+
+
+def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a module, of which every tensor is in its state dict, memory and these tensors, to evaluate it with them."""
+    module.to_empty(device="cpu")
+    module.load_state_dict(dict(tensors))
+    module.eval().requires_grad_(False)
 
 
 def write(path: Path, module: nn.Module) -> None:
@@ -120,5 +125,5 @@ def compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tens
             raise Refused(f"{path}: '{name}' has shape {have}, its network wants {want}.")
         if tensors[name].dtype != wanted[name].dtype and (exact or not tensors[name].is_floating_point()):
             raise Refused(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
-        if not torch.isfinite(tensors[name]).all():
+        if not is_finite(tensors[name]):
             raise Refused(f"{path}: '{name}' has entries that are not finite.")

@@ -2,29 +2,39 @@
 
 import io
 import os
+import warnings
 import zipfile
-import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from torch import Tensor
 
 from degradations import Refused
 from study.files.atomic import replacing
+from study.files.npz import Array, open_npz
+from study.files.regular import check_regular
+from study.files.zips import MOST_BYTES, entry_name, open_zip, read_entry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+# Those of the suffixes alone: of the formats that Pillow knows besides, one starts a program, PostScript's Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # Pillow's modes without colours
 LATENTS = ".npy"
 MOST_PIXELS = 4096 * 4096
-MOST_BYTES = 8 * 2**30
-MOST_TOGETHER = 2**26  # bytes of images in a batch; as floats they take four times as many
+MOST_SIDE = 2**16  # some decoders take memory by rows, not by pixels
+MOST_IMAGE_BYTES = 3 * MOST_PIXELS + 2**20  # of its file
+# A larger image of fewer bytes than this share of its pixels is flat, or a file that is small in order to be read.
+FLAT_PIXELS, FLAT_SHARE = 2**22, 128
+MOST_NUMBERS, MOST_SAMPLE_BYTES = 2**24, 2**26  # of a sample in an NPZ
+MOST_TOGETHER = 2**24  # bytes of images in a batch; as floats they take four times as many
+MOST_AHEAD = 2**25  # bytes of the images that are decoded ahead
 THREADS = min(os.cpu_count() or 1, 8)
 ARRAYS = ("samples", "images", "x", "arr_0")
 
@@ -32,17 +42,21 @@ ARRAYS = ("samples", "images", "x", "arr_0")
 def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
     """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an NPZ.
 
-    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, grey or RGB as they are, in whatever
-    folders, as in EDM's zips; B ≤ size, less where images are large. An NPZ holds an array `samples` (or images, x,
-    arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Raises Refused for a missing or empty
-    place, for what is no image, for latents (.npy), and for images of mixed sizes or modes, naming the file.
+    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, in whatever folders, as in EDM's zips;
+    B ≤ size, less where images are large. They are read as clean-fid reads them, by Pillow's conversion to RGB: alpha
+    is dropped, a palette looked up, CMYK mixed. Where no image has colours, one channel of the three is given, C = 1.
+    An NPZ holds an array `samples` (or images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they
+    are. Memory does not grow with the number of samples. Raises Refused for a missing or empty place, for what is no
+    image, for latents (.npy), and for images of mixed sizes, naming the file.
     """
-    if path.suffix == ".npz" and path.is_file():
-        yield from _npz(path, size)
-    elif path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
+    if os.path.isdir(path):
         yield from _images(path, size)
-    elif not path.exists():
-        raise Refused(f"{path}: no such file or folder.")
+        return
+    check_regular(path, MOST_BYTES)
+    if path.suffix == ".npz":
+        yield from _npz(path, size)
+    elif zipfile.is_zipfile(path):
+        yield from _images(path, size)
     else:
         raise Refused(f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of samples.")
 
@@ -50,122 +64,146 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
 def _images(path: Path, size: int) -> Iterator[Tensor]:
     batch: list[npt.NDArray[np.uint8]] = []
     first: tuple[str, tuple[int, ...]] | None = None
-    for name, image in _decoded(_files(path)):
+    # Only where they begin without colours are all of them looked at twice.
+    grey = all(_opened(name, content).mode in GREY for name, content in _files(path))
+    for name, image in _decoded(_files(path), grey):
         if first is None:
             first = name, image.shape
         if image.shape != first[1]:
             raise Refused(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
         batch.append(image)
-        if len(batch) == size or len(batch) * image.nbytes >= MOST_TOGETHER:
-            yield _to_tensor(np.stack(batch))
+        if len(batch) == size or (len(batch) + 1) * image.nbytes > MOST_TOGETHER:
+            yield _to_tensor(batch)
             batch = []
     if first is None:
         raise Refused(f"{path}: no images in it (looked for {', '.join(SUFFIXES)}).")
     if batch:
-        yield _to_tensor(np.stack(batch))
+        yield _to_tensor(batch)
 
 
-def _decoded(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+def _decoded(files: Iterator[tuple[str, bytes]], grey: bool) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """The images of files in their order, a few decoded ahead: Pillow decodes without the interpreter's lock."""
-    ahead: deque[tuple[str, Future[npt.NDArray[np.uint8]]]] = deque()
+    ahead: deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for name, content in files:
-            ahead.append((name, pool.submit(_decode, name, content)))
-            if len(ahead) > 2 * THREADS:
-                name, image = ahead.popleft()
-                yield name, image.result()
-        for name, image in ahead:
-            yield name, image.result()
+            image = _opened(name, content)
+            held = len(content) + 4 * image.width * image.height
+            while ahead and (len(ahead) > 2 * THREADS or held + sum(each[1] for each in ahead) > MOST_AHEAD):
+                yield _result(ahead)
+            ahead.append((name, held, pool.submit(_pixels, name, image, grey)))
+        while ahead:
+            yield _result(ahead)
+
+
+def _result(ahead: "deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]]") -> tuple[str, npt.NDArray[np.uint8]]:
+    name, _, image = ahead.popleft()
+    return name, image.result()
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, LATENTS) and p.is_file()):
             _refuse_latents(str(file))
-            if file.stat().st_size > 4 * MOST_PIXELS:
-                raise Refused(f"{file}: {file.stat().st_size} bytes, more than an image may have.")
+            check_regular(file, MOST_IMAGE_BYTES)
             yield str(file), file.read_bytes()
         return
-    with zipfile.ZipFile(path) as archive:
-        for info in sorted(archive.infolist(), key=lambda info: info.filename):
-            _refuse_latents(f"{path}: {info.filename}")
-            if Path(info.filename).suffix.lower() in SUFFIXES:
-                if info.file_size > 4 * MOST_PIXELS:
-                    raise Refused(
-                        f"{path}: {info.filename} unpacks to {info.file_size} bytes, more than an image may have."
-                    )
-                try:
-                    yield f"{path}: {info.filename}", archive.read(info)
-                except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-                    raise Refused(f"{path}: {info.filename} cannot be unpacked ({error}).") from None
+    with open_zip(path) as archive:
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
+            _refuse_latents(entry_name(path, entry))
+            if Path(entry.filename).suffix.lower() in SUFFIXES:
+                yield entry_name(path, entry), read_entry(path, archive, entry, MOST_IMAGE_BYTES)
 
 
 def _refuse_latents(name: str) -> None:
     if name.lower().endswith(LATENTS):
-        raise Refused(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are wanted.")
+        raise Refused(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected.")
 
 
-def _decode(name: str, content: bytes) -> npt.NDArray[np.uint8]:
-    """One image as [H, W, C], C = 1 or 3."""
+def _opened(name: str, content: bytes) -> Image.Image:
+    """An image of which only the header was read. Raises Refused for what is none, or too large."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise Refused(f"{name}: {image.width}×{image.height} pixels, more than the {MOST_PIXELS} accepted.")
-            if image.mode not in ("L", "RGB"):
-                raise Refused(f"{name}: mode {image.mode}; accepted are L (grey, 8 bit) and RGB.")
-            pixels = np.asarray(image)
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"{name}: not a whole image ({error}).") from None
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+        with warnings.catch_warnings():  # of sizes, which are checked here, and of odd entries, which play no part
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise Refused(f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)}).") from None
+    except Image.DecompressionBombError:
+        raise Refused(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
+    except Exception as error:  # of a damaged header, from any of these formats
+        raise _damaged(name, error) from None
+    # Twice: the size of the image, and that of a tile of it, which a TIFF says apart.
+    for width, height in (image.size, _tile(image)):
+        if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
+            raise Refused(f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} a side.")
+        if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
+            raise Refused(f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most {FLAT_SHARE} "
+                          f"pixels a byte from {FLAT_PIXELS} pixels on.")  # fmt: skip
+    return image
 
 
-@contextmanager
-def open_npz(path: Path) -> Iterator[Any]:
-    """The arrays of an NPZ file, never unpickled. Raises Refused for what is none, or unpacks to too much."""
+def _pixels(name: str, image: Image.Image, grey: bool) -> npt.NDArray[np.uint8]:
+    """An image as [H, W, C], C = 1 of one without colours where that is wanted, else 3."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > MOST_BYTES:
-            raise Refused(f"{path}: unpacks to {unpacked} bytes, more than the {MOST_BYTES} that are read.")
-        with np.load(path, allow_pickle=False) as file:
-            yield file
-    except Refused:
-        raise
-    except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
-        raise Refused(f"{path}: not a whole NPZ file ({error}).") from None
+        with image:
+            if grey and image.mode == "L":
+                return np.asarray(image)[..., None]
+            if image.mode != "RGB":
+                image.info.pop("transparency", None)  # which the conversion drops, and warns of
+                image = image.convert("RGB")
+            return np.asarray(image) if not grey else np.asarray(image)[..., :1].copy()
+    except Exception as error:  # as above
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> Refused:
+    return Refused(f"{name}: not a whole image ({type(error).__name__}: {str(error)[:200]}).")
+
+
+def _tile(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a tile of a TIFF; of other images (0, 0)."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    width, height = (tags.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
 
 
 def _npz(path: Path, size: int) -> Iterator[Tensor]:
-    try:
-        with open_npz(path) as file:
-            name = next((name for name in ARRAYS if name in file.files), None)
-            if name is None:
-                raise Refused(f"{path}: no array {', '.join(ARRAYS)} in it, found {', '.join(file.files) or 'none'}.")
-            array = file[name]
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"{path}: not a whole NPZ file ({error}).") from None
-    if array.ndim < 2 or len(array) == 0:
-        raise Refused(f"{path}: '{name}' has shape {array.shape}; samples [n, …] are wanted, n ≥ 1.")
-    if array.dtype == np.uint8:
-        array = array[..., None] if array.ndim == 3 else array
-        if array.ndim != 4 or array.shape[3] not in (1, 3):
-            raise Refused(f"{path}: '{name}' has shape {array.shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3].")
-    elif not np.issubdtype(array.dtype, np.floating):
-        raise Refused(f"{path}: '{name}' is {array.dtype}; uint8 images or floats are wanted.")
-    elif not np.isfinite(array).all():
-        raise Refused(f"{path}: '{name}' has entries that are not finite.")
-    together = max(min(size, MOST_TOGETHER // max(array[0].nbytes, 1)), 1)
-    for start in range(0, len(array), together):
-        part = array[start : start + together]
-        yield _to_tensor(part) if part.dtype == np.uint8 else torch.from_numpy(part.astype(np.float32))
+    with open_npz(path) as arrays:
+        name = next((name for name in ARRAYS if name in arrays.entries), None)
+        if name is None:
+            found = str(list(arrays.entries))[1:-1][:200] or "none"
+            raise Refused(f"{path}: no array {', '.join(ARRAYS)} in it, found {found}.")
+        with arrays.open(name) as array:
+            _check(path, array)
+            together = max(min(size, MOST_TOGETHER // array.row_bytes), 1)
+            for part in array.rows(together):
+                if part.dtype == np.uint8:
+                    yield _to_tensor(list(part if part.ndim == 4 else part[..., None]))
+                elif not np.isfinite(part).all():
+                    raise Refused(f"{path}: '{name}' has entries that are not finite.")
+                else:
+                    yield torch.from_numpy(part.astype(np.float32, copy=False))
 
 
-def _to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+def _check(path: Path, array: Array) -> None:
+    """Raises Refused for what are no samples, by the header."""
+    shape, dtype = array.shape, array.dtype
+    if len(shape) < 2 or 0 in shape:
+        raise Refused(f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1.")
+    if dtype == np.uint8:
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+            raise Refused(f"{path}: '{array.name}' has shape {shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3].")
+    elif not np.issubdtype(dtype, np.floating):
+        raise Refused(f"{path}: '{array.name}' is {dtype}; uint8 images or floats are expected.")
+    if array.row_bytes > min(MOST_NUMBERS * dtype.itemsize, MOST_SAMPLE_BYTES):
+        raise Refused(f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
+                      f"{MOST_NUMBERS} numbers and {MOST_SAMPLE_BYTES} bytes.")  # fmt: skip
+
+
+def _to_tensor(images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    floats = np.empty((len(images), images[0].shape[2], *images[0].shape[:2]), np.float32)
+    for index, image in enumerate(images):
+        floats[index] = image.transpose(2, 0, 1)
+    return torch.from_numpy(floats).div_(127.5).sub_(1)
 
 
 def _say(shape: tuple[int, ...]) -> str:

@@ -3,18 +3,20 @@
 It knows no class and no function: what the names in a file stand for is given to it, and nothing else is ever called.
 """
 
+import io
 import pickle
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from degradations import Refused
 
-MOST_STEPS = 2**21  # instructions; a network of 200 tensors takes some 40 000
+MOST_STEPS = 2**20  # instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
+OBJECT_BYTES = 400  # of an empty object, which one instruction to three make of as many bytes
 MOST_DEPTH = 100
 MOST_PARTS = 2**22  # values, counting one as often as it is reached, so that no walk over the result takes for ever
 LONGEST_NAME = 200  # of a class, a module, a key: what is compared or joined again and again is short
@@ -51,34 +53,24 @@ class Unbuilt:
     keys: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, eq=False)
-class About:
-    """What an inner stream says about its storage."""
-
-    value: Any  # ('storage', dtype, key, device, numbers, None)
-
-
 _LARGE = object()  # in the memo for large bytes, which no writer uses twice, so that they can be freed
 
 
 class Machine:
     """The instructions of one pickle after another out of a file of which `left` bytes are left.
 
-    `known` says what a module and a name in it stand for, None where nothing does; an `inner` stream, of a storage,
-    may say something About itself. Methods raise Refused, naming the path, for what is not read.
+    `known` says what a module and a name in it stand for, None where nothing does; `persistent` what a value stands for
+    that lies outside of the pickle, None where none may. Methods raise Refused, naming the path, for what is not read.
     """
 
     def __init__(
-        self,
-        path: Path,
-        file: BinaryIO,
-        size: int,
-        budget: Budget,
-        known: Callable[[tuple[str, str]], Any],
-        inner: bool = False,
-    ) -> None:
+        self, path: Path, file: io.BufferedIOBase, size: int, budget: Budget,
+        known: Callable[[tuple[str, str]], Any], persistent: Callable[[Any], Any] | None = None,
+    ) -> None:  # fmt: skip
         self.path, self._file, self.left, self.budget, self._known = path, file, size, budget, known
-        self._steps = _STORAGE_STEPS if inner else _STEPS
+        self._steps = _STEPS
+        if persistent is not None:
+            self._steps = _STEPS | {pickle.BINPERSID[0]: _push(lambda m: persistent(m._stack.pop()))}
 
     def refusal(self, why: str) -> Refused:
         """What to raise: the path and why."""
@@ -131,6 +123,12 @@ class Machine:
     def number(self, layout: str) -> Any:
         """The next number, in a layout of struct."""
         return struct.unpack(layout, self._read(struct.calcsize(layout)))[0]
+
+    def fill(self, buffer: memoryview) -> None:
+        """The next bytes, as many as a buffer takes, without a copy of them."""
+        if len(buffer) > self.left or self._file.readinto(buffer) != len(buffer):
+            raise self.refusal("ends in the middle")
+        self.left -= len(buffer)
 
     def charge(self, size: int) -> None:
         """Takes bytes that are copied from what is left to the file."""
@@ -196,6 +194,7 @@ class Machine:
 
     def _new(self, made: Any, arguments: Any) -> None:
         self.expect(type(made) is Class and arguments == (), "a new object")
+        self.charge(OBJECT_BYTES)
         self._stack.append(made.make(self))
 
     def _build(self, state: Any) -> None:
@@ -204,6 +203,8 @@ class Machine:
             good = type(state) is tuple and state[:1] + state[2:] == (3, None, None, None, -1, -1, 0)
             self.expect(good and state[1] in ("<", "|", "="), "a dtype of NumPy")
             return
+        if type(value) is dict and type(state) is dict and state.keys() == {"_metadata"}:
+            return  # the versions of modules, which a state dict says beside its tensors
         self.expect(type(value) is Unbuilt, "a state")
         self._stack[-1] = built = value.build(state)
         for key in value.keys:
@@ -254,6 +255,7 @@ def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
     return lambda machine: machine._stack.append(make(machine))
 
 
+_SET = Class(lambda machine: set())
 _STEPS: dict[int, Callable[[Machine], None]] = {
     pickle.FRAME[0]: Machine._frame,
     pickle.MARK[0]: Machine._mark,
@@ -280,7 +282,7 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
     pickle.EMPTY_LIST[0]: _push(lambda m: []),
     pickle.APPEND[0]: lambda m: m._extend([m._stack.pop()]),
     pickle.APPENDS[0]: lambda m: m._gather(m._extend),
-    pickle.EMPTY_SET[0]: _push(lambda m: set()),
+    pickle.EMPTY_SET[0]: lambda m: m._new(_SET, ()),
     pickle.ADDITEMS[0]: lambda m: m._gather(m._add),
     pickle.EMPTY_DICT[0]: _push(lambda m: {}),
     pickle.SETITEM[0]: lambda m: m._update(list(m._last(2))),
@@ -296,4 +298,3 @@ _STEPS: dict[int, Callable[[Machine], None]] = {
     pickle.NEWOBJ[0]: lambda m: m._new(*m._last(2)),
     pickle.BUILD[0]: lambda m: m._build(m._stack.pop()),
 }
-_STORAGE_STEPS = _STEPS | {pickle.BINPERSID[0]: _push(lambda m: About(m._stack.pop()))}

@@ -6,8 +6,6 @@ here and never imported; an object of a class becomes a Record, whatever its cla
 """
 
 import io
-import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +16,13 @@ import torch
 from torch import Tensor
 
 from degradations import Refused
-from study.files.pickle_machine import About, Budget, Call, Class, Machine, Unbuilt, is_key, is_name
+from study.files.pickle_machine import Budget, Call, Class, Machine, Unbuilt, is_key, is_name
+from study.files.regular import check_regular, seems
+from study.files.tensors import DTYPES, STORAGES, TENSORS, Storage, count_entries, is_finite, stream
 
 MOST_BYTES = 32 * 2**30
-MOST_DIMS = 16
 MOST_NAMES = 2**16  # modules and tensors of a network
 
-DTYPES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
 NUMPY_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 LEAVES = (type(None), bool, int, float, str, bytes, Tensor, np.ndarray, torch.dtype)
 
@@ -47,13 +41,12 @@ def load(path: Path) -> Any:
     Dicts of any kind come back as dicts, parameters as tensors, NumPy's scalars as numbers, devices as strings. Raises
     Refused, naming the file, where it is missing, damaged, too large, or wants anything else than such values.
     """
-    if not path.is_file():
-        raise Refused(f"{path}: no such file.")
+    size = check_regular(path, MOST_BYTES)
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MOST_BYTES:
-                raise Refused(f"{path}: {size} bytes, more than the {MOST_BYTES} that are read.")
+            if file.read(1) != b"\x80":
+                raise Refused(f"{path}: not a pickle of protocols 2 to 5, but {seems(path)}.")
+            file.seek(0)
             machine = Machine(path, file, size, Budget(3 * size + 2**20), _meaning)
             value = machine.run()
         if machine.left:
@@ -89,7 +82,7 @@ def tensors(record: Record) -> dict[str, Tensor]:
             if isinstance(value, Record):
                 children.append((f"{prefix}{name}.", value))
             elif value is not None:
-                if id(value) not in finite and not _is_finite(value):
+                if id(value) not in finite and not is_finite(value):
                     raise Refused(f"{record.name}: '{prefix}{name}' has entries that are not finite.")
                 finite.add(id(value))
                 found[prefix + name] = value
@@ -110,27 +103,6 @@ def _members(module: Record, prefix: str) -> Iterator[tuple[Any, Any]]:
             yield name, None if key == "_buffers" and name in dropped else value
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    low, high = tensor.aminmax()  # each is NaN where any entry is, and no copy is made
-    return bool(low.isfinite() and high.isfinite())
-
-
-@dataclass(frozen=True, eq=False)
-class _Storage:
-    flat: Tensor  # [n]
-
-
-def _shape(machine: Machine, shape: Any, most: int) -> int:
-    """The number of entries of a shape, none more than `most`; a 0 among the sizes hides no huge ones."""
-    good = type(shape) is tuple and len(shape) <= MOST_DIMS and all(type(n) is int and n >= 0 for n in shape)
-    machine.expect(good, "a shape")
-    good = math.prod(shape) <= most and math.prod(max(n, 1) for n in shape) <= max(most, 2**31)
-    machine.expect(good, f"a shape {str(shape)[:100]} over {most} numbers")
-    return math.prod(shape)
-
-
 def _record(machine: Machine, name: str, state: Any) -> Record:
     machine.expect(type(state) is dict, f"the state of {name}")  # its keys are checked at the end, once
     return Record(name, state)
@@ -145,49 +117,17 @@ def _persistent(machine: Machine, arguments: tuple[Any, ...]) -> Record:
     return _record(machine, name, meta.get("state"))
 
 
-def _storage(machine: Machine, arguments: tuple[Any, ...]) -> _Storage:
-    """A storage as torch.save writes one by itself: five small pickles, the count again, and the numbers."""
+def _storage(machine: Machine, arguments: tuple[Any, ...]) -> Storage:
+    """A storage as torch.save writes one by itself."""
     (content,) = arguments
     machine.expect(type(content) is bytes, "a storage")
     machine.charge(len(content))
-    inner = Machine(machine.path, io.BytesIO(content), len(content), machine.budget, _STORAGES.get, inner=True)
-    magic, version, system, about, keys = (inner.run() for _ in range(5))
-    machine.expect((magic, version) == (0x1950A86A20F9469CFC6C, 1001), "a storage of another version")
-    machine.expect(type(system) is dict and system.get("little_endian") is True, "a storage of another byte order")
-    machine.expect(type(about) is About and type(about.value) is tuple, "a storage")
-    kind, dtype, key, _, count, view = about.value
-    machine.expect(kind == "storage" and type(dtype) is torch.dtype and is_name(key) and view is None, "a storage")
-    machine.expect(type(keys) is list and keys == [key], "a storage")
-    start = len(content) - inner.left + 8
-    good = type(count) is int and inner.number("<q") == count and inner.left == count * dtype.itemsize
-    machine.expect(good, f"a storage of other than {inner.left} bytes")
-    flat = torch.empty(inner.left, dtype=torch.uint8)
-    flat.numpy()[:] = np.frombuffer(content, np.uint8, offset=start) if inner.left else 0
-    machine.expect(dtype != torch.bool or not (flat > 1).any(), "truth values")
-    return _Storage(flat.view(dtype))
+    found = stream(machine.path, io.BytesIO(content), len(content), machine.budget, STORAGES.get)
+    machine.expect(type(found) is Storage, "a storage")
+    return found
 
 
-def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> Tensor:
-    storage, offset, size, stride, grad, hooks = arguments
-    machine.expect(type(storage) is _Storage and type(grad) is bool and hooks == {}, "a tensor")
-    held = len(storage.flat)
-    count = _shape(machine, size, held)
-    machine.expect(type(stride) is tuple and len(stride) == len(size), "the strides of a tensor")
-    machine.expect(all(type(n) is int and 0 <= n < 2**40 for n in (offset, *stride)), "the strides of a tensor")
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset - 1
-    machine.expect(last < held, f"a tensor that reaches to {last} of {held} numbers")
-    machine.charge(count * storage.flat.itemsize)
-    return torch.empty(0, dtype=storage.flat.dtype).set_(storage.flat.untyped_storage(), offset, size, stride)
-
-
-def _parameter(machine: Machine, arguments: tuple[Any, ...]) -> Tensor:
-    data, grad, hooks = arguments
-    machine.expect(type(data) is Tensor and type(grad) is bool and hooks == {}, "a parameter")
-    return data
-
-
-def _plain_dict(machine: Machine, arguments: tuple[Any, ...] = ()) -> dict[Any, Any]:
-    machine.expect(arguments == (), "a dict")
+def _easy_dict(machine: Machine) -> dict[Any, Any]:
     return {}
 
 
@@ -211,7 +151,7 @@ def _dtype(machine: Machine, arguments: tuple[Any, ...]) -> np.dtype[Any]:
 def _array(machine: Machine, content: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None) -> Any:
     machine.expect(type(content) is bytes and isinstance(dtype, np.dtype), "an array")
     machine.expect(order in ("C", "F", "K") and (axes is None or type(axes) is tuple), "the order of an array")
-    count = _shape(machine, shape, len(content) // dtype.itemsize)
+    count = count_entries(machine, shape, len(content) // dtype.itemsize)
     machine.expect(count * dtype.itemsize == len(content), f"an array {shape} of {len(content)} bytes")
     machine.charge(len(content))
     flat = np.array(memoryview(content))
@@ -237,13 +177,11 @@ def _scalar(machine: Machine, arguments: tuple[Any, ...]) -> Any:
 
 _NDARRAY = object()
 _KNOWN: dict[tuple[str, str], Any] = {
+    **TENSORS,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): Call(_persistent),
-    ("dnnlib.util", "EasyDict"): Class(_plain_dict),
-    ("collections", "OrderedDict"): Call(_plain_dict),
+    ("dnnlib.util", "EasyDict"): Class(_easy_dict),
     ("_codecs", "encode"): Call(_encode),
     ("torch.storage", "_load_from_bytes"): Call(_storage),
-    ("torch._utils", "_rebuild_tensor_v2"): Call(_tensor),
-    ("torch._utils", "_rebuild_parameter"): Call(_parameter),
     ("torch", "device"): Call(_device),
     ("numpy", "dtype"): Call(_dtype),
     ("numpy", "ndarray"): _NDARRAY,
@@ -253,7 +191,6 @@ for _module in ("numpy.core", "numpy._core"):  # as NumPy 1 and 2 call it
     _KNOWN[f"{_module}.multiarray", "_reconstruct"] = Call(_unbuilt_array)
     _KNOWN[f"{_module}.multiarray", "scalar"] = Call(_scalar)
     _KNOWN[f"{_module}.numeric", "_frombuffer"] = Call(lambda machine, arguments: _array(machine, *arguments))
-_STORAGES = {("torch", name): dtype for name, dtype in DTYPES.items()}
 
 
 def _meaning(name: tuple[str, str]) -> Any:

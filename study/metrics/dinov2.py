@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from degradations import Refused
 from study.files.cache import PublicFile
+from study.files.states import read_state
+from study.files.tensors import is_finite
 
 # Size and hash as finegrain-ai/refiners and several evaluations published on GitHub have them.
 DINOV2 = PublicFile(
@@ -92,12 +94,7 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
 
     Raises Refused for a file that holds anything else, and for names, shapes or types that are not the network's.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise Refused(f"{path}: not a whole file of tensors ({str(error)[:200]}).") from None
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise Refused(f"{path}: tensors by name are wanted, found {type(found).__name__}.")
+    found = read_state(path)
     wanted = network.state_dict()
     if found.keys() != wanted.keys():
         name = min(found.keys() ^ wanted.keys(), key=str)
@@ -108,6 +105,6 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
             raise Refused(
                 f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 {list(tensor.shape)} is wanted."
             )
-        if not have.isfinite().all():
+        if not is_finite(have):
             raise Refused(f"{path}: '{name}' has entries that are not finite.")
-    return dict(found)
+    return found

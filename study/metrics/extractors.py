@@ -4,7 +4,6 @@ Only Inception-v3 pool features may be called FID: `fd_inception` is clean-fid's
 papers report, and `fd_dinov2` their FD_DINOv2.
 """
 
-import json
 import math
 import re
 from abc import ABC, abstractmethod
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 
 from degradations import Refused
 from study.checkpoints import CACHE, fill, find
+from study.checkpoints.weights import MOST_CARD
 from study.files.cache import PublicFile, obtain
+from study.files.regular import read_json
 from study.metrics.dinov2 import DINOV2, load_dinov2
 from study.metrics.inception import INCEPTION, MODES, load_script
 
@@ -175,18 +176,19 @@ def files_of(name: str) -> list[PublicFile]:
 
 def _of_card(path: Path) -> Extractor:
     wanted, name = ("file", "sha256", "mode"), path.stem
+    card = read_json(path, MOST_CARD, "not the card of an extractor")
     try:
-        with path.open(encoding="utf-8") as text:
-            card = json.loads(text.read(2**20))
         if not isinstance(card, dict) or card.get("kind") != "extractor":
             raise ValueError('an object with "kind": "extractor" is wanted')
         if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {"kind", *wanted}:
-            raise ValueError(f"it has {', '.join(card)}; {', '.join(wanted)} are wanted, all of them text")
+            raise ValueError(f"it has {', '.join(card)[:200]}; {', '.join(wanted)} are wanted, all of them text")
         file, digest, mode = (str(card[key]) for key in wanted)
-    except (OSError, ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Refused(f"{path}: not the card of an extractor ({error}).") from None
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
         raise Refused(f"{path}: small letters, digits and _ are wanted for its name, and no known extractor's.")
     if mode not in MODES:
-        raise Refused(f"{path}: mode '{mode}': {' or '.join(MODES)} is wanted.")
+        raise Refused(f"{path}: mode '{mode[:80]}': {' or '.join(MODES)} is wanted.")
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise Refused(f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted.")
     return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

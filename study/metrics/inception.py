@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from degradations import Refused
 from study.files.cache import PublicFile
+from study.files.regular import check_regular, seems
 from study.metrics.resize import clean_resize
 
 # Size and hash as crowsonkb/k-diffusion and several evaluations published on GitHub have them.
@@ -30,6 +31,7 @@ INCEPTION = PublicFile(
     "Inception-v3 (2015) in TorchScript",
 )
 MODES = ("clean", "tf")
+MOST_BYTES = 2**32
 
 
 class Script(nn.Module):
@@ -60,17 +62,17 @@ def load_script(path: Path, sha256: str, mode: str) -> Script:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but that is what is published
             script = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-        for parameter in script.parameters():
-            parameter.requires_grad_(False)
-        if mode == "clean":
-            _ = script.layers
-    except (RuntimeError, AttributeError) as error:
-        raise Refused(f"{path}: no TorchScript with a submodule `layers` ({str(error)[:200]}).") from None
+    except Exception:  # whose texts speak of PyTorch's insides
+        raise Refused(f"{path}: {seems(path)}, not a TorchScript that can be loaded.") from None
+    _check_interface(path, script, mode)
+    for parameter in script.parameters():
+        parameter.requires_grad_(False)
     return Script(script, mode, path, sha256)
 
 
 def read_script(path: Path, sha256: str) -> bytes:
     """The bytes of a file of that hash, for whoever runs these very bytes. Raises Refused for another file."""
+    check_regular(path, MOST_BYTES)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -79,3 +81,19 @@ def read_script(path: Path, sha256: str) -> bytes:
     if found != sha256:
         raise Refused(f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is run.")
     return content
+
+
+def _check_interface(path: Path, script: Any, mode: str) -> None:
+    """Raises Refused for a TorchScript that cannot be called as `Script` calls it."""
+    if mode == "clean":
+        good = isinstance(getattr(script, "layers", None), nn.Module) and _gives_tensor(script.layers)
+        called = "a submodule `layers` whose output is a tensor"
+    else:
+        good = _gives_tensor(script) and "return_features" in (each.name for each in script.forward.schema.arguments)
+        called = "a method `forward(images, return_features)` whose output is a tensor"
+    if not good:
+        raise Refused(f"{path}: a TorchScript without {called}, which mode '{mode}' calls.")
+
+
+def _gives_tensor(script: Any) -> bool:
+    return [str(each.type) for each in script.forward.schema.returns] == ["Tensor"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -15,7 +16,8 @@ from degradations import Refused
 from study.checkpoints.published import PICKLES
 from study.data import DATA, load_data
 from study.files.atomic import replacing
-from study.files.images import batches, open_npz
+from study.files.images import batches
+from study.files.npz import open_npz
 from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
@@ -25,6 +27,7 @@ from study.metrics.tally import Tally
 SUFFIXES = (".npz", *PICKLES)
 # What the extractors of published statistics are called in EDM2's files, and how many features they have.
 PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
+MOST_FEATURES = 2**14  # their covariance takes 2 GiB
 DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
@@ -81,13 +84,13 @@ class Reference:
     @classmethod
     def is_one(cls, path: Path) -> bool:
         """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries' names say so."""
-        if not path.is_file() or path.suffix not in SUFFIXES:
+        if path.suffix not in SUFFIXES or not path.is_file():
             return False
         if path.suffix in PICKLES:
             return True
         try:
             with open_npz(path) as file:
-                return "sigma" in file.files
+                return "sigma" in file.entries
         except Refused:
             return False
 
@@ -153,31 +156,38 @@ def write_reference(
 
 
 def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
-    try:
-        with open_npz(path) as file:
-            found: dict[str, Any] = {key: file[key].astype(np.float64) for key in ("mu", "sigma") if key in file.files}
-            ours = {"n", "extractor", "sha256"} & set(file.files)
-            missing = {"mu", "sigma", *(("n", "extractor", "sha256") if ours else ())} - set(file.files)
-            if missing:
-                raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
-            if ours:
-                found |= {
-                    "extractor": str(file["extractor"]),
-                    "sha256": str(file["sha256"]),
-                    "n": int(file["n"]) or None,
-                }
-                height, width = file["size"].astype(int).tolist() if "size" in file.files else (0, 0)
-                return found | {"size": (height, width) if height else None}
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"{path}: not a whole NPZ file of statistics ({error}).") from None
-    if len(found["mu"].shape) != 1 or DIMENSIONS.get(extractor.name) != len(found["mu"]) or extractor.name == "dinov2":
-        raise Refused(
-            f"{path}: statistics of shape {found['mu'].shape} that do not say of which extractor; '{extractor.name}' "
-            "is wanted, and only Inception's of 2048 features are taken so; `study reference` writes those that say it."
-        )
-    return found | {"extractor": extractor.name, "sha256": extractor.sha256, "n": None, "size": None}
+    with open_npz(path) as file:
+        ours = {"n", "extractor", "sha256"} & file.entries.keys()
+        missing = {"mu", "sigma", *(("n", "extractor", "sha256") if ours else ())} - file.entries.keys()
+        if missing:
+            raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
+        mu = file.numbers("mu", (None,))
+        d = len(mu)
+        if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
+            raise Refused(
+                f"{path}: statistics of {d} features that do not say of which extractor; '{extractor.name}' is wanted, "
+                "and only Inception's of 2048 features are taken so; `study reference` writes those that say it."
+            )
+        if not 0 < d <= MOST_FEATURES:
+            raise Refused(f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}.")
+        found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
+        if not ours:
+            return found | {"extractor": extractor.name, "sha256": extractor.sha256, "n": None, "size": None}
+        n = _whole(path, "n", float(file.numbers("n", ())))
+        sides = file.numbers("size", (2,)) if "size" in file.entries else np.zeros(2)
+        height, width = (_whole(path, "size", float(side)) for side in sides)
+        return found | {
+            "extractor": file.text("extractor"),
+            "sha256": file.text("sha256"),
+            "n": n or None,
+            "size": (height, width) if height else None,
+        }
+
+
+def _whole(path: Path, name: str, value: float) -> int:
+    if not (0 <= value < 2**53 and value == int(value)):
+        raise Refused(f"{path}: '{name}' is {value:g}; a whole number is expected.")
+    return int(value)
 
 
 def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
@@ -190,21 +200,27 @@ def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
         has = f"those of {' and '.join(names)}" if names else "none"
         raise Refused(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
     statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
-    try:
-        mu, sigma = (np.asarray(statistics[key]).astype(np.float64) for key in ("mu", "sigma"))
-        n = None if n is None else int(n)
-    except (KeyError, ValueError, TypeError) as error:
-        raise Refused(f"{path}: no mean and covariance in it ({type(error).__name__}: {error}).") from None
-    return {"mu": mu, "sigma": sigma, "n": n, "extractor": extractor.name, "sha256": extractor.sha256, "size": None}
+    mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
+    for array in (mu, sigma):
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+            raise Refused(f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
+                          f"{type(array).__name__}.")  # fmt: skip
+    if n is not None and type(n) not in (int, float):
+        raise Refused(f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected.")
+    return {
+        "mu": mu.astype(np.float64, copy=False), "sigma": sigma.astype(np.float64, copy=False), "size": None,
+        "n": None if n is None else _whole(path, "num_images", n), "extractor": extractor.name,
+        "sha256": extractor.sha256,
+    }  # fmt: skip
 
 
 def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None) -> None:
     if (
         mu.ndim != 1
+        or len(mu) == 0
         or sigma.shape != (len(mu), len(mu))
         or not np.isfinite(mu).all()
-        or not np.isfinite(sigma).all()
-        or not np.allclose(sigma, sigma.T)
+        or not _symmetric(sigma)
         or (n is not None and n < 2)
     ):
         of = "an unknown number of" if n is None else n
@@ -212,9 +228,17 @@ def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float6
             f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and covariance [d, d]."
         )
     # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that none is more so.
-    shift = max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
-    if torch.linalg.cholesky_ex(torch.from_numpy(sigma + shift * np.eye(len(mu))))[1]:
+    shifted = sigma.copy()
+    shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
+    _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)  # in place: it may be large
+    if failed:
         raise Refused(f"{path}: sigma has negative eigenvalues: no covariance.")
+
+
+def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
+    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a time."""
+    blocks = (slice(start, start + rows) for start in range(0, len(sigma), rows))
+    return all(np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks)
 
 
 def _size(samples: Tensor) -> tuple[int, int] | None:

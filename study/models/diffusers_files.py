@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from degradations import Refused
 from study.files.lock import locked
+from study.files.regular import check_regular
+from study.files.safetensors_file import open_safetensors
+from study.files.tensors import is_finite
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 PATTERNS = ["*.json", f"*{WEIGHTS}", "*diffusion_pytorch_model-*-of-*.safetensors"]  # what is downloaded
@@ -64,9 +66,9 @@ class Config:
 
 def read_config(path: Path) -> Config:
     """The settings in a file. Raises Refused where it is missing, not a JSON object, or too large."""
+    if path.exists():
+        check_regular(path, MOST_JSON_BYTES)
     try:
-        if path.stat().st_size > MOST_JSON_BYTES:
-            raise Refused(f"{path}: more than the {MOST_JSON_BYTES} bytes that are read.")
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refused(f"{path}: missing; a folder as diffusers' save_pretrained writes it has one.") from None
@@ -147,14 +149,24 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
         items = entry if isinstance(entry, list) else [entry]
         if len(items) > 64 or not all(abs(n) <= most for n in items if isinstance(n, int | float)):
             config.refuse(key, f"at most {most}, and at most 64 in a list")
+    lists = [len(entry) for entry in config.entries.values() if isinstance(entry, list)]
+    layers = [n for key, entry in config.entries.items() if "layers" in key
+              for n in (entry if isinstance(entry, list) else [entry]) if isinstance(n, int)]  # fmt: skip
+    if max(layers, default=1) * max(lists, default=1) > MOST_BLOCKS:
+        raise Refused(f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at most "
+                      f"{MOST_BLOCKS} together.")  # fmt: skip
     with torch.device("meta"):  # without memory, to compare with the file what this will need
         frame = _made(make, config)
     if sum(buffer.numel() for buffer in frame.buffers()) > MOST_TABLE:
         raise Refused(f"{config.path}: a network with tables of more than {MOST_TABLE} entries.")
     _compare(files, {name: tuple(tensor.shape) for name, tensor in frame.state_dict().items()})
-    module = _made(make, config)
-    module.load_state_dict(dict(_tensors(files)))
-    return module.eval().requires_grad_(False)
+    for _ in _tensors(files):  # refuses entries that are not finite
+        pass
+    module = _made(make, config).eval().requires_grad_(False)
+    state = module.state_dict()
+    for name, tensor in _tensors(files):  # one by one: the file's and the network's memory are enough
+        state[name].copy_(tensor)
+    return module
 
 
 def _made(make: Callable[[], nn.Module], config: Config) -> nn.Module:
@@ -168,7 +180,7 @@ def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> No
     """Raises Refused where the headers of the files list other tensors than those wanted."""
     found: dict[str, tuple[int, ...]] = {}
     for path in files:
-        with _opened(path) as file:
+        with open_safetensors(path) as file:
             found |= {_since(name): tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
@@ -178,20 +190,13 @@ def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> No
 
 def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
     for path in files:
-        with _opened(path) as file:
+        with open_safetensors(path) as file:
             for name in file.keys():  # noqa: SIM118  # not a mapping
                 stored = file.get_tensor(name)
                 tensor = stored.float()
-                if not stored.is_floating_point() or not tensor.isfinite().all():
+                if not stored.is_floating_point() or not is_finite(tensor):
                     raise Refused(f"{path}: '{name}' ({stored.dtype}) has entries that are not finite numbers.")
                 yield _since(name), tensor
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return safe_open(path, "pt")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise Refused(f"{path}: not a whole safetensors file ({error}).") from None
 
 
 def _since(name: str) -> str:

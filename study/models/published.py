@@ -20,13 +20,14 @@ MOST_ENTRIES = 16  # of a list
 Check = Callable[[Any], str | None]  # what is accepted, where a value is not
 
 
-def published(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
+def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False) -> Preconditioned:
     """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights still random, in fp32.
 
+    empty: its network is on the meta device, without memory, to compare with a file what it will need.
+
     `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide (`Network.use`): they are
-    checked, no more. Raises Refused for an
-    unknown class, for arguments that are unknown, missing, of another type or out of range, and for a network of more
-    than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
+    checked, no more. Raises Refused for an unknown class, for arguments that are unknown, missing, of another type or
+    out of range, and for a network of more than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
     """
     if class_name not in _PRECONDITIONINGS:
         raise Refused(
@@ -41,11 +42,13 @@ def published(class_name: str, arguments: Mapping[str, Any]) -> Preconditioned:
         return _network(model, dict(arguments), twice=class_name == "iDDPMPrecond")
 
     with torch.device("meta"):
-        count = sum(parameter.numel() for parameter in network().parameters())
+        frame = network()
+    count = sum(parameter.numel() for parameter in frame.parameters())
     if count > MOST_PARAMETERS:
         raise Refused(f"{class_name}: its arguments ask for a network of {count} parameters; at most "
                       f"{MOST_PARAMETERS} are accepted.")  # fmt: skip
-    return kind.make(network(), **{ours: arguments[name] for name, ours in kind.names.items() if name in arguments})
+    given = {ours: arguments[name] for name, ours in kind.names.items() if name in arguments}
+    return kind.make(frame if empty else network(), **given)
 
 
 def check(

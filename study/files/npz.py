@@ -1,0 +1,147 @@
+"""NPZ files from outside: the headers of their arrays are checked, and large ones read a part at a time."""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy
+
+from degradations import Refused
+from study.files.zips import open_entry, open_zip, read_into
+
+KINDS = "fiub"  # floats, integers with and without a sign, truth values
+MAGIC = b"\x93NUMPY\1\0"
+MOST_TEXT = 4000  # bytes of a text
+# What is held in memory as float64 is at most this much, or this many times the file: numbers compress little.
+LEAST_HELD, HELD_SHARE = 2**26, 2
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of a file that is open, of which only the header was read: `dtype`, and `shape`, no entry negative."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool  # whether it is stored column by column
+    file: IO[bytes]
+    refusal: "_Refusal"
+
+    @property
+    def row_bytes(self) -> int:
+        """The bytes of one entry along the first axis."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def rows(self, most: int) -> Iterator[npt.NDArray[Any]]:
+        """The array in parts of at most `most` entries along its first axis, read one by one.
+
+        Raises Refused for a damaged file, which is known at its end at the latest, and where it is stored column by
+        column, so that its rows lie apart.
+        """
+        if self.fortran and len(self.shape) > 1:
+            raise self.refusal("is stored column by column (Fortran's order); save numpy.ascontiguousarray of it")
+        for start in range(0, self.shape[0], most):
+            count = min(most, self.shape[0] - start)
+            yield self._next((count, *self.shape[1:]), "C")
+        self._end()
+
+    def all(self) -> npt.NDArray[Any]:
+        """The whole array. Raises Refused for a damaged file."""
+        found = self._next(self.shape, "F" if self.fortran else "C")
+        self._end()
+        return found
+
+    def _next(self, shape: tuple[int, ...], order: Any) -> npt.NDArray[Any]:
+        flat = np.empty(math.prod(shape), self.dtype)
+        read_into(self.file, flat.view(np.uint8).data)
+        return flat.reshape(shape, order=order)
+
+    def _end(self) -> None:
+        if self.file.read(1):  # reading up to the end has the checksum compared
+            raise self.refusal("goes on after its end")
+
+
+class Arrays:
+    """The arrays of an NPZ file by name. Methods raise Refused, naming file and array, for what is damaged."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path, self._archive = path, archive
+        self._held = max(LEAST_HELD, HELD_SHARE * path.stat().st_size)
+        self.entries: Mapping[str, zipfile.ZipInfo] = {
+            entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()
+        }
+
+    @contextmanager
+    def open(self, name: str, kinds: str = KINDS) -> Iterator[Array]:
+        """An array, its header read. Raises Refused for dtypes of other kinds, of which objects are never read."""
+        entry, refusal = self.entries[name], _Refusal(self.path, name)
+        with open_entry(self.path, self._archive, entry) as file:
+            shape, fortran, dtype = _header(file, refusal)
+            if dtype.kind not in kinds or dtype.hasobject:
+                raise refusal(f"is of the type {str(dtype)[:100]}; accepted are {_said(kinds)}")
+            if any(type(n) is not int or n < 0 for n in shape):
+                raise refusal(f"has the shape {str(shape)[:100]}")
+            wanted, found = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+            if wanted != found:
+                raise refusal(f"has {found} bytes, which is not its shape {str(shape)[:100]} of {dtype}")
+            yield Array(name, shape, dtype, fortran, file, refusal)
+
+    def numbers(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
+        """A whole array of numbers as float64. Raises Refused for another shape, in which None is any size, and for
+        more than is held in memory.
+        """
+        with self.open(name, "fiu") as array:
+            sizes = zip(array.shape, shape, strict=False)
+            if len(array.shape) != len(shape) or any(want not in (have, None) for have, want in sizes):
+                wanted = str(shape).replace("None", "any")
+                raise array.refusal(f"has shape {array.shape}; expected is {wanted}")
+            if (size := 8 * math.prod(array.shape)) > self._held:
+                raise array.refusal(f"takes {size} bytes of memory; at most {self._held} of a file of this size")
+            return array.all().astype(np.float64, copy=False)
+
+    def text(self, name: str) -> str:
+        """A text. Raises Refused for anything else, and for a long one."""
+        with self.open(name, "U") as array:
+            if array.shape != () or array.dtype.itemsize > MOST_TEXT:
+                raise array.refusal(f"is no text of at most {MOST_TEXT // 4} letters")
+            return str(array.all())
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Arrays]:
+    """The arrays of an NPZ file, never unpickled. Raises Refused for what is no such file."""
+    with open_zip(path, "NPZ file") as archive:
+        yield Arrays(path, archive)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    path: Path
+    name: str
+
+    def __call__(self, why: str) -> Refused:
+        return Refused(f"{self.path}: the array '{self.name}' {why}.")
+
+
+def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether stored column by column, and dtype. Version 1.0 is what NumPy writes for arrays of numbers; the
+    headers of later ones can be of any length."""
+    magic, length = file.read(len(MAGIC)), file.read(2)
+    header = io.BytesIO(length + file.read(int.from_bytes(length, "little")))
+    try:
+        if magic != MAGIC:
+            raise ValueError
+        return npy.read_array_header_1_0(header)
+    except Exception:  # whose texts advise to trust the file
+        raise refusal("does not begin as an array of numbers in NumPy's format 1.0 does") from None
+
+
+def _said(kinds: str) -> str:
+    return "text" if kinds == "U" else "floats and integers"

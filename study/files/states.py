@@ -1,0 +1,108 @@
+"""State dicts of PyTorch, as torch.save writes them, read without running anything of them.
+
+PyTorch's own reader of weights alone still makes objects of any size that a few bytes ask for, and unpacks what is
+packed. Here the pickle inside is carried out by the Machine that reads public pickles, and of the rest of the file the
+storages are read, each as large as it lies there.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from degradations import Refused
+from study.files.pickle_machine import Budget, Machine
+from study.files.regular import check_regular, seems
+from study.files.tensors import STORAGES, TENSORS, Storage, declared, stream
+from study.files.zips import open_entry, open_zip, read_entry, read_into
+
+MOST_BYTES = 64 * 2**30
+ACCEPTED = "accepted is a state dict, tensors by name, as torch.save(model.state_dict(), …) writes it"
+PICKLE, SCRIPT = "data.pkl", "constants.pkl"  # which every file of torch.save has, and which only a TorchScript has
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict by name, from a file of torch.save in its present form, a zip, or in its old one.
+
+    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises Refused, naming the
+    file, where it is missing, damaged or of another kind.
+    """
+    size = check_regular(path, MOST_BYTES)
+    try:
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                return _checked(path, _of_zip(path, size))
+            file.seek(0)
+            if file.read(1) == b"\x80":
+                file.seek(0)
+                return _checked(path, stream(path, file, size, _budget(size), (STORAGES | TENSORS).get))
+    except Refused as error:
+        raise Refused(f"{str(error).removesuffix('.')}; {ACCEPTED}.") from None
+    except Exception as error:  # a damaged file can be wrong in any way; the checks say what they can
+        why = f"{type(error).__name__}: {error}"[:200]
+        raise Refused(f"{path}: not a whole file of torch.save ({why}); {ACCEPTED}.") from None
+    raise Refused(f"{path}: {seems(path)}, not one of torch.save; {ACCEPTED}.")
+
+
+def _of_zip(path: Path, size: int) -> Any:
+    with open_zip(path, "file of torch.save") as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        roots = [name.removesuffix(PICKLE) for name in entries if name.endswith(f"/{PICKLE}") and name.count("/") == 1]
+        if len(roots) != 1:
+            raise Refused(f"{path}: a zip, but not one of torch.save.")
+        (root,) = roots
+        if root + SCRIPT in entries:
+            raise Refused(f"{path}: a TorchScript, which is a program and not run here.")
+        _check_sizes(path, entries.values(), size)
+        order = entries.get(f"{root}byteorder")
+        if order is not None and read_entry(path, archive, order, 100) != b"little":
+            raise Refused(f"{path}: its numbers are not in the order of bytes 'little'.")
+        content = read_entry(path, archive, entries[root + PICKLE], size)
+        storages: dict[str, Storage] = {}
+
+        def storage(about: Any) -> Storage:
+            machine.expect(type(about) is tuple and len(about) == 5, "a storage")
+            key, dtype, count = declared(machine, about)
+            entry = entries.get(f"{root}data/{key}")
+            good = entry is not None and entry.file_size == count * dtype.itemsize
+            machine.expect(good, f"a storage '{key}' of other than {entry.file_size if entry else 0} bytes")
+            if key not in storages:
+                assert entry is not None
+                storages[key] = Storage(torch.empty(count, dtype=dtype))
+                with open_entry(path, archive, entry) as file:
+                    read_into(file, storages[key].bytes)
+                storages[key].check(machine)
+            machine.expect(storages[key].flat.dtype == dtype, "a storage")
+            return storages[key]
+
+        known: Callable[[Any], Any] = (STORAGES | TENSORS).get
+        machine = Machine(path, io.BytesIO(content), len(content), _budget(size), known, storage)
+        return machine.run()
+
+
+def _check_sizes(path: Path, entries: Any, size: int) -> None:
+    """Raises Refused for entries that are packed, or take more bytes than the file has: PyTorch writes none such."""
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise Refused(f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none that is.")
+    if (total := sum(entry.file_size for entry in entries)) > size:
+        raise Refused(f"{path}: its entries have {total} bytes together, the file has {size}.")
+
+
+def _checked(path: Path, value: Any) -> dict[str, Tensor]:
+    if type(value) is not dict:
+        raise Refused(f"{path}: holds a {type(value).__name__}.")
+    for name, tensor in value.items():
+        if type(name) is not str:
+            raise Refused(f"{path}: has the key {ascii(name)[:100]}, which is no name.")
+        if type(tensor) is not Tensor:
+            raise Refused(f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a tensor.")
+    return value
+
+
+def _budget(size: int) -> Budget:
+    return Budget(3 * size + 2**20)

@@ -1,0 +1,112 @@
+"""Zips from outside: what they declare is checked, and what they unpack to is bounded, before it is read."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from degradations import Refused
+from study.files.regular import check_regular, seems
+
+MOST_BYTES = 2**40
+# Python's reader takes some 800 bytes for an entry of a zip's directory, which takes 46 there at the least.
+LEAST_DIRECTORY, DIRECTORY_SHARE = 2**23, 16
+# Weights and images are packed already: what unpacks to more than this, and this many times its size, holds neither.
+LEAST_UNPACKED, MOST_RATIO = 2**24, 2
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+ENCRYPTED = 0x1
+BLOCK = 2**20
+
+
+@contextmanager
+def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
+    """A zip, or `what` its users call it, open for reading.
+
+    Raises Refused for what is none, and for a directory out of proportion to the file.
+    """
+    size = check_regular(path, MOST_BYTES)
+    with path.open("rb") as file:
+        whole = _Whole(file, LEAST_DIRECTORY + size // DIRECTORY_SHARE)
+        try:
+            archive = zipfile.ZipFile(whole)
+        except _TooLarge:
+            raise Refused(f"{path}: a directory of its entries that is out of proportion to its {size} bytes; at most "
+                          f"{whole.most} bytes of it are read.") from None  # fmt: skip
+        except Exception as error:  # a damaged directory can be wrong in any way
+            but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
+            raise Refused(f"{path}: not a whole {what}{but} ({str(error)[:200]}).") from None
+        whole.most = size
+        with archive:
+            yield archive
+
+
+@contextmanager
+def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """An entry of a zip, unpacked as it is read, to no more than its directory declares; its CRC is checked at its end.
+
+    Raises Refused, naming the entry, for one that is encrypted, packed otherwise than by deflate, or damaged.
+    """
+    name = entry_name(path, entry)
+    if entry.flag_bits & ENCRYPTED:
+        raise Refused(f"{name} is encrypted; accepted are entries that are not.")
+    if entry.compress_type not in METHODS:
+        raise Refused(f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and deflated (8).")
+    try:
+        with archive.open(entry) as unpacked:
+            yield unpacked
+    except Refused:
+        raise
+    except Exception as error:  # as above
+        raise Refused(f"{name} cannot be unpacked ({str(error)[:200]}).") from None
+
+
+def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    """All of an entry. Raises Refused as `open_entry` does, for one of more than `most` bytes, and for a large one that
+    is packed to a small part of it.
+    """
+    if entry.file_size > most:
+        raise Refused(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes; at most {most} are read.")
+    if entry.file_size > max(LEAST_UNPACKED, MOST_RATIO * entry.compress_size):
+        raise Refused(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} times its "
+                      f"size in the zip, {entry.compress_size}.")  # fmt: skip
+    with open_entry(path, archive, entry) as unpacked:
+        # Block by block: asked for all at once, Python's reader unpacks further than the directory declares.
+        content = b"".join(iter(lambda: unpacked.read(BLOCK), b""))
+        if len(content) != entry.file_size:
+            raise EOFError(f"ends after {len(content)} of {entry.file_size} bytes")
+        return content
+
+
+def read_into(file: IO[bytes], buffer: memoryview) -> None:
+    """Fill a buffer of bytes from a file. Raises EOFError where it has fewer."""
+    filled = 0
+    while filled < len(buffer):
+        block = file.read(min(BLOCK, len(buffer) - filled))
+        if not block:
+            raise EOFError(f"ends after {filled} of {len(buffer)} bytes")
+        buffer[filled : filled + len(block)] = block
+        filled += len(block)
+
+
+def entry_name(path: Path, entry: zipfile.ZipInfo) -> str:
+    """Path and name of an entry, as a message may show them."""
+    name = entry.filename
+    return f"{path}: {name if name.isprintable() and len(name) <= 200 else ascii(name[:200])}"
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Whole:
+    """A file that gives at most so many bytes at once. A zip's directory is read at once, before anything else is."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file, self.most = file, most
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.most:
+            raise _TooLarge
+        return self._file.read(self.most if size < 0 else size)
