@@ -1,6 +1,7 @@
 """The command line: what is printed, and that every bad input gets one clear message."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -157,7 +158,7 @@ def test_a_place_that_cannot_be_written_is_named(
         says(capsys, ["run", SMALL, "--root", str(root)], 2, f"--root {root}", "is a file; a folder is accepted")
     says(capsys, ["run", SMALL, "--root", "x" * 300], 2, "--root", "too long")
     says(capsys, ["train", SMALL, "--out", str(tmp_path / "file")], 2, "--out", "is a file")
-    monkeypatch.setattr("study.files.places.os.access", lambda place, mode: False)
+    monkeypatch.setattr("study.files.places.os.access", lambda place, mode: not mode & os.W_OK)
     says(capsys, ["run", SMALL, "--root", str(tmp_path / "new")], 2, f"no permission to write in {tmp_path}")
     assert call(["run", SMALL, "--root", str(tmp_path / "new"), "--plan"]) == 0  # which writes nothing
 

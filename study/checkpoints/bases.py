@@ -151,12 +151,13 @@ def recipe_of(card: Card) -> RecipeSpec:
     entries["network"] = _network(card)
     try:
         return RecipeSpec(**entries)
-    except TypeError as error:
+    except (TypeError, Refused) as error:
         raise Refused(f"{card.folder}: the card's recipe is not one ({error}).") from None
 
 
 def _network(card: Card) -> NetworkSpec:
+    entries = card.get("network", dict)
     try:
-        return NetworkSpec(**card.get("network", dict))
-    except TypeError as error:
+        return NetworkSpec(**entries)
+    except (TypeError, Refused) as error:
         raise Refused(f"{card.folder}: the card's network is not one ({error}).") from None
