@@ -27,7 +27,8 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
 
     `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide (`Network.use`): they are
     checked, no more. Raises Refused for an unknown class, for arguments that are unknown, missing, of another type or
-    out of range, and for a network of more than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
+    out of range, and for a network of more than 4·10⁹ parameters, before anything of it takes memory.
+    (Karras et al. 2022, tables 1 and 7)
     """
     if class_name not in _PRECONDITIONINGS:
         raise Refused(
