@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,22 @@ def test_the_same_module_samples_again_the_same() -> None:
     first = collect(sampler, source, 2.0, 1)
     collect(sampler, source, 1.0, 2)
     assert torch.equal(collect(sampler, source, 2.0, 1), first)
+
+
+def test_the_base_stays_where_it_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning moves a module of its own to the CPU after every prediction: the base is shared with others."""
+    base, events = small_network(), list[str]()
+    apply = base._apply
+
+    def moved(*given: Any, **options: Any) -> Any:
+        events.append("moved")
+        return apply(*given, **options)
+
+    monkeypatch.setattr(base, "_apply", moved)
+    base.register_forward_hook(lambda *_: events.append("evaluated"))
+    collect(PairSampler(base, InputNoise(0.2), sigmas=SIGMAS), Fixed((40, 16), 20), 1.0, 0)
+    assert events[0] == "moved"
+    assert events[-1] == "evaluated"
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ class PairSampler(pl.LightningModule):
         churn: Churn | None = None,
     ) -> None:
         super().__init__()
-        self.base = base
+        # Not a submodule: Lightning moves its module to the CPU after every prediction, and others share the base.
         self.pair = Pair(base, main or Identity(), guide or Identity(), coupling)
         self.sigmas, self.solver, self.churn = list(sigmas), solver, churn
         self.task: tuple[Denoiser, Source, int] | None = None
@@ -61,7 +61,7 @@ class PairSampler(pl.LightningModule):
         self.task = self.pair.at(weight, interval), source, seed
 
     def on_predict_start(self) -> None:
-        """Lightning has moved the base; a degraded clone shares its parameters, but its buffers are its own."""
+        """Move main and guide, and with them what they share with the base, to where this is sampled."""
         assert self.task is not None
         denoiser, source, _ = self.task
         denoiser.to(self.device)
