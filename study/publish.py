@@ -19,7 +19,7 @@ from study.files.atomic import sha256, write_text
 from study.metrics import nearest, nearest_other
 from study.modules.evaluate import Evaluator
 from study.records import BASE, Evaluation, Results, Task
-from study.report import figures, matrix, table
+from study.report import table
 from study.results import report_folder, spec_to_yaml
 from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
@@ -159,6 +159,8 @@ def _is_up_to_date(folder: Path, state: str) -> bool:
 
 def write_report(results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path) -> list[Path]:
     """Tables and figures of a study into a folder; returns their paths."""
+    from study.report import figures, matrix  # late, as below: a study that is reported already wants no matplotlib
+
     written = [write(folder / f"table.{suffix}", table.render(rows, form))
                for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))]  # fmt: skip
     written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
@@ -194,6 +196,8 @@ def read_json(path: Path) -> Any:
 def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
     """Samples of base, main, guide and guided from the same seeds, and where there are training data, how far from
     them they are."""
+    from study.report import figures
+
     spec, written, distances = results.spec, [], {}
     data = evaluator.base.data.samples
     if len(data):

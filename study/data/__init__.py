@@ -1,6 +1,7 @@
 """Data sets."""
 
 from collections.abc import Callable
+from functools import cache
 
 from degradations import Refused
 from study.data.data import Data
@@ -10,8 +11,9 @@ from study.data.fractal import fractal
 DATA: dict[str, Callable[[], Data]] = {"digits": digits, "fractal": fractal}
 
 
+@cache
 def load_data(name: str) -> Data:
-    """The data set of a name. Raises Refused for an unknown one."""
+    """The data set of a name, read or drawn once. Raises Refused for an unknown one."""
     if name not in DATA:
         raise Refused(f"data set '{name}': known are {', '.join(sorted(DATA))}.")
     return DATA[name]()

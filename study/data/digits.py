@@ -1,5 +1,9 @@
 """1797 real images of handwritten digits, 8×8."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from study.data.data import Data
@@ -7,8 +11,18 @@ from study.data.data import Data
 
 def digits() -> Data:
     """scikit-learn's `load_digits`: [1797, 1, 8, 8] in [−1, 1] (0…16 there), ten classes."""
+    table = torch.from_numpy(_table())
+    return Data("digits", table[:, :-1].float().reshape(-1, 1, 8, 8) / 8 - 1, table[:, -1].long(), classes=10)
+
+
+def _table() -> "np.typing.NDArray[np.float64]":
+    """A row an image: its 64 pixels and its class."""
+    package = find_spec("sklearn")
+    assert package is not None  # a dependency
+    path = Path(str(package.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():  # which `load_digits` reads; to import that takes a second
+        return np.loadtxt(path, delimiter=",")
     from sklearn.datasets import load_digits
 
-    x, labels = load_digits(return_X_y=True)
-    samples = torch.from_numpy(x).float().reshape(-1, 1, 8, 8) / 8 - 1
-    return Data("digits", samples, torch.from_numpy(labels).long(), classes=10)
+    pixels, labels = load_digits(return_X_y=True)
+    return np.column_stack([pixels, labels])
