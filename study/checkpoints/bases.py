@@ -13,7 +13,7 @@ import torch
 from degradations import Denoiser, Refused
 from study.checkpoints.public import public_cards
 from study.checkpoints.published import Published, is_published, read_published
-from study.checkpoints.weights import Card, fill, find
+from study.checkpoints.weights import WEIGHTS, Card, fill, find
 from study.data import Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
@@ -23,6 +23,7 @@ from study.models.published import published
 from study.specs import NetworkSpec, RecipeSpec
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
+SPARE_BYTES = 10**8  # that a network may take before its file is found to be another's
 CACHE = "cache"  # the folder of public files, under the root
 
 
@@ -87,8 +88,10 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
         raise Refused(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
-    with torch.device("meta"):  # until its weights are found to be as many as its card says
-        denoiser = build(_network(card), loaded, sigma_data)
+    network, weights = _network(card), card.folder / WEIGHTS
+    if weights.is_file() and 4 * network.weights > weights.stat().st_size + SPARE_BYTES:  # before it takes memory
+        raise Refused(f"{weights}: too small for the network of its card, which has {network.weights:,} weights.")
+    denoiser = build(network, loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 

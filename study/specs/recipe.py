@@ -41,10 +41,15 @@ class NetworkSpec:
             want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
         want(self.kind == "mlp" or self.width % self.heads == 0, "network.width", self.width,
               f"a multiple of network.heads, {self.heads}")  # fmt: skip
+        sizes_of_blocks = self.width, self.hidden, self.blocks
+        want(self.weights <= MOST_WEIGHTS, "network.width, network.hidden, network.blocks", sizes_of_blocks,
+              f"at most {MOST_WEIGHTS:,} weights, not {self.weights:,}")  # fmt: skip
+
+    @property
+    def weights(self) -> int:
+        """The number of weights of its blocks, which have nearly all of them."""
         attention = 4 * self.width**2 if self.kind == "transformer" else 0
-        weights = self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
-        want(weights <= MOST_WEIGHTS, "network.width, network.hidden, network.blocks",
-              (self.width, self.hidden, self.blocks), f"at most {MOST_WEIGHTS:,} weights, not {weights:,}")  # fmt: skip
+        return self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,19 @@ class Tracking:
         new = {key: e for e in evaluations if (key := f"evaluation {part} {e.number}") not in self._runs}
         if curve:  # before the runs, which say that all of it is there; MLflow passes over what it has
             self._points(part, list(new.values()))
-        made = {key: self._ended_run(key, part, evaluation) for key, evaluation in new.items()}
+        from mlflow.store.tracking.dbmodels import models
+        from sqlalchemy import insert
+
+        runs = {key: uuid.uuid4().hex for key in new}
+        rows: dict[Any, list[dict[str, Any]]] = {}
+        for key, evaluation in new.items():
+            for table, found in self._ended_run(models, runs[key], key, part, evaluation).items():
+                rows.setdefault(table, []).extend(found)
         with self._store.ManagedSessionMaker(read_only=False) as session:
-            session.add_all(made.values())
-            self._runs |= {key: run.run_uuid for key, run in made.items()}
+            for table, found in rows.items():  # runs first, to which the others refer
+                if found:
+                    session.execute(insert(table), found)
+        self._runs |= runs
 
     def _points(self, part: str, evaluations: Sequence[Evaluation]) -> None:
         from mlflow.entities import Metric
@@ -79,27 +88,30 @@ class Tracking:
         for first in range(0, len(points), TOGETHER):
             self._client.log_batch(part, points[first : first + TOGETHER])
 
-    def _ended_run(self, key: str, part: str, evaluation: Evaluation) -> Any:
-        """The run of an evaluation as MLflow's tables have it."""
-        from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, SqlParam, SqlRun, SqlTag
-
-        task, run = evaluation.task, uuid.uuid4().hex
+    def _ended_run(
+        self, models: Any, run: str, key: str, part: str, evaluation: Evaluation
+    ) -> dict[Any, list[dict[str, Any]]]:
+        """The run of an evaluation as MLflow's tables have it: rows by table."""
+        task = evaluation.task
         tags = {KEY: key, "level": "evaluation", "mlflow.parentRunId": part, "mlflow.runName": task.name}
         tags |= {"reason": evaluation.reason[:6000]} if evaluation.reason else {}
-        values = {key: self._store.sanitize_metric_value(value) for key, value in evaluation.scores.items()}
-        at = {"timestamp": _ms(evaluation.ended), "step": round(100 * task.weight)}
-        scores = [{"key": key, "value": value, "is_nan": is_nan, **at} for key, (is_nan, value) in values.items()]
-        return SqlRun(
-            run_uuid=run, name=task.name, experiment_id=int(self._experiment), user_id="unknown", source_type="UNKNOWN",
-            source_name="", entry_point_name="", source_version="", lifecycle_stage="active",
-            artifact_uri=f"{self._folder.as_uri()}/{run}/artifacts",
-            status="FAILED" if evaluation.reason else "FINISHED",
-            start_time=_ms(evaluation.started), end_time=_ms(evaluation.ended),
-            tags=[SqlTag(key=k, value=v) for k, v in tags.items()],
-            params=[SqlParam(key=k, value=str(v)) for k, v in task.as_dict().items()],
-            metrics=[SqlMetric(**score) for score in scores],
-            latest_metrics=[SqlLatestMetric(**score) for score in scores],
-        )  # fmt: skip
+        values = {name: self._store.sanitize_metric_value(value) for name, value in evaluation.scores.items()}
+        at = {"run_uuid": run, "timestamp": _ms(evaluation.ended), "step": round(100 * task.weight)}
+        scores = [{"key": name, "value": value, "is_nan": is_nan, **at} for name, (is_nan, value) in values.items()]
+        about = {
+            "run_uuid": run, "name": task.name, "experiment_id": int(self._experiment), "user_id": "unknown",
+            "source_type": "UNKNOWN", "source_name": "", "entry_point_name": "", "source_version": "",
+            "lifecycle_stage": "active", "artifact_uri": f"{self._folder.as_uri()}/{run}/artifacts",
+            "status": "FAILED" if evaluation.reason else "FINISHED",
+            "start_time": _ms(evaluation.started), "end_time": _ms(evaluation.ended),
+        }  # fmt: skip
+        return {
+            models.SqlRun: [about],
+            models.SqlTag: [{"run_uuid": run, "key": k, "value": v} for k, v in tags.items()],
+            models.SqlParam: [{"run_uuid": run, "key": k, "value": str(v)} for k, v in task.as_dict().items()],
+            models.SqlMetric: scores,
+            models.SqlLatestMetric: scores,
+        }
 
     def conclude(self, part: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]) -> None:
         """The result of a part."""
