@@ -99,13 +99,13 @@ class Progress:
     def _show_share(self) -> None:
         if self._study is not None and self._left is not None:
             self._study.total = self._done + self._left
-            self._study.set_postfix_str(f"{self._time_left()} left")
+            self._study.set_description_str(f"{f'study, {self._time_left()} left':{NAME}}")
 
     def _bar(self, total: int, name: str, position: int) -> Any:
         from tqdm import tqdm
 
         last = position == 1
-        form = "{desc} {percentage:3.0f} % |{bar:12}| " + ("{postfix}" if last else "{rate_fmt}")
+        form = "{desc} {percentage:3.0f} % |{bar:12}|" + ("" if last else " {rate_fmt}")
         return tqdm(total=total, desc=f"{fit(name, NAME):{NAME}}", position=position, leave=last, file=self._stream,
                     bar_format=form, unit=" samples", ncols=COLUMNS, mininterval=0.2)  # fmt: skip
 

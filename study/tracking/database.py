@@ -30,10 +30,6 @@ def artifacts(root: Path) -> Path:
 
 def open_client(root: Path) -> "MlflowClient":
     """A client of the root's database, which is made where there is none, and anew where it is damaged."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     root.mkdir(parents=True, exist_ok=True)
     path = root / "mlflow.db"
     with locked(root / "mlflow.lock"):
@@ -50,9 +46,7 @@ def open_client(root: Path) -> "MlflowClient":
             with suppress(sqlite3.OperationalError):  # in use, and in another mode until it is not
                 connection.execute("PRAGMA journal_mode=WAL")
             _relocate(connection, root)
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=database(root))
+    client = _client(database(root))
     _hasten(store_of(client).engine)
     return client
 
@@ -62,10 +56,19 @@ def store_of(client: "MlflowClient") -> Any:
     return client._tracking_client.store
 
 
-def _make(path: Path) -> None:
+def _client(address: str) -> "MlflowClient":
+    """A client without telemetry, and without the remarks that MLflow switches on when it is imported."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{path.resolve()}")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=address)
+
+
+def _make(path: Path) -> None:
+    client = _client(f"sqlite:///{path.resolve()}")
     client.search_experiments(max_results=1)
     store_of(client).engine.dispose()
 
