@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -368,8 +368,9 @@ def helper_of(process: subprocess.Popen[str]) -> psutil.Process:
     while True:
         assert process.poll() is None
         for child in psutil.Process(process.pid).children():
-            if "worker" in child.cmdline():
-                return child
+            with suppress(psutil.Error):  # git and the like come and go
+                if "worker" in child.cmdline():
+                    return child
         time.sleep(0.02)
 
 
