@@ -50,6 +50,8 @@ class Published:
 
     @cached_property
     def _tracking(self) -> Tracking:
+        # From now on runs look as if they ran: a process that is killed leaves the next one something to report.
+        (report_folder(self._root, self._spec.name) / REPORTED).unlink(missing_ok=True)
         tracking = Tracking(self._root, self._spec.name, self._anew)
         tracking.describe(*self._about)
         return tracking

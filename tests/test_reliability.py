@@ -261,6 +261,21 @@ def test_a_finished_study_is_shown_without_mlflow_or_a_new_report(
     assert table(root, capsys) == rows
 
 
+def test_runs_left_running_by_a_killed_command_are_ended_by_the_next_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study is finished and reported, and nothing of it changes: another command opened MLflow, and was killed."""
+    calibrate = ["calibrate", *SMALL, "--root", str(root), "--calibrate.kinds", "[noise]"]
+    assert call(calibrate) == 0
+    assert call(["run", *SMALL, "--root", str(root)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracking, "close", lambda *_: None)  # which a killed process does not come to
+        assert call(calibrate) == 0
+    assert "RUNNING" in {run.info.status for run in runs_of(root)}
+    assert call(["run", *SMALL, "--root", str(root)]) == 0
+    assert "RUNNING" not in {run.info.status for run in runs_of(root)}
+
+
 def test_a_report_is_made_anew_where_some_of_it_is_missing(root: Path) -> None:
     assert call(["run", *SMALL, "--root", str(root)]) == 0
     figure = root / "reports" / "small" / "nearest.png"
