@@ -1,5 +1,6 @@
 """The command line: from words to a command, and from what goes wrong to one message and an exit status."""
 
+import gc
 import os
 import re
 import sys
@@ -17,7 +18,9 @@ from study.specs import StudySpec
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command `study`: runs a command and exits with 0 (done), 1 (failed) or 2 (wrong usage or refused input)."""
-    sys.exit(call(list(sys.argv[1:] if argv is None else argv)))
+    status = call(list(sys.argv[1:] if argv is None else argv))
+    gc.freeze()  # or the interpreter searches PyTorch and MLflow for reference cycles at its end, for a second
+    sys.exit(status)
 
 
 def call(argv: list[str]) -> int:

@@ -12,6 +12,7 @@ removes is 1 − B(1 − ρ²)/(A − 2C + B).
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any
 
@@ -235,8 +236,7 @@ def forecast(
     gram = products.of([main, guide])
     images = gram[level] if level is not None else np.einsum("l,lbij->bij", np.asarray(products.weights), gram)
     a, b, c = images[:, 0, 0], images[:, 1, 1], images[:, 0, 1]
-    counts = np.random.default_rng(seed).multinomial(len(a), np.full(len(a), 1 / len(a)), size=resamples)
-    sums, total = counts @ np.stack([a, b, c], 1), (a.sum(), b.sum(), c.sum())
+    sums, total = _resampled(len(a), resamples, seed) @ np.stack([a, b, c], 1), (a.sum(), b.sum(), c.sum())
     value, (some_a, some_b, some_c) = _ratios(*total), (sums[:, 0], sums[:, 1], sums[:, 2])
     resampled = _ratios(some_a, some_b, some_c)
     bends = main != guide and _positive(some_a - 2 * some_c + some_b)
@@ -257,6 +257,12 @@ def forecast(
         known("gain", has_a and bends), interval("gain", has_a and bends),
         known("weight", bends), interval("weight", bends),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _resampled(images: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """How often each image is in each bootstrap sample, [resamples, images]: the same for every pairing and level."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
 def _ratios(a: Any, b: Any, c: Any) -> dict[str, Any]:
@@ -282,7 +288,7 @@ def several_guides(
     eigenvalue includes 0: guides that err alike, whose weights are not determined.
     """
     images = np.einsum("l,lbij->bij", np.asarray(products.weights), products.of([main, *guides]))
-    counts = np.random.default_rng(seed).multinomial(len(images), np.full(len(images), 1 / len(images)), size=resamples)
+    counts = _resampled(len(images), resamples, seed)
     gram = np.concatenate([images.sum(0)[None], np.tensordot(counts, images, 1)])
     difference = np.hstack([np.ones((len(guides), 1)), -np.eye(len(guides))])  # rows: e1 − e0ᵢ
     g_matrix, g = difference @ gram @ difference.T, (difference @ gram[:, :, :1])[:, :, 0]
@@ -315,9 +321,8 @@ def loss(
     the direction of any fixed guide: its best weight is about 1 even where guidance improves the samples.
     """
     sums = residuals.of(main, guide, coupling)
-    counts = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
     a, b, c = sums.sum(0)
-    some = counts @ sums
+    some = _resampled(len(sums), resamples, seed) @ sums
     if not _positive(some[:, 0] - 2 * some[:, 2] + some[:, 1] - ROUNDING * (a + b)):
         return LossForecast(None, None, None)
     value, resampled = _ratios(a, b, c), _ratios(some[:, 0], some[:, 1], some[:, 2])
