@@ -2,9 +2,10 @@
 
     python benchmarks/kills.py [KILLS] [SEED]
 
-A round begins with an empty root. `run --workers 2`, often with a worker beside it, is started again and again, and
-after a random time one of its processes is sent SIGKILL, SIGTERM or SIGHUP: `run` itself, its helper, or the worker. At
-the end of a round the command is given once more, and what it leaves is compared with an undisturbed study.
+A round begins with an empty root. `run --workers 2`, sometimes `probe` or `calibrate` instead, often with a worker
+beside it, is started again and again, and after a random time one of the processes is sent SIGKILL, SIGTERM or SIGHUP:
+the command itself, its helper, or the worker. At the end of a round `run` is given once more, which has to leave
+nothing that looks as if it ran, then `probe` and `calibrate`, and all scores are compared with an undisturbed study's.
 """
 
 import contextlib
@@ -28,6 +29,12 @@ CONFIG = Path(__file__).parent.parent / "tests" / "small.yaml"
 STUDY = [sys.executable, "-m", "study.cli"]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # with which scores are equal to the last bit
+OPTIONS = {
+    "run": ["--workers", "2"],
+    "probe": [],
+    "calibrate": ["--calibrate.kinds", "[noise]", "--calibrate.levels", "[1.5]"],
+    "worker": [],
+}
 PER_ROUND, LONGEST = 6, 14.0  # kills a round; seconds after the start within which a kill comes
 PATIENCE = 300  # seconds after which a process that should end is said to hang
 
@@ -39,13 +46,27 @@ def main() -> int:
     chance, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = Path(folder) / "undisturbed"
-        assert _start("run", undisturbed).wait() == 0
+        for command in ("run", "probe", "calibrate"):
+            assert _start(command, undisturbed).wait() == 0, (undisturbed / "log").read_text()
         wanted, number = _scores(undisturbed), 0
         while found["kills"] < kills:
             number += 1
             _round(Path(folder) / str(number), min(PER_ROUND, kills - found["kills"]), chance, found, wanted)
             print(dict(found), file=sys.stderr, flush=True)
-    for key in ("kills", "rounds", "hangs", "lost", "changed", "running", "stale", "failed", "alive"):
+    for key in (
+        "kills",
+        "run",
+        "probe",
+        "calibrate",
+        "rounds",
+        "hangs",
+        "lost",
+        "changed",
+        "running",
+        "stale",
+        "failed",
+        "alive",
+    ):
         print(f"{key} {found[key]}")
     return int(any(found[key] for key in ("hangs", "lost", "changed", "running", "stale", "failed", "alive")))
 
@@ -53,7 +74,9 @@ def main() -> int:
 def _round(root: Path, kills: int, chance: random.Random, found: Counter[str], wanted: Scores) -> None:
     kept: Scores = {}
     for _ in range(kills):
-        run = _start("run", root)
+        command = chance.choices(("run", "probe", "calibrate"), (4, 1, 1))[0]
+        found[command] += 1
+        run = _start(command, root)
         worker = _start("worker", root) if chance.random() < 0.5 else None
         time.sleep(chance.uniform(0, LONGEST))
         victims = [p for p in (run, worker, *_children(run)) if p is not None and _lives(p)]
@@ -71,25 +94,27 @@ def _round(root: Path, kills: int, chance: random.Random, found: Counter[str], w
         found["lost"] += sum(now.get(key) != scores for key, scores in kept.items())
         kept = now
         found["kills"] += 1
-    run = _start("run", root)
-    found["hangs"] += _hangs(run)
-    found["failed"] += run.returncode != 0
     found["rounds"] += 1
+    for command in ("run", "probe", "calibrate"):
+        last = _start(command, root)
+        found["hangs"] += _hangs(last)
+        found["failed"] += last.returncode != 0
+        found["running"] += _running(root)
+        stale = [
+            path
+            for path in root.rglob("*")
+            if ".part-" in path.name or path.name.endswith(("-journal", "-wal", "-shm"))
+        ]
+        found["stale"] += len(stale)
+        if last.returncode or stale:
+            print(command, last.returncode, stale, (root / "log").read_text()[-2000:], file=sys.stderr)
     found["changed"] += _scores(root) != wanted
-    found["running"] += _running(root)
-    stale = [
-        path for path in root.rglob("*") if ".part-" in path.name or path.name.endswith(("-journal", "-wal", "-shm"))
-    ]
-    found["stale"] += len(stale)
-    if run.returncode or stale:
-        print(run.returncode, stale, (root / "log").read_text()[-2000:], file=sys.stderr)
 
 
 def _start(command: str, root: Path) -> subprocess.Popen[bytes]:
     root.mkdir(exist_ok=True)
-    workers = ["--workers", "2"] if command == "run" else []
     with (root / "log").open("ab") as log:
-        command_line = [*STUDY, command, str(CONFIG), "--root", str(root), *workers]
+        command_line = [*STUDY, command, str(CONFIG), "--root", str(root), *OPTIONS[command]]
         return subprocess.Popen(command_line, stdout=log, stderr=log, env=ONE_THREAD)
 
 
