@@ -1,10 +1,10 @@
 """The command line: from words to a command, and from what goes wrong to one message and an exit status."""
 
-import gc
+import atexit
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -16,11 +16,22 @@ from study.signals import interruptible
 from study.specs import StudySpec
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """The command `study`: runs a command and exits with 0 (done), 1 (failed) or 2 (wrong usage or refused input)."""
-    status = call(list(sys.argv[1:] if argv is None else argv))
-    gc.freeze()  # or the interpreter searches PyTorch and MLflow for reference cycles at its end, for a second
-    sys.exit(status)
+    status: list[int] = []
+    atexit.register(_leave, status)  # the first to be registered is the last to be called
+    status.append(call(sys.argv[1:]))
+    sys.exit(status[0])
+
+
+def _leave(status: list[int]) -> None:
+    """End the process now that nothing is left to be done: the interpreter would take PyTorch and MLflow apart first,
+    for a second or two."""
+    if status:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # whoever read it has gone, or it was closed
+                stream.flush()
+        os._exit(status[0])
 
 
 def call(argv: list[str]) -> int:
