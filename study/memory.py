@@ -1,7 +1,10 @@
 """What a study must hold in memory, compared with the memory there is before anything is allocated."""
 
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -16,10 +19,13 @@ from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
 UNKNOWN = 2048  # features of an extractor that only its card knows: those of Inception
+# The files of a control group of Linux, by version: its limit, what it uses, and what of that can be dropped at once.
+CGROUPS = {
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 LATENT_SIDE = 8  # pixels that a latent of EDM2 is decoded to, along each side
-OF_CHUNK = (
-    4  # arrays of a chunk's size while it is sampled: x, the estimates of main and guide, and what is made of them
-)
+OF_CHUNK = 4  # arrays of a chunk's size while it is sampled: x, the estimates of main and guide, what is made of them
 OF_ENDPOINTS = 5  # of all samples: those of main and guide, each times its weight, and their mixture
 
 
@@ -88,9 +94,28 @@ def check(held: Sequence[Need], where: torch.device) -> None:
                           f"most is for {largest}. What helps: {largest.instead}.")  # fmt: skip
 
 
-def cpu_memory() -> int:
-    """The bytes of memory that are free."""
-    free: int = psutil.virtual_memory().available
+def cpu_memory() -> float:
+    """The bytes of memory that are free, on the machine and within the limits of a container or a cluster's job."""
+    return min(float(psutil.virtual_memory().available), cgroup_memory())
+
+
+def cgroup_memory(of: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
+    """The bytes that the control groups of this process leave to it; infinitely many where there is no limit.
+
+    A container sees its own group where those of the machine are mounted elsewhere, so groups not found are passed by.
+    """
+    free = math.inf
+    for line in of.read_text().splitlines() if of.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, (limit, used, dropped) = (mounted / "memory", CGROUPS[1]) if controllers else (mounted, CGROUPS[2])
+        group = top / path.strip("/")
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(top))):
+            with suppress(OSError, ValueError):  # no such group here, or no limit: "max"
+                most, held = (int((folder / name).read_text()) for name in (limit, used))
+                cached = re.search(rf"^{dropped} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+                free = min(free, most - held + int(cached[1] if cached else 0))
     return free
 
 

@@ -87,3 +87,24 @@ def test_pixels_of_large_images_are_more_than_any_memory(tmp_path: Path) -> None
     spec = load_spec("configs/edm2-img512-s.yaml", ["--extractors", "[pixels]", "--reference", "some/images"])
     with pytest.raises(Refused, match="moments and kept features of pixels, 786,432 dimensions"):
         estimate(spec, tmp_path)
+
+
+def cgroup(folder: Path, names: tuple[str, str, str], limit: str, used: int, cached: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(names, (limit, str(used), f"anon 5\n{names[2]} {cached}\nfile 7\n"), strict=True):
+        (folder / ("memory.stat" if "inactive" in name else name)).write_text(text)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_memory_of_a_container_or_a_job_is_what_its_control_groups_leave(tmp_path: Path, version: int) -> None:
+    """The tightest of a group and those around it; what a group caches can be dropped. No limit is "max", or huge."""
+    of, top, names = tmp_path / "of", tmp_path / ("memory" if version == 1 else "."), memory.CGROUPS[version]
+    of.write_text("3:cpu,memory:/slurm/job/step\n2:cpuset:/other\n" if version == 1 else "0::/slurm/job/step\n")
+    assert memory.cgroup_memory(of, tmp_path) == memory.cgroup_memory(tmp_path / "none", tmp_path) == float("inf")
+    cgroup(top / "slurm/job/step", names, "max" if version == 2 else str(2**63 - 4096), 900, 100)
+    cgroup(top / "slurm/job", names, "1000", 900, 100)
+    cgroup(top / "slurm", names, "5000", 900, 100)
+    assert memory.cgroup_memory(of, tmp_path) == 200
+    of.write_text(of.read_text().replace("/slurm/job/step", "/of/the/machine"))  # as a container may see it
+    cgroup(top, names, "700", 600, 0)
+    assert memory.cgroup_memory(of, tmp_path) == 100
