@@ -7,7 +7,7 @@ from timing import ratio
 
 from degradations import Dropout
 from study.checkpoints import load_base
-from study.modules.sample import PairSampler, collect
+from study.lightning.sample import PairSampler, collect
 from study.sampling import Fixed, edm_sigmas, stratified
 
 N, STEPS, WEIGHT = 1797, 32, 2.0

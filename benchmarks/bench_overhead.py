@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import study.modules.sample as sampling
-import study.run
-from study.config import load_spec
-from study.run import evaluator_of, opened
+import study.engine.run
+import study.lightning.sample as sampling
+from study.cli.config import load_spec
+from study.engine.run import evaluator_of, opened
 
 EVALUATIONS = 50
 SMALL = [
@@ -39,7 +39,7 @@ def main() -> None:
 
         evaluator.outcome = noted  # type: ignore[method-assign]
         with opened(evaluator, Path(folder)) as study_:
-            study.run.search(study_.worker, study_.progress)
+            study.engine.run.search(study_.worker, study_.progress)
     gaps = [b - a for a, b in pairwise(began)][-EVALUATIONS:]
     print(f"evaluation_overhead {1000 * median(gaps):.0f}")
 

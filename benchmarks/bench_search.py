@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from study import plan
-from study.config import load_spec
-from study.records import Results
+from study.cli.config import load_spec
+from study.engine import schedule
+from study.engine.run import evaluator_of
+from study.engine.worker import Worker
+from study.records.task import Results
 from study.report.progress import Progress
-from study.run import evaluator_of
 from study.specs import PairingSpec, SearchSpec, StudySpec
-from study.work import Worker
 
 
 def searched(spec: StudySpec, root: Path) -> tuple[Worker, dict[PairingSpec, int]]:
     """A worker that has searched, and the network evaluations of each pairing: those kept with its evaluations."""
     worker = Worker(evaluator_of(spec, root), root)
     with Progress() as progress:
-        worker.work(plan.searches, progress)
+        worker.work(schedule.searches, progress)
     results = worker.results
     return worker, {pairing: evaluations(results, pairing) for pairing in spec.pairings}
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import study.modules.sample as sampling
-import study.run
-from study.config import load_spec
+import study.engine.run
+import study.lightning.sample as sampling
+from study.cli.config import load_spec
+from study.engine.run import evaluator_of
 from study.metrics import Tally
-from study.run import evaluator_of
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
     spec = load_spec(Path(__file__).parent.parent / "configs" / "digits.yaml")
     with tempfile.TemporaryDirectory() as root:
         evaluator = evaluator_of(spec, Path(root))
-        study.run.evaluator_of = lambda *_: evaluator  # type: ignore[assignment]
+        study.engine.run.evaluator_of = lambda *_: evaluator  # type: ignore[assignment]
         began = time.perf_counter()
-        study.run.run(spec, Path(root))
+        study.engine.run.run(spec, Path(root))
         wall = time.perf_counter() - began
     print(f"study_overhead {1 - spent[0] / wall:.3f}")
     print(f"study: {wall:.0f} s, of which {spent[0]:.0f} s sampling and features", file=sys.stderr)

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from degradations import Draws, Dropout, InputNoise, kinds
 from study.models import EDM, PatchTransformer, Preconditioned
-from study.models.published import published
+from study.models.by_class import published
 from study.sampling import Fixed, edm_sigmas
 
 if TYPE_CHECKING:
-    from study.modules.sample import PairSampler
+    from study.lightning.sample import PairSampler
 
 REDUCED = not torch.accelerator.is_available()
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -85,7 +85,7 @@ def fp32(checks: Checks) -> None:
 
     A study switches it off when it asks where its networks are evaluated.
     """
-    from study.modules.device import device as chosen
+    from study.parallel.device import device as chosen
 
     allow_tf32(not REDUCED)
     where, generator = chosen(), torch.Generator().manual_seed(0)
@@ -136,7 +136,7 @@ def every_kind(checks: Checks) -> None:
 
 def sampling(checks: Checks) -> None:
     """Samples of one seed drawn twice, and the parameters of the base that sampling leaves elsewhere than it was."""
-    from study.modules.sample import collect
+    from study.lightning.sample import collect
 
     pair, source = sampler(), Fixed((96, 1, 8, 8), 32, torch.arange(96) % 10)
     first = collect(pair, source, 2.0, 0)
@@ -147,7 +147,7 @@ def sampling(checks: Checks) -> None:
 
 def streams(checks: Checks) -> None:
     """Scores of decoded samples, decoded and scored in a stream beside the sampling, and one after the other."""
-    import study.modules.sample as module
+    import study.lightning.sample as module
     from study.metrics.extractors import Images
     from study.models.diffusers import VAEDecoder
 
@@ -214,8 +214,8 @@ def group(checks: Checks) -> None:
 
 def group_work() -> tuple[Tensor, Tensor]:
     """What every process of a group does: samples, and the product of their moments."""
+    from study.lightning.sample import collect, score
     from study.metrics import Pixels
-    from study.modules.sample import collect, score
 
     pair, source = sampler(), Fixed((70, 1, 8, 8), 16, torch.arange(70) % 10)
     product = score(pair, source, 2.0, 3, [Pixels()]).moments["pixels"].product
@@ -225,7 +225,7 @@ def group_work() -> tuple[Tensor, Tensor]:
 def training(checks: Checks) -> None:
     """Twenty steps of training, loaded again: the share of estimates that are not finite."""
     from study.checkpoints import load_base
-    from study.modules.train import train
+    from study.lightning.train import train
     from study.specs import RecipeSpec
 
     with tempfile.TemporaryDirectory() as folder:
@@ -259,7 +259,7 @@ def transformer() -> EDM:
 
 def sampler() -> "PairSampler":
     """A pairing of degradations of the small denoiser."""
-    from study.modules.sample import PairSampler
+    from study.lightning.sample import PairSampler
 
     return PairSampler(transformer(), InputNoise(0.1), Dropout(0.2), sigmas=edm_sigmas(6, 0.01, 10).tolist())
 

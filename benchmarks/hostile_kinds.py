@@ -24,7 +24,7 @@ from study.data import load_data
 from study.files.images import batches
 from study.metrics import Pixels, Reference, load_extractor
 from study.metrics.dinov2 import load_dinov2
-from study.models.published import published
+from study.models.by_class import published
 from study.specs import NetworkSpec
 
 Reader = Callable[[Path], object]

@@ -5,7 +5,7 @@
 Each of N mutants (1000) is a config of configs/ with one to three changes, all drawn from its seed: a value replaced by
 null, another type, an extreme number, a long text, a list or mapping; a key deleted, misspelt, moved or added; a number
 or a letter within the name of a degradation; or, of the text, bytes flipped, cut, repeated or inserted, and YAML's odd
-constructs. Every one goes through `study.config.load_spec` and, where that accepts it, `study.estimate.estimate`.
+constructs. Every one goes through `study.cli.config.load_spec` and, where that accepts it, `study.engine.plan.estimate`.
 Printed: how many were accepted, how many refused with the project's own errors, and the seeds of those that ended in
 any other exception or took longer than the limit (5 s), of which there must be none: else the exit status is 1.
 """
@@ -193,8 +193,8 @@ class TookTooLong(BaseException):
 def outcome(content: bytes, folder: Path) -> str:
     """What becomes of a config: 'accepted', 'refused', or the last line of another exception."""
     from degradations import Failed, Refused
-    from study.config import load_spec
-    from study.estimate import estimate
+    from study.cli.config import load_spec
+    from study.engine.plan import estimate
 
     path = folder / "config.yaml"
     path.write_bytes(content)

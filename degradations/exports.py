@@ -14,6 +14,9 @@ from degradations.draws import Draws as Draws
 from degradations.dropout import Dropout as Dropout
 from degradations.errors import Failed as Failed
 from degradations.errors import Refused as Refused
+from degradations.guidance.pair import Coupling as Coupling
+from degradations.guidance.pair import Guided as Guided
+from degradations.guidance.pair import Pair as Pair
 from degradations.identity import Identity as Identity
 from degradations.input_blur import InputBlur as InputBlur
 from degradations.input_quantize import InputQuantize as InputQuantize
@@ -26,9 +29,6 @@ from degradations.names import kinds as kinds
 from degradations.names import parse as parse
 from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
-from degradations.pair import Coupling as Coupling
-from degradations.pair import Guided as Guided
-from degradations.pair import Pair as Pair
 from degradations.prune import Prune as Prune
 from degradations.quantize import Quantize as Quantize
 from degradations.sigma_error import SigmaError as SigmaError

@@ -8,7 +8,8 @@ import pandas as pd
 import yaml
 
 from degradations import Refused
-from study.records import Evaluation, Results
+from study.records.statistics import difference
+from study.records.task import Evaluation, Results
 from study.report import table
 from study.search import CONFIRM, Notebook, existing_storage, names
 from study.specs import (
@@ -23,7 +24,6 @@ from study.specs import (
     SearchSpec,
     StudySpec,
 )
-from study.statistics import difference
 
 
 def report_folder(root: Path, name: str) -> Path:

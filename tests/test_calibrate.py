@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from degradations import Failed, kinds, parse
-from study.calibrate import Calibration, calibrate, first_strength
-from study.records import BASE, Evaluation, Outcome, Results, Task
+from study.engine.calibrate import Calibration, calibrate, first_strength
+from study.records.task import BASE, Evaluation, Outcome, Results, Task
 from study.specs import CalibrateSpec, StudySpec
 
 FD = "fd_pixels"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from degradations import Refused
 from study.checkpoints import fill, find, load_base, recipe_of, save
-from study.checkpoints.bases import build
+from study.checkpoints.load import build
 from study.data import load_data
 from study.files.atomic import sha256
 from study.specs import NetworkSpec, RecipeSpec
@@ -47,7 +47,7 @@ def test_the_shipped_base_is_small_and_says_how_it_was_made() -> None:
     card = find("digits", "denoiser")
     assert (card.folder / "weights.safetensors").stat().st_size <= 1.5e6
     assert card.get("made_by", str) == "study train configs/digits.yaml"
-    from study.config import load_spec
+    from study.cli.config import load_spec
 
     assert recipe_of(card) == load_spec("configs/digits.yaml").recipe
 

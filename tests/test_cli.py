@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.cli import COMMANDS, call
-from study.config import load_spec
+from study.cli.config import load_spec
+from study.cli.main import COMMANDS, call
 
 SMALL = "tests/small.yaml"
 
@@ -37,7 +37,7 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from study.cli import call; call(['--help']); call(['run', '--help'])\n"
+    code = "import sys; from study.cli.main import call; call(['--help']); call(['run', '--help'])\n"
     code += "print([m for m in ('torch', 'optuna', 'mlflow', 'pandas', 'scipy', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from degradations import Refused
-from study.config import load_spec
+from study.cli.config import load_spec
 from study.results import spec_to_yaml
 from study.specs import PairingSpec
 
@@ -179,7 +179,7 @@ def many(count: int, folder: Path) -> Path:
 
 
 def test_a_plan_of_many_pairings_is_a_page(tmp_path: Path) -> None:
-    from study.estimate import estimate
+    from study.engine.plan import estimate
 
     said = estimate(load_spec(many(40, tmp_path)), tmp_path / "root").splitlines()
     assert len(said) < 40
@@ -197,7 +197,7 @@ def test_of_repeated_pairings_those_are_shown(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_thousand_pairings_take_seconds(tmp_path: Path) -> None:
-    from study.estimate import estimate
+    from study.engine.plan import estimate
 
     path, began = many(20_000, tmp_path), time.process_time()
     said = estimate(load_spec(path), tmp_path / "root")

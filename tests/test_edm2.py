@@ -11,9 +11,9 @@ from torch import Tensor
 from benchmarks import plain_edm2
 from degradations import BlockDropout, Draws, Dropout, LabelDrop, MapBlur, NoAttention, Refused
 from study.models import EDM
+from study.models.by_class import published
 from study.models.edm2 import EDM2UNet
 from study.models.preconditioning import Preconditioned
-from study.models.published import published
 
 SMALL = {"img_resolution": 8, "model_channels": 8, "channels_per_head": 8, "num_blocks": 1}
 ARGUMENTS: dict[str, dict[str, Any]] = {

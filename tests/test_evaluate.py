@@ -9,11 +9,11 @@ import torch
 
 from degradations import Refused
 from study.checkpoints import load_base
-from study.config import load_spec
+from study.cli.config import load_spec
+from study.engine.run import evaluator_of
+from study.evaluation.evaluator import Evaluator, suffers
 from study.metrics import Tally
-from study.modules.evaluate import Evaluator, suffers
-from study.records import BASE, Task
-from study.run import evaluator_of
+from study.records.task import BASE, Task
 from study.specs import PairingSpec, StudySpec
 
 PAIRING = PairingSpec("noise(0.2)", "dropout(0.4)", "independent")

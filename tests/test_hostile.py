@@ -19,7 +19,7 @@ from torch import nn
 
 from degradations import Refused
 from study.checkpoints.published import Published
-from study.models.published import published
+from study.models.by_class import published
 from tests.test_pickles import EasyDict, dumps
 from tests.test_public_study import persistent
 from tests.test_published import TINY

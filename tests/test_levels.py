@@ -13,13 +13,13 @@ from torch import Tensor
 
 from degradations import Denoiser, Draws, Dropout, Guided, InputNoise, Levels, Pair, Refused
 from study.checkpoints import Base
-from study.config import load_spec
+from study.cli.config import load_spec
 from study.data import load_data
-from study.estimate import estimate
+from study.engine.plan import estimate
+from study.evaluation.evaluator import Evaluator
 from study.models import ExactGaussian
-from study.models.published import published
-from study.modules.evaluate import Evaluator
-from study.records import Task
+from study.models.by_class import published
+from study.records.task import Task
 from study.sampling import Churn, edm_sigmas, sample
 from tests.test_published import TINY
 from tests.test_published import levels as iddpm_levels
@@ -203,5 +203,5 @@ class TestStudies:
         spec = load_spec("tests/small.yaml")
         told = "noise levels 40 to 0.02, in place of the sampler's 40 to 0.002, for which VEPrecond was not made"
         assert told not in estimate(spec, tmp_path)
-        monkeypatch.setattr("study.estimate.stand_in", lambda name, spec, root: self.base("VEPrecond"))
+        monkeypatch.setattr("study.engine.plan.stand_in", lambda name, spec, root: self.base("VEPrecond"))
         assert told in estimate(spec, tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.cli import call
+from study.cli.main import call
 from study.report import matrix
 from study.results import read
 

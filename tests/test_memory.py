@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from degradations import Refused
-from study import memory
-from study.config import load_spec
-from study.estimate import estimate
-from study.run import evaluator_of
+from study.cli.config import load_spec
+from study.engine import memory
+from study.engine.plan import estimate
+from study.engine.run import evaluator_of
 from study.specs import SamplerSpec, SearchSpec, StudySpec
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from study.metrics import (
     strata,
 )  # fmt: skip
 from study.metrics.extractors import Digits
-from study.statistics import extrapolate
+from study.records.statistics import extrapolate
 
 RNG = np.random.default_rng(0)
 
@@ -351,7 +351,7 @@ def test_the_extrapolated_distance_has_no_bias() -> None:
 
 def test_scoring_hands_on_groups_and_labels() -> None:
     from degradations import Dropout
-    from study.modules.sample import PairSampler, collect, score
+    from study.lightning.sample import PairSampler, collect, score
     from study.sampling import Fixed, PerSample, edm_sigmas
     from tests.helpers import small_network
 
@@ -390,7 +390,7 @@ def test_the_classifier_knows_its_digits() -> None:
     """Its card's accuracy on the held-out digits is what it has (computed anew on the same 360)."""
     from study.checkpoints import find
     from study.data import load_data
-    from study.modules.classify import HELD_OUT, SEED
+    from study.lightning.classify import HELD_OUT, SEED
 
     data, card = load_data("digits"), find("digits-classifier", "classifier")
     with torch.random.fork_rng():

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from degradations import Dropout, Failed, InputNoise, Pair
+from study.lightning.sample import PairSampler, collect, score
 from study.metrics import Pixels, Tally
-from study.modules import group as group_module
-from study.modules.device import device as device_of
-from study.modules.sample import PairSampler, collect, score
+from study.parallel import group as group_module
+from study.parallel.device import device as device_of
 from study.sampling import Churn, Fixed, edm_sigmas, sample
 from tests.helpers import small_network
 
@@ -59,7 +59,7 @@ def test_scoring_beside_the_sampling_folds_the_same(monkeypatch: pytest.MonkeyPa
 
     plain = score(module(), source, 2.0, 0, [Pixels()], see=see)
     assert threads == {threading.current_thread()}
-    monkeypatch.setattr("study.modules.sample._overlaps", lambda where: True)
+    monkeypatch.setattr("study.lightning.sample._overlaps", lambda where: True)
     beside = score(module(), source, 2.0, 0, [Pixels()], see=see)
     assert len(threads) == 2
     np.testing.assert_array_equal(beside.moments["pixels"].product, plain.moments["pixels"].product)
@@ -163,7 +163,7 @@ def test_slurm_is_a_launcher_too(monkeypatch: pytest.MonkeyPatch) -> None:
                         "NODELIST": "node[3-4]", "JOB_ID": 17, "STEP_ID": 0}.items():  # fmt: skip
         monkeypatch.setenv(f"SLURM_{name}", str(value))
     joined: list[tuple[object, ...]] = []
-    monkeypatch.setattr("study.modules.group.dist.init_process_group", lambda *given: joined.append(given))
+    monkeypatch.setattr("study.parallel.group.dist.init_process_group", lambda *given: joined.append(given))
     assert group_module.group.__wrapped__() == group_module.Group(2, 4, 1)
     ((backend, address, _, world, rank),) = joined
     assert (backend, world, rank) == ("gloo", 4, 2)
@@ -178,7 +178,7 @@ def test_slurm_is_a_launcher_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_process_has_an_accelerator_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fourth of a machine's processes with two GPUs: the second of these, and fp32 is fp32."""
     chosen: list[int] = []
-    monkeypatch.setattr("study.modules.device.group", lambda: group_module.Group(3, 8, 3))
+    monkeypatch.setattr("study.parallel.device.group", lambda: group_module.Group(3, 8, 3))
     for name, value in {"is_available": True, "device_count": 2, "current_accelerator": torch.device("cuda")}.items():
         monkeypatch.setattr(torch.accelerator, name, lambda value=value: value)
     monkeypatch.setattr(torch.accelerator, "set_device_index", chosen.append)

@@ -12,10 +12,10 @@ import torch
 
 from degradations import Refused
 from study.checkpoints import find_statistics, public_statistics
-from study.cli import call
+from study.cli.main import call
+from study.evaluation.score_files import references_of
 from study.metrics import extractors, load_extractor, reference
 from study.metrics.inception import INCEPTION
-from study.modules.score_files import references_of
 from tests.test_inception import StandIn, folders, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular")

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from study.cli import call
+from study.cli.main import call
 
 QUICK = ["--search.trials", "3", "--confirm.seed_sets", "2", "--confirm.controls", "false"]
 

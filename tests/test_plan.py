@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from degradations import Failed, kinds, parse
-from study import plan
-from study.records import BASE, Evaluation, Outcome, Results, Task
+from study.engine import schedule
+from study.records.task import BASE, Evaluation, Outcome, Results, Task
 from study.specs import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, SamplerSpec, SearchSpec, StudySpec
 
 ALIKE = PairingSpec("noise(0.2)", "noise(0.4)", "shared")
@@ -72,17 +72,17 @@ def keep(results: Results, pairing: PairingSpec | None, task: Task, evaluate: Ev
         found.append(Evaluation(task, reason=str(failure)))
 
 
-Stage = Callable[[Results], Iterator[plan.Wanted]]
+Stage = Callable[[Results], Iterator[schedule.Wanted]]
 
 
-def whole(results: Results) -> Iterator[plan.Wanted]:
-    return plan.study(results, is_random)
+def whole(results: Results) -> Iterator[schedule.Wanted]:
+    return schedule.study(results, is_random)
 
 
 def done_by(workers: int, seed: int, results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> Results:
     """Workers that each take any task that is wanted and that nobody is at work on, and end in any order."""
     rng = random.Random(seed)
-    at_work: list[plan.Wanted] = []
+    at_work: list[schedule.Wanted] = []
     while True:
         free = [wanted for wanted in dict.fromkeys(stage(results)) if wanted not in at_work]
         if free and len(at_work) < workers and (not at_work or rng.random() < 0.6):
@@ -93,9 +93,9 @@ def done_by(workers: int, seed: int, results: Results, stage: Stage = whole, eva
             return results
 
 
-def in_order(results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> list[plan.Wanted]:
+def in_order(results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> list[schedule.Wanted]:
     """One worker that always takes the first task; returns what it took."""
-    taken: list[plan.Wanted] = []
+    taken: list[schedule.Wanted] = []
     while (wanted := next(stage(results), None)) is not None:
         keep(results, *wanted, evaluate)
         taken.append(wanted)
@@ -207,8 +207,8 @@ def matrix(**changed: Any) -> StudySpec:
 
 
 def expanded(spec: StudySpec, workers: int = 1, seed: int = 0) -> StudySpec:
-    results = done_by(workers, seed, nothing_known(spec), plan.calibration)
-    found = plan.expand(results)
+    results = done_by(workers, seed, nothing_known(spec), schedule.calibration)
+    found = schedule.expand(results)
     assert found is not None
     return found
 
@@ -242,17 +242,17 @@ def test_a_matrix_may_hold_the_base_and_stands_after_what_is_given() -> None:
 
 def test_nothing_is_expanded_before_all_is_calibrated() -> None:
     results = nothing_known(matrix())
-    assert list(plan.calibration(results)) == [(None, results.single(BASE))]
+    assert list(schedule.calibration(results)) == [(None, results.single(BASE))]
     steps = 0
-    while (wanted := next(plan.calibration(results), None)) is not None:
-        assert plan.expand(results) is None
+    while (wanted := next(schedule.calibration(results), None)) is not None:
+        assert schedule.expand(results) is None
         keep(results, *wanted, evaluate)
         if steps == 0:
             first = [f"{kind}(0.1)" for kind in ("dropout", "noise", "prune")]
-            assert [task.main for _, task in plan.calibration(results)] == first
+            assert [task.main for _, task in schedule.calibration(results)] == first
         steps += 1
-    assert plan.expand(results) is not None
-    assert plan.expand(nothing_known()) == SPEC  # without a matrix there is nothing to wait for
+    assert schedule.expand(results) is not None
+    assert schedule.expand(nothing_known()) == SPEC  # without a matrix there is nothing to wait for
 
 
 def test_a_calibration_is_the_same_by_any_number_of_workers() -> None:
@@ -269,12 +269,12 @@ def test_a_matrix_of_all_kinds_finds_them_all() -> None:
 
 def test_what_is_calibrated_stays_so_when_more_is_known() -> None:
     spec = matrix(pairings=(PairingSpec("noise(0.25)", "noise(0.7)"),))
-    results = done_by(1, 0, nothing_known(spec), plan.calibration)
-    found = plan.expand(results)
+    results = done_by(1, 0, nothing_known(spec), schedule.calibration)
+    found = schedule.expand(results)
     assert found is not None
     searched = Results(found, {pairing: [] for pairing in found.pairings}, dict(results.shared))
     in_order(searched)
-    assert plan.expand(Results(spec, {}, searched.shared)) == found
+    assert schedule.expand(Results(spec, {}, searched.shared)) == found
 
 
 def test_a_pairing_of_tested_kinds_is_searched_whatever_its_probe_says() -> None:
@@ -300,10 +300,10 @@ def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
     """At every moment, controls and each metric's own confirmation included."""
     search = SearchSpec(samples=100, method="grid", step=0.5)
     results, ended = nothing_known(dataclasses.replace(SPEC, search=search)), dict[PairingSpec, list[Task]]()
-    lefts, spent = [plan.left(results, is_random, ended)], [0]
-    while (wanted := next(plan.study(results, is_random, ended), None)) is not None:
+    lefts, spent = [schedule.left(results, is_random, ended)], [0]
+    while (wanted := next(schedule.study(results, is_random, ended), None)) is not None:
         keep(results, *wanted, evaluate)
-        lefts.append(plan.left(results, is_random, ended))
+        lefts.append(schedule.left(results, is_random, ended))
         pairing, task = wanted
         spent.append(spent[-1] + (task.cost if pairing is None or task.weight != 1 else 0))
     assert lefts[-1] == 0
@@ -312,6 +312,6 @@ def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
 
 def test_what_is_known_of_ended_searches_changes_nothing() -> None:
     ended: dict[PairingSpec, list[Task]] = {}
-    remembered = in_order(nothing_known(), lambda results: plan.study(results, is_random, ended))
+    remembered = in_order(nothing_known(), lambda results: schedule.study(results, is_random, ended))
     assert remembered == in_order(nothing_known())
     assert set(ended) == set(SPEC.pairings)

@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 
 from degradations import Coupling, Denoiser, Draws, Guided, InputNoise, Refused, Turned
-from study import probe
+from study.evaluation import mean_errors
+from study.evaluation.mean_errors import (
+    Points,
+    Products,
+    along_trajectories,
+    forecast,
+    mean_errors,
+    noised,
+    several_guides,
+)
 from study.models import ExactGaussian, ExactMixture
-from study.probe import Points, Products, along_trajectories, forecast, mean_errors, noised, several_guides
 from study.sampling import SOLVERS, Fixed, edm_sigmas, sample_chunk
 
 STD = 0.75
@@ -267,11 +275,11 @@ def test_guides_that_err_alike_are_refused(other: list[float]) -> None:
 
 def loss(
     main: Denoiser, guide: Denoiser, points: Points, draws: int = 2, coupling: Coupling = "shared"
-) -> probe.LossForecast:
+) -> mean_errors.LossForecast:
     denoisers, guides = {"main": main, "guide": guide}, ["guide"] if coupling == "independent" else []
-    _, residuals = probe.errors_and_residuals(main, denoisers, points, draws, draws, guides)
+    _, residuals = mean_errors.errors_and_residuals(main, denoisers, points, draws, draws, guides)
     assert residuals is not None
-    return probe.loss(residuals, "main", "guide", coupling)
+    return mean_errors.loss(residuals, "main", "guide", coupling)
 
 
 @pytest.mark.parametrize(("main", "guide"), [(0.9, 0.7), (1.2, 1.5), (0.8, 1.3), (1.3, 0.9)])

@@ -24,16 +24,16 @@ from torch import Tensor, nn
 
 from degradations import Refused, Site
 from study.checkpoints import convert, load_base, public_cards, public_statistics
-from study.cli import call
-from study.config import load_spec
+from study.cli.config import load_spec
+from study.cli.main import call
+from study.engine.run import evaluator_of, run
+from study.engine.verify import images_of
+from study.evaluation.evaluator import Evaluator
 from study.files.images import write_png
 from study.metrics.clean_fid import verify
-from study.models.published import published
-from study.modules.evaluate import Evaluator
-from study.records import BASE, Task
+from study.models.by_class import published
+from study.records.task import BASE, Task
 from study.report.table import caption
-from study.run import evaluator_of, run
-from study.verify import images_of
 from tests.test_diffusers import saved, unet
 from tests.test_inception import StandIn, make
 from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
@@ -139,7 +139,7 @@ def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) ->
     config, root = str(place / "dry.yaml"), str(place / "root")
     arguments = ["--samples", "70", "--format", "folder", "--out", str(tmp_path / "out"), "--root", root]
     assert call(["sample", config, "--main", "dropout(0.2)", *arguments]) == 0
-    from study.modules.score_files import score_files
+    from study.evaluation.score_files import score_files
 
     found = score_files(tmp_path / "out" / "images", str(place / "reference.npz"), str(place / "standin.json"))
     spec = load_spec(config)
@@ -371,7 +371,7 @@ class TestCards:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("study.estimate._time", lambda spec, base, count: ["…"])
+        monkeypatch.setattr("study.engine.plan._time", lambda spec, base, count: ["…"])
         assert call(["run", f"configs/{config}.yaml", "--plan", "--root", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         missing = [line for line in said.splitlines() if line.strip().startswith("missing")]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from degradations import Draws, Refused
+from study.models.by_class import MOST_PARAMETERS, published
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
-from study.models.published import MOST_PARAMETERS, published
 
 TINY = {
     "img_resolution": 8, "img_channels": 3, "model_type": "SongUNet", "model_channels": 8, "channel_mult": [1, 1],

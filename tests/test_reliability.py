@@ -17,15 +17,15 @@ import psutil
 import pytest
 
 from degradations import Refused
-from study.cli import call
+from study.cli.main import call
+from study.engine.worker import Worker
 from study.files.atomic import replacing, sweep
 from study.files.sqlite import connect, damage, make_whole
-from study.records import Outcome, Task
+from study.records.task import Outcome, Task
 from study.results import collect
 from study.search import Notebook, open_storage, storage
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
-from study.work import Worker
 
 SMALL = ["tests/small.yaml", "--search.trials", "1", "--confirm.seed_sets", "2", "--extractors", "[digits]"]
 TASK = Task.alone("none", 0, 100, 8)
@@ -252,8 +252,8 @@ def test_a_finished_study_is_shown_without_mlflow_or_a_new_report(
 
     assert call(["run", *SMALL, "--root", str(root)]) == 0  # in its new place it is reported once
     rows = table(root, capsys)
-    monkeypatch.setattr("study.publish.Tracking", never)
-    monkeypatch.setattr("study.publish.write_report", never)
+    monkeypatch.setattr("study.engine.publish.Tracking", never)
+    monkeypatch.setattr("study.engine.publish.write_report", never)
     assert call(["run", *SMALL, "--root", str(root)]) == 0
     said = capsys.readouterr()
     assert "failed" not in said.err
@@ -290,7 +290,7 @@ def test_where_mlflow_fails_the_table_is_still_made(
     def fails(*_: Any, **__: Any) -> None:
         raise OSError("no room for pictures")
 
-    monkeypatch.setattr("study.publish.Tracking", fails)
+    monkeypatch.setattr("study.engine.publish.Tracking", fails)
     assert call(["run", *SMALL, "--root", str(root), "--search.trials", "2"]) == 0
     said = capsys.readouterr()
     assert said.err.count("MLflow failed (no room for pictures)") == 1
@@ -474,7 +474,7 @@ def test_a_table_needs_no_permission_to_write_and_no_lock(
     expected = table(root, capsys)
     monkeypatch.setattr("study.files.sqlite.os.access", lambda path, mode: mode != os.W_OK)
     monkeypatch.setattr("study.search.database.locked", never)
-    monkeypatch.setattr("study.search.storage.locked", never)
+    monkeypatch.setattr("study.search.store.locked", never)
     assert table(root, capsys) == expected
     with closing(connect(root / "optuna.db")) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM trials")

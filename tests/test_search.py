@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from degradations import Failed, Refused, parse
-from study.records import Evaluation, Outcome, Results, Task
+from study.records.task import Evaluation, Outcome, Results, Task
 from study.search import (
     Notebook,
     check_fingerprint,
@@ -418,7 +418,7 @@ def test_of_two_claims_the_second_gets_nothing(tmp_path: Path) -> None:
 
 def test_processes_that_claim_at_once_share_the_tasks_out(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from study.records import *; from study.search import *\n"
+        "import sys; from pathlib import Path; from study.records.task import *; from study.search import *\n"
         "n = Notebook(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "print('ready', flush=True); input()\n"
         "for seed in range(5):\n"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from degradations import Denoiser, Draws, Refused, parse
+from study.models.by_class import published
 from study.models.dhariwal import DhariwalUNet
 from study.models.preconditioning import Preconditioned
-from study.models.published import published
 from study.models.songunet import SongUNet
 from study.models.unet import Block, Conv, Fourier, Positional, Resample, Style, Way
 

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from degradations import Refused
-from study.records import Evaluation, Outcome, Results
+from study.records.statistics import best_weight, compare, difference, extrapolate, jackknife
+from study.records.task import Evaluation, Outcome, Results
 from study.report.table import FORMATS, render, rows
 from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
-from study.statistics import best_weight, compare, difference, extrapolate, jackknife
 
 BASE, MAIN = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], [2.0, 2.1, 1.9, 2.05, 2.0, 1.95]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from study.cli import call
+from study.cli.main import call
 from study.results import read
 
 SMALL = "tests/small.yaml"
@@ -160,7 +160,7 @@ def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFi
 def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    from study.modules.evaluate import Evaluator
+    from study.evaluation.evaluator import Evaluator
     from study.tracking import database
 
     outcome, calls = Evaluator.outcome, itertools.count(1)

@@ -13,8 +13,8 @@ from study.checkpoints import WIDTHS, is_kept, kept_up_to, load_base, snapshot_p
 from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH
 from study.data import load_data
 from study.files.atomic import sha256
+from study.lightning.train import TrainDenoiser, train
 from study.models import ExactGaussian
-from study.modules.train import TrainDenoiser, train
 from study.specs import NetworkSpec, RecipeSpec
 from study.training import STATE, Profile, edm_loss, exponent, inner, log_normal, reconstruct, update
 

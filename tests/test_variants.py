@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from degradations import Denoiser, Refused
-from study.bases import base_of, by_recipe, resolve, train_base, untrained
 from study.checkpoints import Variant, snapshot_path
+from study.engine.bases import base_of, by_recipe, resolve, train_base, untrained
 from study.files.atomic import sha256
-from study.modules.train import train
+from study.lightning.train import train
 from study.specs import NetworkSpec, RecipeSpec, StudySpec
 from study.training import STATE, folder_of
 
@@ -128,7 +128,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RecipeSpec, int | Non
         calls.append((recipe, until))
         return train(recipe, *args, until=until)
 
-    monkeypatch.setattr("study.modules.train.train", counted)
+    monkeypatch.setattr("study.lightning.train.train", counted)
     return calls
 
 
@@ -271,7 +271,7 @@ def test_two_at_once_train_once(
         time.sleep(0.5)
         return Path(shutil.copytree(folder_of(RECIPE, root), folder, dirs_exist_ok=True))
 
-    monkeypatch.setattr("study.modules.train.train", slow)
+    monkeypatch.setattr("study.lightning.train.train", slow)
     both = [threading.Thread(target=train_base, args=(SPEC, tmp_path)) for _ in range(2)]
     for thread in both:
         thread.start()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Failed, Refused
-from study.cli import call
+from study.cli.main import call
 from study.metrics import FrechetReference, Moments, Reference, load_extractor, references
 from study.metrics.clean_fid import FEATURES, rounding, verify
 from tests.test_inception import BYTES, StandIn, cards, folders

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from study.cli import call
+from study.cli.main import call
 from study.results import collect, read
 from study.search import Notebook, names, open_storage
 
@@ -50,7 +50,7 @@ def rows(root: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]
 def start(root: Path, *more: str) -> Any:
     """A worker in a process of its own, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["study.run", "study.cli", "sklearn.datasets"])
+    context.set_forkserver_preload(["study.engine.run", "study.cli.main", "sklearn.datasets"])
     process = context.Process(target=call, args=(["worker", *SMALL, "--root", str(root), *more],))
     process.start()
     return process

@@ -1,7 +1,7 @@
 """Names of denoisers in a study: a degradation of its base, or of a variant of it."""
 
 from degradations import Degradation, Identity, parse
-from study.checkpoints.bases import is_public
+from study.checkpoints.load import is_public
 from study.checkpoints.variants import Variant
 
 

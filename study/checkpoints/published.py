@@ -15,8 +15,8 @@ from study.files.atomic import replacing, sha256, write_text
 from study.files.pickles import Record, load, tensors
 from study.files.regular import check_regular, read_json
 from study.files.states import MOST_BYTES, read_state
+from study.models.by_class import published
 from study.models.preconditioning import Preconditioned
-from study.models.published import published
 
 PICKLES, PLAIN, STATES = (".pkl", ".pickle"), (".safetensors",), (".pt", ".pth", ".ckpt")
 # What a constructor's arguments without names are, in their order; those after them are always named.

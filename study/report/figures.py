@@ -12,7 +12,7 @@ from torch import Tensor
 
 from study.files.atomic import replacing
 from study.files.images import to_uint8
-from study.records import BASE, Results, Task
+from study.records.task import BASE, Results, Task
 
 COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 

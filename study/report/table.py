@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from degradations import Refused
-from study.records import BASE, Results, Task
+from study.records.statistics import compare
+from study.records.task import BASE, Results, Task
 from study.specs import PairingSpec
-from study.statistics import compare
 
 PUBLISHED, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = ("md", "csv", "json", "latex")

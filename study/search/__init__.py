@@ -2,7 +2,7 @@
 
 from study.search.database import existing_storage, forget, names, open_storage
 from study.search.propose import distributions, parameters, propose, spent
-from study.search.storage import CONFIRM, Elsewhere, Notebook, check_fingerprint
+from study.search.store import CONFIRM, Elsewhere, Notebook, check_fingerprint
 
 __all__ = [
     "CONFIRM", "Elsewhere", "Notebook", "check_fingerprint", "distributions", "existing_storage", "forget", "names",

@@ -9,9 +9,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from degradations import parse
 from degradations.degradation import Kind
-from study.records import TESTED_BESIDE, Evaluation, Results, Task
+from study.records.statistics import difference
+from study.records.task import TESTED_BESIDE, Evaluation, Results, Task
 from study.specs import PairingSpec, SearchSpec
-from study.statistics import difference
 
 BESIDE = 0.25  # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
 SCREEN = (1.5, 2.0, 0.5)  # further weights of a pairing that is searched although it was screened out

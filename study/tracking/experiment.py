@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from study.records import Evaluation
+from study.records.task import Evaluation
 from study.tracking.database import artifacts, open_client, store_of
 
 KEY = "study.key"

@@ -9,21 +9,21 @@ from pathlib import Path
 import torch
 from torch.func import functional_call
 
-from study import plan
-from study.bases import OWN, computing
 from study.checkpoints import CACHE, Base, blank, find_statistics, public_cards
 from study.checkpoints.names import split
 from study.data import DATA
+from study.engine import schedule
+from study.engine.bases import OWN, computing
+from study.engine.memory import features, needs_of
+from study.engine.stand_ins import elsewhere, origin, path_of, rehearse, stand_in
+from study.evaluation import noise_levels
+from study.evaluation.evaluator import VAE
+from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import PublicFile, present
-from study.memory import features, needs_of
 from study.metrics import files_of
-from study.modules import noise_levels
-from study.modules.device import device
-from study.modules.evaluate import VAE
-from study.modules.group import group
-from study.modules.score_files import references_of, statistics_files
+from study.parallel.device import device
+from study.parallel.group import group
 from study.specs import StudySpec
-from study.standins import elsewhere, origin, path_of, rehearse, stand_in
 
 TIMED = 10**10, 10**13  # about so many operations are timed, on a CPU and on an accelerator: far below a second
 REPEATS = 2
@@ -50,7 +50,7 @@ def estimate(spec: StudySpec, root: Path) -> str:
     An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises Refused
     for a config that `run` would refuse, as far as the files that are there tell.
     """
-    base, count = stand_in(OWN, spec, root), plan.count(spec, at_most=True)
+    base, count = stand_in(OWN, spec, root), schedule.count(spec, at_most=True)
     files = list(_files(spec, root))
     if base is not None:
         rehearse(spec, base, root)
@@ -167,7 +167,7 @@ def _place(what: str, place: str, root: Path) -> Needed:
 
 
 @torch.inference_mode()
-def _time(spec: StudySpec, base: Base | None, count: plan.Count) -> list[str]:
+def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str]:
     if base is None:
         return ["unknown: the base is not there, and no card says what it is"]
     where, whole = device(), _whole(spec, base)

@@ -9,10 +9,10 @@ import sys
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
-from study.commands import COMMANDS, Command
-from study.config import is_key
+from study.cli.commands import COMMANDS, Command
+from study.cli.config import is_key
 from study.files.typed import WORDS, keys_of, meant, unknown_key
-from study.signals import interruptible
+from study.parallel.signals import interruptible
 from study.specs import StudySpec
 
 
@@ -77,7 +77,7 @@ def _call(argv: list[str]) -> int:
 
 
 def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
-    """The options of a command; to help, with those of the config too, which otherwise `study.config` reads."""
+    """The options of a command; to help, with those of the config too, which otherwise `study.cli.config` reads."""
     from argparse import RawDescriptionHelpFormatter
 
     parser = ArgumentParser(
@@ -187,7 +187,3 @@ def _overview() -> str:
     lines += [f"  study {name:10} {command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "examples:", *(command.examples.splitlines()[0] for command in COMMANDS.values())]
     return "\n".join([*lines, "", "`study COMMAND --help` tells more of each."])
-
-
-if __name__ == "__main__":
-    main()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from degradations import Failed, Refused
-from study import plan
+from study.engine import schedule
+from study.evaluation.evaluator import Evaluator
 from study.files.lock import locked
-from study.modules.evaluate import Evaluator
-from study.records import Evaluation, Results, Task
+from study.records.task import Evaluation, Results, Task
 from study.report.progress import Progress
 from study.results import report_folder, spec_to_json
 from study.search import (
@@ -29,7 +29,7 @@ from study.specs import PairingSpec, StudySpec
 
 PAUSE = 0.2  # seconds between looks at what other processes have finished
 REMINDED = 600  # seconds between two messages about who is waited for
-Stage = Callable[[Results], Iterator[plan.Wanted]]
+Stage = Callable[[Results], Iterator[schedule.Wanted]]
 Role = Literal["leads", "joins", "looks"]
 Heard = Callable[[PairingSpec | None, Evaluation], Any]
 
@@ -95,8 +95,8 @@ class Worker:
     def expand(self, progress: Progress) -> StudySpec:
         """Calibrate where there is a matrix; returns the study with its pairings, which is kept."""
         if self.spec.matrix is not None:
-            self.work(plan.calibration, progress)
-        expanded = plan.expand(self.results)
+            self.work(schedule.calibration, progress)
+        expanded = schedule.expand(self.results)
         assert expanded is not None
         if not expanded.pairings:
             raise Failed("no kind of the matrix reached both levels of damage: there is nothing to pair; `study "

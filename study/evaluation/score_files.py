@@ -13,8 +13,8 @@ from study.metrics import Extractor, Reference, Tally, load_extractor, reference
 from study.metrics.clean_fid import verifiable, verify
 from study.metrics.reference import stream_references
 from study.metrics.tally import GROUPS
-from study.modules.device import device
-from study.statistics import extrapolate
+from study.parallel.device import device
+from study.records.statistics import extrapolate
 
 
 def score_files(

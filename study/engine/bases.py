@@ -26,11 +26,11 @@ from study.checkpoints import (
     recipe_of,
     snapshot_path,
 )
-from study.checkpoints.bases import Precision
+from study.checkpoints.load import Precision
 from study.data import load_data
 from study.files.lock import locked
 from study.models import Preconditioned
-from study.modules.device import device
+from study.parallel.device import device
 from study.specs import RecipeSpec, StudySpec
 from study.training import STATE, Profile, check_recipe, exponent, folder_of, reconstruct
 
@@ -186,7 +186,7 @@ def _train(recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, ag
             for name in (CARD, STATE):
                 (folder / name).unlink(missing_ok=True)
         if not wanted.exists():
-            from study.modules.train import train  # late: Lightning takes seconds
+            from study.lightning.train import train  # late: Lightning takes seconds
 
             train(recipe, folder, made_by, progress, until=until)
 

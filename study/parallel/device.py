@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from study.modules.group import group
+from study.parallel.group import group
 
 
 @cache

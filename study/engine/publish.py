@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from study.evaluation.evaluator import Evaluator
 from study.files.atomic import sha256, write_text
 from study.metrics import nearest, nearest_other
-from study.modules.evaluate import Evaluator
-from study.records import BASE, Evaluation, Results, Task
+from study.records.task import BASE, Evaluation, Results, Task
 from study.report import table
 from study.results import report_folder, spec_to_yaml
 from study.search import CONFIRM

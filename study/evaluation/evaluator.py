@@ -17,19 +17,19 @@ from degradations import Composition, Degradation, Denoiser, Draws, Failed, Iden
 from study.checkpoints import CACHE, Base
 from study.checkpoints.names import split
 from study.data import Data
+from study.evaluation import noise_levels
+from study.evaluation.score_files import references_of
 from study.metrics import Extractor, Reference, Tally, load_extractor, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
-from study.modules import noise_levels
-from study.modules.device import device
-from study.modules.group import group
-from study.modules.score_files import references_of
-from study.records import BASE, Outcome, Task
+from study.parallel.device import device
+from study.parallel.group import group
+from study.records.task import BASE, Outcome, Task
 from study.sampling import Churn, Fixed, PerSample, Source, stratified
 from study.specs import SamplerSpec, StudySpec
 
 if TYPE_CHECKING:
-    from study.modules.sample import PairSampler
+    from study.lightning.sample import PairSampler
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
 Progress = Callable[[int], Any]
@@ -134,7 +134,7 @@ class Evaluator:
             samples, evaluations = self._drawn(task, progress)
             tally = self._tally(samples, task, grouped=True)
         else:
-            from study.modules.sample import score  # late, as below: Lightning takes seconds
+            from study.lightning.sample import score  # late, as below: Lightning takes seconds
 
             source, evaluations = self._source(task.samples), self._evaluations(task)
             tally = score(
@@ -166,7 +166,7 @@ class Evaluator:
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
     def _samples(self, task: Task, progress: Progress | None = None) -> Tensor:
-        from study.modules.sample import collect
+        from study.lightning.sample import collect
 
         source, sampler = self._source(task.samples), self._sampler(task)
         return collect(sampler, source, task.weight, task.seed, progress, task.interval)
@@ -256,7 +256,7 @@ class Evaluator:
         return noise_levels.visited(self.spec.sampler, self.base, steps)
 
     def _sampler(self, task: Task) -> "PairSampler":
-        from study.modules.sample import PairSampler
+        from study.lightning.sample import PairSampler
 
         sampler = self.spec.sampler
         return PairSampler(

@@ -9,22 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.bases import OWN, computing, untrained
 from study.checkpoints import CACHE, Base, Variant, blank, find_statistics, is_public, public_cards
 from study.checkpoints.names import split
 from study.checkpoints.published import is_published
 from study.data import DATA, load_data
+from study.engine.bases import OWN, computing, untrained
+from study.engine.memory import LATENT_SIDE, check_memory
+from study.engine.run import check_strengths, is_able
+from study.evaluation.evaluator import VAE, Evaluator, Parts, decoder_of
+from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present
 from study.files.images import batches
-from study.memory import LATENT_SIDE, check_memory
 from study.metrics import Extractor, FrechetReference, Reference, files_of, load_extractor, references
 from study.metrics.extractors import Images
 from study.metrics.reference import DIMENSIONS
 from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
-from study.modules.evaluate import VAE, Evaluator, Parts, decoder_of
-from study.modules.score_files import references_of, statistics_files
-from study.run import check_strengths, is_able
 from study.specs import PairingSpec, StudySpec
 
 # Of a network that stands in for a larger one of its family: channels that all their heads divide, and blocks a level.

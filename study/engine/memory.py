@@ -14,7 +14,7 @@ from degradations import Refused
 from study.checkpoints import Base
 from study.metrics.reference import DIMENSIONS
 from study.metrics.tally import GROUPS, KEPT
-from study.modules.device import device
+from study.parallel.device import device
 from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from study.signals import interrupt
+from study.parallel.signals import interrupt
 
 
 @contextmanager

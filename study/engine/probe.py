@@ -12,16 +12,17 @@ import pandas as pd
 import torch
 
 from degradations import Refused
-from study import plan, probe
 from study.checkpoints.names import canonical
 from study.data import Data
-from study.modules.device import device
-from study.modules.evaluate import Evaluator
-from study.publish import write
-from study.records import Results
+from study.engine import schedule
+from study.engine.publish import write
+from study.engine.run import evaluator_of, opened, want_pairings
+from study.evaluation import mean_errors
+from study.evaluation.evaluator import Evaluator
+from study.parallel.device import device
+from study.records.task import Results
 from study.report import figures, strengths
 from study.results import report_folder
-from study.run import evaluator_of, opened, want_pairings
 from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
@@ -53,7 +54,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         losses = {p: looked.loss(p) for p in expanded.pairings}
         seconds = {"mean errors and losses": time.perf_counter() - began}
         began = time.perf_counter()
-        study.worker.work(plan.endpoints, study.progress)
+        study.worker.work(schedule.endpoints, study.progress)
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
         rows = [{**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings]
@@ -77,7 +78,7 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
     looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
     found: dict[str, Any] = {"main": main, "guides": guides}
     for suffix, products in (("", looked.products["data"]), ("_on_trajectories", looked.products["trajectories"])):
-        weights, intervals = probe.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
+        weights, intervals = mean_errors.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
         found |= {f"weights{suffix}": weights, f"weights_ci{suffix}": intervals}
     return found
 
@@ -88,8 +89,8 @@ class _Look:
 
     spec: ProbeSpec
     seed: int
-    products: Mapping[str, probe.Products]
-    residuals: probe.Residuals | None
+    products: Mapping[str, mean_errors.Products]
+    residuals: mean_errors.Residuals | None
     is_held_out: bool
 
     def forecast(self, pairing: PairingSpec) -> dict[str, Any]:
@@ -98,10 +99,10 @@ class _Look:
         return {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling, **found["data"],
                 "on_trajectories": found["trajectories"]}  # fmt: skip
 
-    def _forecast(self, products: probe.Products, pairing: PairingSpec) -> dict[str, Any]:
+    def _forecast(self, products: mean_errors.Products, pairing: PairingSpec) -> dict[str, Any]:
         ends = pairing.main, pairing.guide
-        pooled = probe.forecast(products, *ends, self.spec.resamples, self.seed)
-        levels = [probe.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
+        pooled = mean_errors.forecast(products, *ends, self.spec.resamples, self.seed)
+        levels = [mean_errors.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
         keys = ("cosine", "ratio", "criterion", "gain", "weight")
         by_sigma = {"sigma": list(products.sigmas)} | {key: [getattr(each, key) for each in levels] for key in keys}
         return {**pooled.as_dict(), "by_sigma": by_sigma}
@@ -109,7 +110,7 @@ class _Look:
     def loss(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's denoising loss."""
         assert self.residuals is not None
-        found = probe.loss(
+        found = mean_errors.loss(
             self.residuals, pairing.main, pairing.guide, pairing.coupling, self.spec.resamples, self.seed
         )
         return {"loss_weight": found.weight, "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,
@@ -134,12 +135,15 @@ def _look(
     labels = None if labels is None else labels.to(where)
     sigmas = evaluator.sigmas(sampler.steps)
     start = Fixed((len(clean), *data.shape), len(clean), labels, where).start(seed, 0)
-    trajectories = probe.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
-    points = probe.noised(clean.to(where), labels, trajectories.sigmas, seed)
+    trajectories = mean_errors.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
+    points = mean_errors.noised(clean.to(where), labels, trajectories.sigmas, seed)
     # The loss is a mean over images, levels and draws: fewer draws do.
     losses = 0 if apart is None else max(2, spec.draws // 4)
-    on_data, residuals = probe.errors_and_residuals(own, denoisers, points, spec.draws, losses, apart or (), seed)
-    products = {"data": on_data, "trajectories": probe.mean_errors(own, denoisers, trajectories, spec.draws, seed)}
+    on_data, residuals = mean_errors.errors_and_residuals(own, denoisers, points, spec.draws, losses, apart or (), seed)
+    products = {
+        "data": on_data,
+        "trajectories": mean_errors.mean_errors(own, denoisers, trajectories, spec.draws, seed),
+    }
     return _Look(spec, seed, products, residuals, base.held_out is not None)
 
 

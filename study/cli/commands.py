@@ -8,10 +8,10 @@ from typing import NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import Failed, Refused
-from study.config import load_spec
+from study.cli.config import load_spec
 from study.files.places import folder, want_folder
 from study.files.typed import MOST_PART
-from study.signals import end_with_parent
+from study.parallel.signals import end_with_parent
 from study.specs import StudySpec
 from study.specs.checks import MOST_SAMPLES
 
@@ -51,17 +51,17 @@ def _release_argument(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.modules.group import group
+    from study.engine.run import run, want_pairings
+    from study.engine.verify import verify_study, want_verifiable
+    from study.parallel.group import group
     from study.report import table
     from study.results import report_folder
-    from study.run import run, want_pairings
-    from study.verify import verify_study, want_verifiable
 
     spec, root = _spec(args), _root(args, writes=not args.plan)
     if not 1 <= args.workers <= 256:
         raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if args.plan:
-        from study.estimate import estimate
+        from study.engine.plan import estimate
 
         want_pairings(spec)
         if group().rank == 0:
@@ -94,7 +94,7 @@ def _worker_arguments(parser: ArgumentParser) -> None:
 def _worker(args: Namespace) -> int:
     if args.attached:
         end_with_parent()
-    from study.run import work
+    from study.engine.run import work
 
     spec = _spec(args)
     work(spec, _root(args), args.release)
@@ -107,8 +107,8 @@ def _calibrate_arguments(parser: ArgumentParser) -> None:
 
 
 def _calibrate(args: Namespace) -> int:
+    from study.engine.run import find_strengths
     from study.report import strengths
-    from study.run import find_strengths
 
     spec = _spec(args)
     strengths.check(args.format)
@@ -129,7 +129,7 @@ def _probe_arguments(parser: ArgumentParser) -> None:
 def _probe(args: Namespace) -> int:
     import json
 
-    from study.forecast import probe_study, render, several_guides
+    from study.engine.probe import probe_study, render, several_guides
     from study.report import strengths
 
     spec, root = _spec(args), _root(args)
@@ -159,12 +159,12 @@ def _train_arguments(parser: ArgumentParser) -> None:
 
 
 def _train(args: Namespace) -> int:
-    from study.bases import train_base
+    from study.engine.bases import train_base
 
     spec, root = _spec(args), _root(args)
     out = folder(args.out, "--out") if args.out else None
     if args.classifier:
-        from study.modules.classify import train_classifier
+        from study.lightning.classify import train_classifier
 
         made_by = f"study train configs/{spec.name}.yaml --classifier"
         made = train_classifier(out or root / "bases" / "digits-classifier", made_by)
@@ -189,14 +189,14 @@ def _sample(args: Namespace) -> int:
     import re
     from dataclasses import replace
 
-    from study import memory
     from study.checkpoints.names import canonical
+    from study.engine import memory
+    from study.engine.run import evaluator_of
     from study.files.images import to_uint8, write_npz, write_png
-    from study.modules.device import device
-    from study.modules.group import follow, group, leading
-    from study.records import Task
+    from study.parallel.device import device
+    from study.parallel.group import follow, group, leading
+    from study.records.task import Task
     from study.report import figures
-    from study.run import evaluator_of
     from study.specs import PairingSpec
 
     spec, root = _spec(args), _root(args)
@@ -258,7 +258,7 @@ def _score_arguments(parser: ArgumentParser) -> None:
 def _score(args: Namespace) -> int:
     import json
 
-    from study.modules.score_files import score_files
+    from study.evaluation.score_files import score_files
 
     if args.format not in ("text", "json"):
         raise Refused(f"--format {args.format}: accepted are text and json.")
@@ -282,7 +282,7 @@ def _reference_arguments(parser: ArgumentParser) -> None:
 
 def _reference(args: Namespace) -> int:
     from study.metrics.reference import write_reference
-    from study.modules.device import device
+    from study.parallel.device import device
 
     want_folder(Path(args.out))
     found = write_reference(args.data, Path(args.out), args.extractor, _root(args, writes=False), device())
@@ -335,7 +335,7 @@ def _sync_arguments(parser: ArgumentParser) -> None:
 
 
 def _sync(args: Namespace) -> int:
-    from study.run import sync
+    from study.engine.run import sync
 
     sync(args.name, _root(args))
     print(f"MLflow's view of '{args.name}' was rebuilt.")

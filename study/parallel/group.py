@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from degradations import Failed, Refused
-from study.records import Task
+from study.records.task import Task
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from degradations import Coupling, Degradation, Denoiser, Failed, Identity, Pair, Refused
+from study.lightning.polite import polite
 from study.metrics import Extractor, Moments, Tally, strata
-from study.modules.device import device
-from study.modules.group import group
-from study.modules.polite import polite
+from study.parallel.device import device
+from study.parallel.group import group
 from study.sampling import Churn, Source, sample_chunk
 
 Progress = Callable[[int], Any]

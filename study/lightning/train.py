@@ -20,7 +20,7 @@ from degradations import Failed
 from study.checkpoints import WIDTHS, build, is_kept, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
-from study.modules.polite import polite
+from study.lightning.polite import polite
 from study.specs import RecipeSpec
 from study.training import STATE, check_recipe, edm_loss, exponent, log_normal, update
 

@@ -13,25 +13,25 @@ from typing import Any
 import torch
 
 from degradations import Failed, Kind, Refused, kinds
-from study import plan
-from study.bases import base_of, by_recipe, resolve, untrained
-from study.calibrate import Calibration, calibrate, first_strength
 from study.checkpoints import Base
 from study.checkpoints.names import split
+from study.engine import schedule
+from study.engine.bases import base_of, by_recipe, resolve, untrained
+from study.engine.calibrate import Calibration, calibrate, first_strength
+from study.engine.memory import check_memory
+from study.engine.publish import Published, describe, write
+from study.engine.worker import Role, Worker
+from study.evaluation.evaluator import Evaluator, suffers
 from study.files.atomic import sweep
 from study.files.lock import locked
-from study.memory import check_memory
 from study.metrics import load_extractor
-from study.modules.evaluate import Evaluator, suffers
-from study.modules.group import agree, follow, group, leading
-from study.publish import Published, describe, write
-from study.records import Evaluation
+from study.parallel.group import agree, follow, group, leading
+from study.records.task import Evaluation
 from study.report import strengths
 from study.report.progress import Progress
 from study.results import collect, report_folder, spec_to_yaml
 from study.search import CONFIRM, Notebook, open_storage
 from study.specs import PairingSpec, StudySpec
-from study.work import Role, Worker
 
 GRACE = 20  # seconds that a helper has to end after a signal
 
@@ -74,7 +74,7 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     """The strengths at which the kinds of a study do equal damage."""
     evaluator = evaluator_of(spec, root, calibrates=True)
     with opened(evaluator, root, role="looks") as study:
-        study.worker.work(plan.calibration, study.progress)
+        study.worker.work(schedule.calibration, study.progress)
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
         text = strengths.render(found, spec.calibrate.levels, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
@@ -150,12 +150,12 @@ class Open:
 def search(worker: Worker, progress: Progress) -> None:
     """Calibrate where there is a matrix, search every pairing, confirm."""
     worker.expand(progress)
-    ended: plan.Ended = {}
+    ended: schedule.Ended = {}
     is_random = worker.evaluator.is_random
     worker.work(
-        lambda results: plan.study(results, is_random, ended),
+        lambda results: schedule.study(results, is_random, ended),
         progress,
-        lambda results: plan.left(results, is_random, ended),
+        lambda results: schedule.left(results, is_random, ended),
     )
 
 

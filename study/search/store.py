@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from degradations import Failed, Refused
 from study.files.lock import locked
-from study.records import Evaluation, Outcome, Task
+from study.records.task import Evaluation, Outcome, Task
 from study.search.database import intact, path_of
 
 LOST = "its process ended"

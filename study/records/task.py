@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from study.records.statistics import BestWeight, best_weight
 from study.specs import PairingSpec, StudySpec
-from study.statistics import BestWeight, best_weight
 
 BASE = "none"  # the name of the undegraded base
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from study.checkpoints import save
 from study.data import load_data
+from study.lightning.polite import polite
 from study.metrics.extractors import DigitsNetwork
-from study.modules.polite import polite
 
 HELD_OUT, EPOCHS, SEED = 360, 40, 0
 

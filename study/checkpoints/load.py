@@ -18,8 +18,8 @@ from study.data import Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
 from study.models import EDM, PatchTransformer, ResidualMLP
+from study.models.by_class import published
 from study.models.decoder import Decoder
-from study.models.published import published
 from study.specs import NetworkSpec, RecipeSpec
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]

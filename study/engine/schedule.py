@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from degradations import kinds
-from study.calibrate import calibrate
-from study.records import BASE, Results, Task
+from study.engine.calibrate import calibrate
+from study.records.task import BASE, Results, Task
 from study.search import propose
 from study.specs import PairingSpec, StudySpec
 

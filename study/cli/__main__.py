@@ -1,0 +1,5 @@
+"""The command line, as `python -m study.cli`."""
+
+from study.cli.main import main
+
+main()
