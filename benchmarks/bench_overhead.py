@@ -14,7 +14,8 @@ from typing import Any
 import study.engine.run
 import study.lightning.sample as sampling
 from study.cli.config import load_spec
-from study.engine.run import evaluator_of, opened
+from study.engine.check import evaluator_of
+from study.engine.session import opened
 
 EVALUATIONS = 50
 SMALL = [

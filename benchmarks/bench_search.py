@@ -14,9 +14,9 @@ import numpy as np
 
 from study.cli.config import load_spec
 from study.engine import schedule
-from study.engine.run import evaluator_of
+from study.engine.check import evaluator_of
 from study.engine.worker import Worker
-from study.records.task import Results
+from study.records.results import Results
 from study.report.progress import Progress
 from study.specs import PairingSpec, SearchSpec, StudySpec
 

@@ -14,7 +14,7 @@ from typing import Any
 import study.engine.run
 import study.lightning.sample as sampling
 from study.cli.config import load_spec
-from study.engine.run import evaluator_of
+from study.engine.check import evaluator_of
 from study.metrics import Tally
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from degradations import Failed, kinds, parse
 from study.engine.calibrate import Calibration, calibrate, first_strength
-from study.records.task import BASE, Evaluation, Outcome, Results, Task
+from study.records.results import Results
+from study.records.task import BASE, Evaluation, Outcome, Task
 from study.specs import CalibrateSpec, StudySpec
 
 FD = "fd_pixels"

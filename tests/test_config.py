@@ -7,8 +7,8 @@ import pytest
 
 from degradations import Refused
 from study.cli.config import load_spec
-from study.results import spec_to_yaml
 from study.specs import PairingSpec
+from study.specs.serialisation import spec_to_yaml
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 PLAIN = "name: x\nbase: digits\n"

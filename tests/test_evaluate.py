@@ -10,7 +10,7 @@ import torch
 from degradations import Refused
 from study.checkpoints import load_base
 from study.cli.config import load_spec
-from study.engine.run import evaluator_of
+from study.engine.check import evaluator_of
 from study.evaluation.evaluator import Evaluator, suffers
 from study.metrics import Tally
 from study.records.task import BASE, Task

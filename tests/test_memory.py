@@ -9,8 +9,8 @@ import torch
 from degradations import Refused
 from study.cli.config import load_spec
 from study.engine import memory
+from study.engine.check import evaluator_of
 from study.engine.plan import estimate
-from study.engine.run import evaluator_of
 from study.specs import SamplerSpec, SearchSpec, StudySpec
 
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ import pytest
 
 from degradations import Failed, kinds, parse
 from study.engine import schedule
-from study.records.task import BASE, Evaluation, Outcome, Results, Task
+from study.records.results import Results
+from study.records.task import BASE, Evaluation, Outcome, Task
 from study.specs import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, SamplerSpec, SearchSpec, StudySpec
 
 ALIKE = PairingSpec("noise(0.2)", "noise(0.4)", "shared")

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from degradations import Coupling, Denoiser, Draws, Guided, InputNoise, Refused, Turned
 from study.evaluation import mean_errors
-from study.evaluation.mean_errors import (
-    Points,
-    Products,
-    along_trajectories,
-    forecast,
-    mean_errors,
-    noised,
-    several_guides,
-)
+from study.evaluation.mean_errors import Points, Products, along_trajectories, noised
+from study.evaluation.predictions import forecast, several_guides
 from study.models import ExactGaussian, ExactMixture
 from study.sampling import SOLVERS, Fixed, edm_sigmas, sample_chunk
 

@@ -26,7 +26,8 @@ from degradations import Refused, Site
 from study.checkpoints import convert, load_base, public_cards, public_statistics
 from study.cli.config import load_spec
 from study.cli.main import call
-from study.engine.run import evaluator_of, run
+from study.engine.check import evaluator_of
+from study.engine.run import run
 from study.engine.verify import images_of
 from study.evaluation.evaluator import Evaluator
 from study.files.images import write_png

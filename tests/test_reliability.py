@@ -22,8 +22,8 @@ from study.engine.worker import Worker
 from study.files.atomic import replacing, sweep
 from study.files.sqlite import connect, damage, make_whole
 from study.records.task import Outcome, Task
-from study.results import collect
 from study.search import Notebook, open_storage, storage
+from study.search.collect import collect
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
 

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from degradations import Failed, Refused, parse
-from study.records.task import Evaluation, Outcome, Results, Task
+from study.records.results import Results
+from study.records.task import Evaluation, Outcome, Task
 from study.search import (
     Notebook,
     check_fingerprint,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from degradations import Refused
-from study.results import spec_from_json, spec_to_json
 from study.specs import (
     CalibrateSpec,
     ConfirmSpec,
@@ -21,6 +20,7 @@ from study.specs import (
     SearchSpec,
     StudySpec,
 )
+from study.specs.serialisation import spec_from_json, spec_to_json
 
 Study = partial(StudySpec, "x", base="digits")
 TWICE = (PairingSpec("noise(0.1)", "noise(0.2)"),) * 2

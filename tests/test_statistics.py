@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from degradations import Refused
+from study.records.results import Results
 from study.records.statistics import best_weight, compare, difference, extrapolate, jackknife
-from study.records.task import Evaluation, Outcome, Results
+from study.records.task import Evaluation, Outcome
 from study.report.table import FORMATS, render, rows
 from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
 

@@ -187,7 +187,7 @@ SMALL = ["run", "tests/small.yaml", "--pairings", PAIRINGS,
 
 def test_a_study_is_computed_again(card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By its second metric, for the first is none of clean-fid's: the score that the study keeps, and clean-fid's."""
-    from study.results import collect
+    from study.search.collect import collect
 
     command = [*SMALL, "--extractors", f"[pixels, {card()}]", "--root", str(tmp_path / "root")]
     assert call([*command, "--verify"]) == 0

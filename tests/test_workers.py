@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from study.cli.main import call
-from study.results import collect, read
+from study.results import read
 from study.search import Notebook, names, open_storage
+from study.search.collect import collect
 
 SMALL = ["tests/small.yaml", "--confirm.seed_sets", "8", "--extractors", "[digits]"]
 KILLS = 20

@@ -51,11 +51,12 @@ def _release_argument(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.engine.run import run, want_pairings
+    from study.engine.check import want_pairings
+    from study.engine.run import run
     from study.engine.verify import verify_study, want_verifiable
+    from study.files.places import report_folder
     from study.parallel.group import group
     from study.report import table
-    from study.results import report_folder
 
     spec, root = _spec(args), _root(args, writes=not args.plan)
     if not 1 <= args.workers <= 256:
@@ -191,7 +192,7 @@ def _sample(args: Namespace) -> int:
 
     from study.checkpoints.names import canonical
     from study.engine import memory
-    from study.engine.run import evaluator_of
+    from study.engine.check import evaluator_of
     from study.files.images import to_uint8, write_npz, write_png
     from study.parallel.device import device
     from study.parallel.group import follow, group, leading
@@ -312,7 +313,7 @@ def _table_arguments(parser: ArgumentParser) -> None:
 
 def _table(args: Namespace) -> int:
     from study.report import table
-    from study.results import collect
+    from study.search.collect import collect
 
     print(table.render(table.rows(collect(_root(args, writes=False), args.name), args.metric), args.format))
     return 0

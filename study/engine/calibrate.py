@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from degradations import Failed, Kind, kinds, parse
-from study.records.task import BASE, Results
+from study.records.results import Results
+from study.records.task import BASE
 
 FIRST, FIRST_BITS = 0.1, 6.0  # where a search begins
 LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # how far it goes where the kind itself has no end

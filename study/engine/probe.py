@@ -15,14 +15,15 @@ from degradations import Refused
 from study.checkpoints.names import canonical
 from study.data import Data
 from study.engine import schedule
+from study.engine.check import evaluator_of, want_pairings
 from study.engine.publish import write
-from study.engine.run import evaluator_of, opened, want_pairings
-from study.evaluation import mean_errors
+from study.engine.session import opened
+from study.evaluation import mean_errors, predictions
 from study.evaluation.evaluator import Evaluator
+from study.files.places import report_folder
 from study.parallel.device import device
-from study.records.task import Results
+from study.records.results import Results
 from study.report import figures, strengths
-from study.results import report_folder
 from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
@@ -78,7 +79,7 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
     looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
     found: dict[str, Any] = {"main": main, "guides": guides}
     for suffix, products in (("", looked.products["data"]), ("_on_trajectories", looked.products["trajectories"])):
-        weights, intervals = mean_errors.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
+        weights, intervals = predictions.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
         found |= {f"weights{suffix}": weights, f"weights_ci{suffix}": intervals}
     return found
 
@@ -101,8 +102,8 @@ class _Look:
 
     def _forecast(self, products: mean_errors.Products, pairing: PairingSpec) -> dict[str, Any]:
         ends = pairing.main, pairing.guide
-        pooled = mean_errors.forecast(products, *ends, self.spec.resamples, self.seed)
-        levels = [mean_errors.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
+        pooled = predictions.forecast(products, *ends, self.spec.resamples, self.seed)
+        levels = [predictions.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
         keys = ("cosine", "ratio", "criterion", "gain", "weight")
         by_sigma = {"sigma": list(products.sigmas)} | {key: [getattr(each, key) for each in levels] for key in keys}
         return {**pooled.as_dict(), "by_sigma": by_sigma}
@@ -110,7 +111,7 @@ class _Look:
     def loss(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's denoising loss."""
         assert self.residuals is not None
-        found = mean_errors.loss(
+        found = predictions.loss(
             self.residuals, pairing.main, pairing.guide, pairing.coupling, self.spec.resamples, self.seed
         )
         return {"loss_weight": found.weight, "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,

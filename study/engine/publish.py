@@ -17,12 +17,14 @@ import torch
 
 from study.evaluation.evaluator import Evaluator
 from study.files.atomic import sha256, write_text
+from study.files.places import report_folder
 from study.metrics import nearest, nearest_other
-from study.records.task import BASE, Evaluation, Results, Task
+from study.records.results import Results
+from study.records.task import BASE, Evaluation, Task
 from study.report import table
-from study.results import report_folder, spec_to_yaml
 from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
+from study.specs.serialisation import spec_to_yaml
 from study.tracking import Tracking
 
 SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others

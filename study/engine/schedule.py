@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from degradations import kinds
 from study.engine.calibrate import calibrate
-from study.records.task import BASE, Results, Task
+from study.records.results import Results
+from study.records.task import BASE, Task
 from study.search import propose
 from study.specs import PairingSpec, StudySpec
 

@@ -14,8 +14,8 @@ from study.checkpoints.names import split
 from study.checkpoints.published import is_published
 from study.data import DATA, load_data
 from study.engine.bases import OWN, computing, untrained
+from study.engine.check import check_strengths, is_able
 from study.engine.memory import LATENT_SIDE, check_memory
-from study.engine.run import check_strengths, is_able
 from study.evaluation.evaluator import VAE, Evaluator, Parts, decoder_of
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present

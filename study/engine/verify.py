@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from study.engine.run import evaluator_of
+from study.engine.check import evaluator_of
 from study.evaluation.evaluator import Evaluator
 from study.files.images import to_uint8
 from study.metrics import load_extractor
 from study.metrics.clean_fid import verifiable, verify
 from study.parallel.device import device
 from study.records.task import Task
-from study.results import collect
+from study.search.collect import collect
 from study.specs import StudySpec
 
 TOGETHER = 100  # images that are decoded and written at a time

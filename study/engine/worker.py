@@ -11,9 +11,10 @@ from degradations import Failed, Refused
 from study.engine import schedule
 from study.evaluation.evaluator import Evaluator
 from study.files.lock import locked
-from study.records.task import Evaluation, Results, Task
+from study.files.places import report_folder
+from study.records.results import Results
+from study.records.task import Evaluation, Task
 from study.report.progress import Progress
-from study.results import report_folder, spec_to_json
 from study.search import (
     CONFIRM,
     Elsewhere,
@@ -26,6 +27,7 @@ from study.search import (
     parameters,
 )
 from study.specs import PairingSpec, StudySpec
+from study.specs.serialisation import spec_to_json
 
 PAUSE = 0.2  # seconds between looks at what other processes have finished
 REMINDED = 600  # seconds between two messages about who is waited for

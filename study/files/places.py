@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from degradations.errors import Refused
+from degradations import Refused
 
 
 def folder(name: str, option: str, writes: bool = True) -> Path:
@@ -27,3 +27,8 @@ def want_folder(path: Path) -> None:
     """Raises Refused unless the folder of a file that is to be written is there: a misspelt one is not made."""
     if not path.parent.is_dir():
         raise Refused(f"{path}: there is no folder {path.parent} to write it into.")
+
+
+def report_folder(root: Path, name: str) -> Path:
+    """Where the tables and figures of a study are written."""
+    return root / "reports" / name

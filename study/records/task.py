@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from study.records.statistics import BestWeight, best_weight
-from study.specs import PairingSpec, StudySpec
+from study.specs import PairingSpec
 
 BASE = "none"  # the name of the undegraded base
 
@@ -107,99 +106,3 @@ class Evaluation:
     def replicates(self, metric: str) -> Sequence[float]:
         """The jackknife's replicates of a Fréchet distance; none where there are none."""
         return self.outcome.replicates.get(metric, ())
-
-
-TESTED_BESIDE = 1.1  # the weight at which "no gain" is tested where the search found none better than 1
-
-
-@dataclass(frozen=True)
-class Results:
-    """All evaluations of a study: of each pairing's search, and those shared by all."""
-
-    spec: StudySpec
-    searches: Mapping[PairingSpec, Sequence[Evaluation]]
-    shared: Mapping[Task, Evaluation]
-
-    @property
-    def metrics(self) -> list[str]:
-        """The Fréchet distances that are measured; the search minimises the first."""
-        return self.spec.metrics
-
-    @property
-    def primary(self) -> str:
-        """The metric that the search minimises."""
-        return self.metrics[0]
-
-    def best(self, pairing: PairingSpec, metric: str) -> BestWeight | None:
-        """Where the parabola through a search's scores is least, with its interval; None of fewer than three."""
-        found = [e for e in self.searches[pairing] if metric in e.scores]
-        if len(found) < 3:
-            return None
-        return best_weight(
-            [e.task.weight for e in found],
-            [e.scores[metric] for e in found],
-            [e.replicates(metric) for e in found],
-        )
-
-    def leader(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the search says is best by a metric, as a task on its seed; None where no evaluation succeeded.
-
-        With the method 'probe' the weight of the parabola's least; otherwise what has the least score of those tried.
-        """
-        metric = metric or self.primary
-        found = [e for e in self.searches[pairing] if metric in e.scores]
-        if not found:
-            return None
-        least = min(found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight)).task
-        best = self.best(pairing, metric) if self.spec.search.method == "probe" and least.weight != 1 else None
-        return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
-
-    def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the confirmation compares with weight 1: the leader, or weight 1.1 where that is 1."""
-        leader = self.leader(pairing, metric)
-        return self.searched(pairing, TESTED_BESIDE) if leader is not None and leader.weight == 1 else leader
-
-    def searched(self, pairing: PairingSpec, weight: float) -> Task:
-        """The search's task of a pairing at a weight."""
-        spec = self.spec
-        return Task.guided(pairing, weight, spec.seed, spec.search.samples, spec.sampler.steps)
-
-    def single(self, name: str) -> Task:
-        """A single denoiser on the search's seed; of the base, what the curves are relative to."""
-        return Task.alone(name, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
-
-    def endpoints(self, pairing: PairingSpec) -> Task:
-        """The endpoint probe of a pairing, on the search's seed."""
-        return Task.endpoints(pairing, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
-
-    def guide(self, pairing: PairingSpec, tested: Task) -> str:
-        """The guide of what is confirmed: the pairing's own, unless the search was over guides."""
-        return pairing.guide if tested.weight == 1 else tested.guide
-
-    def confirmed(self, task: Task) -> list[Task]:
-        """A task of the search on the confirmation's seeds, a seed set each."""
-        spec = self.spec
-        changed = {"samples": spec.confirm.samples, "steps": spec.sampler.steps}
-        return [Task(**{**vars(task), **changed, "seed": seed}) for seed in spec.seeds]
-
-    def alone(self, name: str, double: bool = False) -> list[Task]:
-        """The confirmation's tasks of a single denoiser, a seed set each; `double`: the control at twice the steps."""
-        spec = self.spec
-        steps = spec.sampler.steps * (2 if double else 1)
-        return [Task.alone(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
-
-    def averaged(self, name: str) -> list[Task]:
-        """The control that averages two independent draws of a main at every evaluation, as dear as guidance."""
-        pairing = PairingSpec(name, name)
-        return [Task.guided(pairing, 0.5, t.seed, t.samples, t.steps) for t in self.alone(name)]
-
-    def values(self, tasks: Sequence[Task], metric: str) -> list[float] | None:
-        """The scores of tasks, in their order, or None where one is missing."""
-        found = [self.shared[task].scores.get(metric) if task in self.shared else None for task in tasks]
-        return None if None in found else [value for value in found if value is not None]
-
-    def controls(self) -> list[str]:
-        """The single denoisers that are also scored at twice the steps: the base and each main."""
-        if not self.spec.confirm.controls:
-            return []
-        return list(dict.fromkeys([BASE, *(pairing.main for pairing in self.spec.pairings)]))

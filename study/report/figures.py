@@ -12,7 +12,8 @@ from torch import Tensor
 
 from study.files.atomic import replacing
 from study.files.images import to_uint8
-from study.records.task import BASE, Results, Task
+from study.records.results import Results
+from study.records.task import BASE, Task
 
 COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 

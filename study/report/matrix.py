@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from study.records.task import Results
+from study.records.results import Results
 from study.report.figures import heat
 
 FORETOLD = ("cosine", "ratio", "criterion", "gain", "weight", "endpoint_weight", "endpoint_gain", "loss_weight")

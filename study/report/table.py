@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from degradations import Refused
+from study.records.results import Results
 from study.records.statistics import compare
-from study.records.task import BASE, Results, Task
+from study.records.task import BASE, Task
 from study.specs import PairingSpec
 
 PUBLISHED, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000

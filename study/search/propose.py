@@ -9,8 +9,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from degradations import parse
 from degradations.degradation import Kind
+from study.records.results import TESTED_BESIDE, Results
 from study.records.statistics import difference
-from study.records.task import TESTED_BESIDE, Evaluation, Results, Task
+from study.records.task import Evaluation, Task
 from study.specs import PairingSpec, SearchSpec
 
 BESIDE = 0.25  # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
