@@ -49,7 +49,7 @@ from hostile_kinds import (
 from hostile_weights import cards, impostors, pickles, plain, states
 from safetensors.torch import save
 
-from degradations import Refused
+from degradations import InputError
 
 MOST_MB, MOST_SECONDS, EACH = 200, 60, 7
 # What belongs to a library's insides, or advises to trust a file that is refused.
@@ -130,7 +130,7 @@ def measured(case: Case) -> tuple[str, str, float, float]:
     try:
         case.read(case.path)
         ending, said = "read", ""
-    except Refused as error:
+    except InputError as error:
         said = str(error)
         ending = "other" if FOREIGN.search(said.replace(str(case.path.parent), "")) or len(said) > 1500 else "refused"
     except BaseException as error:  # a panic of a library is no Exception

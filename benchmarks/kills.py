@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from study.search import Notebook, existing_storage, names
+from study.search import Store, existing_storage, names
 
 CONFIG = Path(__file__).parent.parent / "tests" / "small.yaml"
 STUDY = [sys.executable, "-m", "study.cli"]
@@ -148,7 +148,7 @@ def _scores(root: Path) -> Scores:
     found = {
         (name, repr(evaluation.task)): dict(evaluation.scores)
         for name in names(storage, "small")
-        for evaluation in Notebook(storage, name).evaluations()
+        for evaluation in Store(storage, name).evaluations()
     }
     storage.engine.dispose()
     return found

@@ -192,7 +192,7 @@ class TookTooLong(BaseException):
 
 def outcome(content: bytes, folder: Path) -> str:
     """What becomes of a config: 'accepted', 'refused', or the last line of another exception."""
-    from degradations import Failed, Refused
+    from degradations import InputError, RunError
     from study.cli.config import load_spec
     from study.engine.plan import estimate
 
@@ -200,7 +200,7 @@ def outcome(content: bytes, folder: Path) -> str:
     path.write_bytes(content)
     try:
         estimate(load_spec(path), folder / "root")
-    except (Refused, Failed) as error:
+    except (InputError, RunError) as error:
         return (
             "refused"
             if "\n" not in str(error) and len(str(error)) < 1500

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser
-from degradations.errors import Refused
+from degradations.errors import InputError
 from degradations.identity import Identity
 
 
@@ -12,7 +12,7 @@ from degradations.identity import Identity
 class Composition(Degradation):
     """`a+b`: the degradations one after the other, from the left, b(a(D)).
 
-    Compositions among the parts are replaced by their parts. Raises Refused for fewer than two parts, and for `none`
+    Compositions among the parts are replaced by their parts. Raises InputError for fewer than two parts, and for `none`
     among them: one denoiser has one name.
     """
 
@@ -22,7 +22,7 @@ class Composition(Degradation):
         nested = (part.parts if isinstance(part, Composition) else (part,) for part in self.parts)
         parts = tuple(part for parts in nested for part in parts)
         if len(parts) < 2 or Identity() in parts:
-            raise Refused(f"'{self}': a composition has two parts or more, and 'none' is not one of them.")
+            raise InputError(f"'{self}': a composition has two parts or more, and 'none' is not one of them.")
         object.__setattr__(self, "parts", parts)
 
     def __call__(self, base: Denoiser) -> Denoiser:

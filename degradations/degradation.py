@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from degradations.denoiser import Denoiser
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 
 class Degradation(ABC):
@@ -14,7 +14,7 @@ class Degradation(ABC):
 
     @abstractmethod
     def __call__(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises Refused where the base
+        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises InputError where the base
         lacks what the degradation acts on."""
         raise NotImplementedError
 
@@ -30,7 +30,7 @@ class Kind(Degradation):
     A kind gives its name; the strength that changes nothing, at which the base itself is returned; the range of the
     other strengths, [least, below), or [least, most] where `most` is given; whether damage rises with the strength; and
     what it does to a denoiser. Further fields are its options, numbers with defaults: `kind(strength, option=number)`.
-    Raises Refused for a strength outside the range and an option that is not a finite number of its default's type.
+    Raises InputError for a strength outside the range and an option that is not a finite number of its default's type.
     """
 
     strength: float
@@ -51,12 +51,12 @@ class Kind(Degradation):
             upper = " and ".join(words for words, limit in limits.items() if limit < math.inf) or "finite"
             other = "" if self.least <= self.identity < math.inf else f", or {self.identity:g}"
             accepted = f"at least {self.least:g} and {upper}{other}"
-            raise Refused(f"{self}: the strength must be {accepted}, found {_short(strength)}.")
+            raise InputError(f"{self}: the strength must be {accepted}, found {_short(strength)}.")
         for name, default in self.options().items():
             found = getattr(self, name)
             option = type(default)(found)
             if option != found or not abs(option) < math.inf:
-                raise Refused(f"{self}: {name} must be a finite {type(default).__name__}, found {found}.")
+                raise InputError(f"{self}: {name} must be a finite {type(default).__name__}, found {found}.")
             object.__setattr__(self, name, option)
 
     def __call__(self, base: Denoiser) -> Denoiser:
@@ -69,7 +69,7 @@ class Kind(Degradation):
 
     @abstractmethod
     def degrade(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser for a strength that is not the identity's. Raises Refused where the base lacks what the
+        """The degraded denoiser for a strength that is not the identity's. Raises InputError where the base lacks what the
         kind acts on."""
         raise NotImplementedError
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations.draws import Draws
-from degradations.errors import Refused
+from degradations.errors import InputError
 from degradations.levels import Levels
 
 Action = Callable[[Tensor, Draws | None], Tensor]
@@ -87,11 +87,11 @@ class Denoiser(nn.Module, ABC):
     def with_sites(self, role: str, make: Callable[[Site], Site], wanted_by: str) -> Self:
         """A clone with every site of a role replaced by what `make` makes of it: usually `site.then(action)`.
 
-        Parameters and buffers are shared; this denoiser stays as it is. Raises Refused where there is no such site.
+        Parameters and buffers are shared; this denoiser stays as it is. Raises InputError where there is no such site.
         """
         if role not in self.sites():
             has = ", ".join(sorted(self.sites())) or "no sites at all"
-            raise Refused(f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has {has}.")
+            raise InputError(f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has {has}.")
         clone = self._clone({})
         for module in list(clone.modules()):
             for name, child in list(module.named_children()):
@@ -103,7 +103,7 @@ class Denoiser(nn.Module, ABC):
         """A clone with every weight matrix W, a floating parameter with two or more axes, replaced by change(name, W).
 
         The name is W's within the innermost denoiser that it belongs to, whatever is wrapped around that one. All other
-        tensors are shared; this denoiser stays as it is. Raises Refused where there is no matrix.
+        tensors are shared; this denoiser stays as it is. Raises InputError where there is no matrix.
         """
         denoisers = (module for module in self.modules() if isinstance(module, Denoiser))  # from the outermost inwards
         names = {weight: name for denoiser in denoisers for name, weight in denoiser.named_parameters()}
@@ -113,7 +113,7 @@ class Denoiser(nn.Module, ABC):
             if weight.ndim >= 2 and weight.is_floating_point()
         }
         if not changed:
-            raise Refused(f"{wanted_by} acts on weight matrices, and {type(self).__name__} has none.")
+            raise InputError(f"{wanted_by} acts on weight matrices, and {type(self).__name__} has none.")
         return self._clone(changed)
 
     def _clone(self, changed: Mapping[nn.Parameter, nn.Parameter]) -> Self:

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 
 class Draws:
@@ -105,7 +105,7 @@ class Draws:
 
 
 def required(draws: Draws | None, by: str) -> Draws:
-    """The draws, for a kind that cannot do without. Raises Refused where there are none."""
+    """The draws, for a kind that cannot do without. Raises InputError where there are none."""
     if draws is None:
-        raise Refused(f"{by} draws random numbers: call the denoiser with draws=Draws(seed).")
+        raise InputError(f"{by} draws random numbers: call the denoiser with draws=Draws(seed).")
     return draws

@@ -12,8 +12,8 @@ from degradations.denoiser import score as score
 from degradations.denoiser import velocity as velocity
 from degradations.draws import Draws as Draws
 from degradations.dropout import Dropout as Dropout
-from degradations.errors import Failed as Failed
-from degradations.errors import Refused as Refused
+from degradations.errors import InputError as InputError
+from degradations.errors import RunError as RunError
 from degradations.guidance.pair import Coupling as Coupling
 from degradations.guidance.pair import Guided as Guided
 from degradations.guidance.pair import Pair as Pair

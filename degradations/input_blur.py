@@ -9,14 +9,14 @@ from degradations.blur import blur
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 
 @dataclass(frozen=True)
 class InputBlur(Kind):
     """`input-blur(s)`: D(G_s x; σ), Gaussian blur with a standard deviation of s pixels.
 
-    x: [B, C, H, W]; the degraded denoiser raises Refused for other shapes.
+    x: [B, C, H, W]; the degraded denoiser raises InputError for other shapes.
     """
 
     kind: ClassVar[str] = "input-blur"
@@ -34,5 +34,5 @@ class _Blurred(Denoiser):
         self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
     ) -> Tensor:
         if x.ndim != 4:
-            raise Refused(f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}.")
+            raise InputError(f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}.")
         return self.base(blur(x, self.std), sigma, label, draws)

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from degradations.composition import Composition
 from degradations.degradation import Degradation, Kind
-from degradations.errors import Refused
+from degradations.errors import InputError
 from degradations.identity import Identity
 
 
@@ -17,7 +17,7 @@ def kinds() -> dict[str, type[Kind]]:
 def parse(text: str) -> Degradation:
     """The degradation of a name: `none`, `dropout(0.2)`, `weight-noise(0.1, seed=1)`, `dropout(0.05)+noise(0.1)`.
 
-    Raises Refused for anything else.
+    Raises InputError for anything else.
     """
     parts = re.split(r"\+(?![^(]*\))", text)  # at each + outside brackets: within them it may belong to 1e+3
     if len(parts) == 1:
@@ -30,13 +30,13 @@ def _part(text: str, found: str) -> Degradation:
     name, inside = match.groups() if match else (text, None)
     if name == "none":
         if inside is not None:
-            raise Refused(f"{found}: write none, without brackets.")
+            raise InputError(f"{found}: write none, without brackets.")
         return Identity()
     if name not in kinds():
         close = get_close_matches(name.partition("(")[0].strip(), kinds(), 1)
         meant = f"did you mean {close[0]}? " if close else ""
         known = ", ".join(["none", *map(_form, kinds().values())])
-        raise Refused(f"{found} is not a degradation; {meant}known are {known}, and several joined by +.")
+        raise InputError(f"{found} is not a degradation; {meant}known are {known}, and several joined by +.")
     kind = kinds()[name]
     defaults = kind.options()
     try:
@@ -46,7 +46,7 @@ def _part(text: str, found: str) -> Degradation:
             key, number = item.split("=")
             options[key.strip()] = type(defaults.pop(key.strip()))(number)
     except (KeyError, ValueError):
-        raise Refused(f"{found}: write {_form(kind)}, with a number in the brackets.") from None
+        raise InputError(f"{found}: write {_form(kind)}, with a number in the brackets.") from None
     return kind(strength, **options)
 
 

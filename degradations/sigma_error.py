@@ -17,10 +17,10 @@ class SigmaError(Kind):
     kind: ClassVar[str] = "sigma"
 
     def degrade(self, base: Denoiser) -> Denoiser:
-        return _Mistold(base, self.strength)
+        return _WrongSigma(base, self.strength)
 
 
-class _Mistold(Denoiser):
+class _WrongSigma(Denoiser):
     def __init__(self, base: Denoiser, a: float) -> None:
         super().__init__()
         self.base, self.a = base, a

@@ -33,7 +33,7 @@ class StudyFrames:
 
 
 def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
-    """A finished or running study as data frames. Raises Refused for a study that is not there."""
+    """A finished or running study as data frames. Raises InputError for a study that is not there."""
     return StudyFrames(Path(root), name)
 
 

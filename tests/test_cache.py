@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from degradations import Refused
+from degradations import InputError
 from study.files import cache
 from study.files.cache import PublicFile, obtain, present
 
@@ -82,7 +82,7 @@ def test_two_that_want_it_download_once(serve: Any, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_comes_damaged_is_not_kept(serve: Any, tmp_path: Path, content: bytes, says: str) -> None:
     serve(content)
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         obtain(FILE, tmp_path)
     assert left(tmp_path) == []
 
@@ -96,7 +96,7 @@ def test_an_interrupted_download_leaves_nothing(serve: Any, tmp_path: Path) -> N
 
 def test_a_length_that_only_the_server_says_is_checked(serve: Any, tmp_path: Path) -> None:
     serve(CONTENT[:1000])
-    with pytest.raises(Refused, match=f"1000 bytes came, not {len(CONTENT)}"):
+    with pytest.raises(InputError, match=f"1000 bytes came, not {len(CONTENT)}"):
         obtain(UNPUBLISHED, tmp_path)
     serve(CONTENT[:1000], length=False)
     assert obtain(UNPUBLISHED, tmp_path).stat().st_size == 1000
@@ -108,11 +108,11 @@ def test_what_cannot_be_had_is_put_there_by_hand(monkeypatch: Any, tmp_path: Pat
         raise error
 
     monkeypatch.setattr(cache, "_open", fail)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         obtain(FILE, tmp_path / "cache")
     for text in ("a net", FILE.address, SHA, str(len(CONTENT)), str(tmp_path / "cache"), "'net.pt'", "no network"):
         assert text in str(refused.value)
-    with pytest.raises(Refused, match="none is published"):
+    with pytest.raises(InputError, match="none is published"):
         obtain(UNPUBLISHED, tmp_path / "cache")
     (tmp_path / "cache" / "net.pt").write_bytes(CONTENT)
     assert obtain(FILE, tmp_path / "cache").is_file()
@@ -121,7 +121,7 @@ def test_what_cannot_be_had_is_put_there_by_hand(monkeypatch: Any, tmp_path: Pat
 def test_a_full_disk_is_seen_before(serve: Any, monkeypatch: Any, tmp_path: Path) -> None:
     serve()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=len(CONTENT)))
-    with pytest.raises(Refused, match=f"{len(CONTENT)} are free"):
+    with pytest.raises(InputError, match=f"{len(CONTENT)} are free"):
         obtain(FILE, tmp_path)
     assert left(tmp_path) == []
 
@@ -129,12 +129,12 @@ def test_a_full_disk_is_seen_before(serve: Any, monkeypatch: Any, tmp_path: Path
 def test_a_damaged_file_is_refused_with_both_hashes(tmp_path: Path) -> None:
     damaged = b"x" + CONTENT[1:]
     (tmp_path / "net.pt").write_bytes(damaged)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         obtain(FILE, tmp_path)
     assert SHA in str(refused.value)
     assert hashlib.sha256(damaged).hexdigest() in str(refused.value)
     (tmp_path / "net.pt").write_bytes(b"short")
-    with pytest.raises(Refused, match="5 bytes"):
+    with pytest.raises(InputError, match="5 bytes"):
         obtain(FILE, tmp_path)
     assert not present(FILE, tmp_path)
 
@@ -149,10 +149,10 @@ def test_a_hash_is_computed_again_only_of_a_changed_file(monkeypatch: Any, tmp_p
     (tmp_path / "net.pt").write_bytes(CONTENT)
     obtain(FILE, tmp_path)
     assert len(computed) == 2
-    with pytest.raises(Refused, match="damaged"):  # a note of another hash does not vouch for this one
+    with pytest.raises(InputError, match="damaged"):  # a note of another hash does not vouch for this one
         obtain(replace(FILE, sha256="0" * 64), tmp_path)
     (tmp_path / "net.pt").write_bytes(b"x" + CONTENT[1:])
-    with pytest.raises(Refused, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         obtain(FILE, tmp_path)
 
 
@@ -163,12 +163,12 @@ def test_a_hash_that_is_not_published_is_that_of_the_first_use(serve: Any, tmp_p
     obtain(UNPUBLISHED, tmp_path)
     assert capsys.readouterr().err == ""
     (tmp_path / "net.pt").write_bytes(b"another")
-    with pytest.raises(Refused, match="first use") as refused:
+    with pytest.raises(InputError, match="first use") as refused:
         obtain(UNPUBLISHED, tmp_path)
     assert SHA in str(refused.value)
     assert hashlib.sha256(b"another").hexdigest() in str(refused.value)
     (tmp_path / "net.pt.sha256").write_text("{}")
-    with pytest.raises(Refused, match="remove it"):
+    with pytest.raises(InputError, match="remove it"):
         obtain(UNPUBLISHED, tmp_path)
 
 
@@ -179,15 +179,15 @@ def test_a_cache_that_only_others_may_write_is_read(monkeypatch: Any, tmp_path: 
     (tmp_path / "net.pt").write_bytes(CONTENT)
     monkeypatch.setattr(cache, "write_text", fail)
     assert obtain(FILE, tmp_path) == tmp_path / "net.pt"
-    with pytest.raises(Refused, match="cannot be noted"):
+    with pytest.raises(InputError, match="cannot be noted"):
         obtain(UNPUBLISHED, tmp_path)
 
 
 def test_only_https_and_plain_names(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="https is wanted"):
+    with pytest.raises(InputError, match="https is wanted"):
         replace(FILE, address="http://example.org/net.pt")
     for name in ("../net.pt", "a/net.pt", "/net.pt", ".net", ""):
-        with pytest.raises(Refused, match="plain file name"):
+        with pytest.raises(InputError, match="plain file name"):
             replace(FILE, name=name)
     request = urllib.request.Request(FILE.address)
     to = cache._OnlyHttps().redirect_request

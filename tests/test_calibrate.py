@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from degradations import Failed, kinds, parse
+from degradations import RunError, kinds, parse
 from study.engine.calibrate import Calibration, calibrate, first_strength
 from study.records.results import Results
 from study.records.task import BASE, Evaluation, Outcome, Task
@@ -171,5 +171,5 @@ def test_only_the_kind_alone_on_the_search_s_seed_counts() -> None:
 def test_without_the_base_s_score_nothing_is_calibrated() -> None:
     results = begun()
     base = results.single(BASE)
-    with pytest.raises(Failed, match="the base itself could not be scored: not finite"):
+    with pytest.raises(RunError, match="the base itself could not be scored: not finite"):
         calibrate(Results(results.spec, {}, {base: Evaluation(base, reason="not finite")}), "noise")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import fill, find, load_base, recipe_of, save
 from study.checkpoints.load import build
 from study.data import load_data
@@ -96,7 +96,7 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
 )
 def test_bad_checkpoints_are_refused(folder: Path, change, says: str) -> None:  # type: ignore[no-untyped-def]
     change(folder)
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         load_base(folder, "digits")
 
 
@@ -104,7 +104,7 @@ def test_truncated_weights_with_an_agreeing_card_are_refused(folder: Path) -> No
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     edit(folder, weights_sha256=sha256(path))
-    with pytest.raises(Refused, match="not a whole safetensors"):
+    with pytest.raises(InputError, match="not a whole safetensors"):
         load_base(folder, "digits")
 
 
@@ -118,14 +118,14 @@ def test_a_pickle_in_the_place_of_weights_is_not_executed(folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(pickle.dumps(Attack()))
     edit(folder, weights_sha256=sha256(path))
-    with pytest.raises(Refused, match="not a whole safetensors"):
+    with pytest.raises(InputError, match="not a whole safetensors"):
         load_base(folder, "digits")
     assert not marker.exists()
 
 
 def test_exact_needs_a_density() -> None:
     assert load_base("exact", "fractal").denoiser is not None
-    with pytest.raises(Refused, match="no density"):
+    with pytest.raises(InputError, match="no density"):
         load_base("exact", "digits")
 
 

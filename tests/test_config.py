@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from degradations import Refused
+from degradations import InputError
 from study.cli.config import load_spec
 from study.specs import PairingSpec
 from study.specs.serialisation import spec_to_yaml
@@ -19,7 +19,7 @@ def refusal(content: str | bytes, tmp_path: Path, *overrides: str) -> str:
     """What is said of a config, a line of bounded length that names the file."""
     path = tmp_path / "c.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         load_spec(path, overrides)
     said = str(refused.value)
     assert "\n" not in said
@@ -164,10 +164,10 @@ def test_an_override_that_is_none_is_named(overrides: list[str], says: str, tmp_
 
 def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
     for name, meant in [("configs/digit.yaml", "configs/digits.yaml"), ("digits", "configs/digits.yaml")]:
-        with pytest.raises(Refused, match=rf"no such file\. Did you mean {meant}\?"):
+        with pytest.raises(InputError, match=rf"no such file\. Did you mean {meant}\?"):
             load_spec(name)
     for name in (tmp_path / "none.yaml", tmp_path, "x" * 300, "a\0b"):
-        with pytest.raises(Refused, match=r"no such file|cannot be read"):
+        with pytest.raises(InputError, match=r"no such file|cannot be read"):
             load_spec(name)
 
 
@@ -190,7 +190,7 @@ def test_of_repeated_pairings_those_are_shown(tmp_path: Path) -> None:
     path = many(1, tmp_path)
     path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
     with pytest.raises(
-        Refused, match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each"
+        InputError, match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each"
     ):
         load_spec(path)
 

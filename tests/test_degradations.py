@@ -20,6 +20,7 @@ from degradations import (
     Guided,
     Identity,
     InputBlur,
+    InputError,
     InputNoise,
     InputQuantize,
     Kind,
@@ -31,7 +32,6 @@ from degradations import (
     NoAttention,
     Prune,
     Quantize,
-    Refused,
     SigmaError,
     Site,
     Turned,
@@ -130,7 +130,7 @@ class TestEveryKind:
     def test_needs_draws_where_it_is_random(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
         degraded = kind(strengths[0])(make())
         if random:
-            with pytest.raises(Refused, match=f"{kind.kind}.*draws"):
+            with pytest.raises(InputError, match=f"{kind.kind}.*draws"):
                 evaluate(degraded, None)
         else:
             evaluate(degraded, None)
@@ -138,7 +138,7 @@ class TestEveryKind:
     def test_refuses_bad_strengths(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
         beyond = math.nextafter(kind.most, math.inf) if kind.below == math.inf else kind.below
         for strength in {kind.least - 0.1, math.nan, -math.inf, math.inf, beyond} - {kind.identity}:
-            with pytest.raises(Refused, match=rf"^{kind.kind}\(.*at least {kind.least:g}.*found"):
+            with pytest.raises(InputError, match=rf"^{kind.kind}\(.*at least {kind.least:g}.*found"):
                 kind(strength)
 
     def test_composed_with_input_noise_in_either_order(
@@ -412,7 +412,7 @@ class TestInput:
         assert torch.equal(InputQuantize(3)(Told())(x, 0.3), torch.full_like(x, 0.3))
 
     def test_blur_is_for_images(self) -> None:
-        with pytest.raises(Refused, match=r"input-blur acts on images \[B, C, H, W\].*\[32, 16\]"):
+        with pytest.raises(InputError, match=r"input-blur acts on images \[B, C, H, W\].*\[32, 16\]"):
             InputBlur(1)(ExactGaussian(0.5))(torch.zeros(32, 16), 1.0)
 
 
@@ -537,7 +537,7 @@ class TestComposition:
 
     @pytest.mark.parametrize("parts", [(), (Dropout(0.1),), (Dropout(0.1), Identity())])
     def test_too_few_parts_are_refused(self, parts: tuple[Degradation, ...]) -> None:
-        with pytest.raises(Refused, match="two parts or more"):
+        with pytest.raises(InputError, match="two parts or more"):
             Composition(parts)
 
     def test_a_part_at_identity_strength_changes_nothing(self) -> None:
@@ -563,7 +563,7 @@ class TestComposition:
     ],
 )
 def test_a_base_without_what_is_wanted_is_refused_by_name(degradation: Degradation, base: Denoiser, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         degradation(base)
 
 
@@ -648,13 +648,13 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
     ],
 )
 def test_bad_names_are_refused(text: str, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         parse(text)
 
 
 @pytest.mark.parametrize(("option", "says"), [(1.5, "seed must be a finite int, found 1.5")])
 def test_bad_options_are_refused(option: float, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         WeightNoise(0.1, seed=option)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from degradations import Denoiser, Draws, Pair, Refused, Site, parse
+from degradations import Denoiser, Draws, InputError, Pair, Site, parse
 from degradations.names import kinds
 from study.models import Network
 from study.models.diffusers import DENOISERS, Loaded, edm2_decoder, load_diffusers
@@ -153,7 +153,7 @@ def test_accepted_are_the_schedules_that_a_scheduler_of_diffusers_has(name: str,
     try:
         theirs = getattr(diffusers, name)(**settings).alphas_cumprod.double()
     except NotImplementedError:
-        with pytest.raises(Refused, match="'beta_schedule' found"):
+        with pytest.raises(InputError, match="'beta_schedule' found"):
             noise_levels(config(_class_name=name, **settings))
         return
     except ImportError:  # DPMSolverSDEScheduler wants another package
@@ -194,7 +194,7 @@ def test_a_schedule_that_ends_in_pure_noise_ends_before() -> None:
     ],
 )
 def test_settings_of_no_schedule_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InputError, match=message):
         noise_levels(config(**settings))
 
 
@@ -220,7 +220,7 @@ def test_a_true_prediction_gives_the_clean_sample(prediction: str) -> None:
     found = denoiser(y + angle.tan() * n, sigma)
     torch.testing.assert_close(found, y, rtol=0, atol=1e-11)
     torch.testing.assert_close(network.x, angle.cos() * y + angle.sin() * n)
-    with pytest.raises(Refused, match="accepted are epsilon"):
+    with pytest.raises(InputError, match="accepted are epsilon"):
         DiscreteSchedule(network, noise_levels(config()), "flow_prediction")
 
 
@@ -342,7 +342,7 @@ def test_thresholding_is_that_of_diffusers() -> None:
     ],
 )
 def test_limits_that_are_none_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InputError, match=message):
         limit_of(config(**settings))
 
 
@@ -495,7 +495,7 @@ def test_every_degradation_acts_and_leaves_the_base_alone(pair: tuple[Any, Loade
 def test_a_random_degradation_without_draws_is_refused_and_leaves_none_behind(pair: tuple[Any, Loaded]) -> None:
     base, (x, sigma, label) = pair[1].denoiser, noisy(pair[1])
     degraded = parse("dropout(0.5)")(base)
-    with pytest.raises(Refused, match="draws"):
+    with pytest.raises(InputError, match="draws"):
         degraded(x, sigma, label)
 
     def fails(h: Tensor, draws: Draws | None) -> Tensor:
@@ -586,7 +586,7 @@ def test_low_precision_is_close_and_does_not_touch_what_shares_weights(
     error = (rough - found).square().mean() / (found - x).square().mean()
     assert error.sqrt() < close
     assert torch.equal(base(x, sigma, label), found)
-    with pytest.raises(Refused, match="float64"):
+    with pytest.raises(InputError, match="float64"):
         network_of(low).use(torch.float64)
 
 
@@ -626,10 +626,10 @@ def test_the_decoder_of_edm2(tmp_path: Path) -> None:
     assert difference.max() <= 1
     assert difference.mean() < 0.002
     assert decoder(latents).float().std() > 5
-    with pytest.raises(Refused, match="batch 0"):
+    with pytest.raises(InputError, match="batch 0"):
         edm2_decoder(str(tmp_path), tmp_path, batch=0)
     vae(latent_channels=3).save_pretrained(tmp_path)
-    with pytest.raises(Refused, match="'latent_channels' found 3; accepted is 4"):
+    with pytest.raises(InputError, match="'latent_channels' found 3; accepted is 4"):
         edm2_decoder(str(tmp_path), tmp_path)
 
 
@@ -782,7 +782,7 @@ BIAS = "proj_out_2.bias"
 )  # fmt: skip
 def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], Any], message: str) -> None:
     spoil(folder)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InputError, match=message):
         load(folder)
 
 
@@ -805,7 +805,7 @@ def test_u_nets_that_are_no_denoisers_of_this_kind_are_refused(
     diffusers.DDIMScheduler().save_pretrained(tmp_path / "scheduler")
     unet().save_config(tmp_path / "unet")  # the settings are looked at before the weights
     rewrite(tmp_path / "unet/config.json", **settings)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InputError, match=message):
         load(tmp_path)
 
 
@@ -826,9 +826,9 @@ def test_a_hub_name_without_a_connection_says_where_to_put_its_files(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     cache = tmp_path / "cache"
     place = cache / "some-org" / "a-model"
-    with pytest.raises(Refused, match=f"repository some-org/a-model .*into {place}\\."):
+    with pytest.raises(InputError, match=f"repository some-org/a-model .*into {place}\\."):
         load_diffusers("hub:some-org/a-model", cache)
-    with pytest.raises(Refused, match=f"into {cache}/stabilityai/sd-vae-ft-mse"):
+    with pytest.raises(InputError, match=f"into {cache}/stabilityai/sd-vae-ft-mse"):
         edm2_decoder("hub:stabilityai/sd-vae-ft-mse", cache)
     place.mkdir(parents=True)
     for part in ("transformer", "scheduler"):
@@ -857,7 +857,7 @@ def test_a_hub_name_is_downloaded_whole_and_once(folder: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("place", ["hub:name", "hub:../..", "hub:a/../b", "hub:a/b/c", "hub:", "hub:a/..", "nowhere"])
 def test_places_that_are_none_are_refused(tmp_path: Path, place: str) -> None:
-    with pytest.raises(Refused, match="accepted"):
+    with pytest.raises(InputError, match="accepted"):
         load_diffusers(place, tmp_path)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics import dinov2
 from study.metrics.dinov2 import DINOV2, DinoV2, load_dinov2
 
@@ -74,14 +74,14 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
     }
     for says, content in bad.items():
         torch.save(content, path)
-        with pytest.raises(Refused, match=says):
+        with pytest.raises(InputError, match=says):
             load_dinov2(path)
     torch.save(good, path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(Refused, match="not a whole file of torch"):
+    with pytest.raises(InputError, match="not a whole file of torch"):
         load_dinov2(path)
     path.write_bytes(pickle.dumps(Program()))
-    with pytest.raises(Refused, match="not among what is read; nothing of it was run; accepted is a state dict"):
+    with pytest.raises(InputError, match="not among what is read; nothing of it was run; accepted is a state dict"):
         load_dinov2(path)
     assert Program.ran == 0
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain_edm2
-from degradations import BlockDropout, Draws, Dropout, LabelDrop, MapBlur, NoAttention, Refused
+from degradations import BlockDropout, Draws, Dropout, InputError, LabelDrop, MapBlur, NoAttention
 from study.models import EDM
 from study.models.by_class import published
 from study.models.edm2 import EDM2UNet
@@ -155,7 +155,7 @@ def test_lower_precision_is_its_rounding_away(precision: torch.dtype, digits: fl
     ],
 )
 def test_arguments_that_are_none_are_refused(changes: dict[str, Any], text: str) -> None:
-    with pytest.raises(Refused, match=text):
+    with pytest.raises(InputError, match=text):
         published("Precond", {**ARGUMENTS["labels"], **changes})
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import load_base
 from study.cli.config import load_spec
 from study.engine.check import evaluator_of
-from study.evaluation.evaluator import Evaluator, suffers
+from study.evaluation.evaluator import Evaluator, is_stochastic
 from study.metrics import Tally
 from study.records.task import BASE, Task
 from study.specs import PairingSpec, StudySpec
@@ -113,15 +113,16 @@ def test_replicates_leave_a_tenth_out(evaluator: Evaluator) -> None:
 
 def test_whether_a_degradation_is_random(evaluator: Evaluator) -> None:
     random = {
-        name: evaluator.is_random(name) for name in ("none", "noise(0.1)", "quantize(4)", "quantize(4)+dropout(0.1)")
+        name: evaluator.is_stochastic(name)
+        for name in ("none", "noise(0.1)", "quantize(4)", "quantize(4)+dropout(0.1)")
     }
     assert random == {"none": False, "noise(0.1)": True, "quantize(4)": False, "quantize(4)+dropout(0.1)": True}
 
 
 def test_what_a_base_cannot_suffer_is_refused(evaluator: Evaluator) -> None:
     for name in ("no-attention(1)", "map-blur(1)", "dropout(0.1)+map-shuffle(0.5)"):
-        with pytest.raises(Refused, match=name.split("+")[-1].split("(")[0]):
-            suffers(evaluator.base, evaluator.degradation(name))
+        with pytest.raises(InputError, match=name.split("+")[-1].split("(")[0]):
+            is_stochastic(evaluator.base, evaluator.degradation(name))
 
 
 def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) -> None:
@@ -133,5 +134,5 @@ def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) 
     assert not torch.equal(own, plain)
     assert not torch.equal(plain, degraded)
     assert found.fingerprint()["variant.digits@snapshot=4"] == found.variant("digits@snapshot=4").sha256
-    with pytest.raises(Refused, match="cannot be found here"):
+    with pytest.raises(InputError, match="cannot be found here"):
         Evaluator(varied, found.base)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from degradations import Refused, score
+from degradations import InputError, score
 from study.data import load_data
 from study.models import ExactGaussian, ExactMixture
 
@@ -55,9 +55,9 @@ def test_draws_have_the_mixture_s_moments() -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    with pytest.raises(Refused, match="std"):
+    with pytest.raises(InputError, match="std"):
         ExactGaussian(0.0)
-    with pytest.raises(Refused, match="covariances"):
+    with pytest.raises(InputError, match="covariances"):
         ExactMixture(torch.zeros(3, 2), torch.eye(2)[None], torch.ones(3))
 
 
@@ -80,5 +80,5 @@ def test_digits_are_all_there() -> None:
 
 
 def test_unknown_data_is_refused() -> None:
-    with pytest.raises(Refused, match=r"known are digits, fractal"):
+    with pytest.raises(InputError, match=r"known are digits, fractal"):
         load_data("imagenet")

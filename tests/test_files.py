@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from degradations import Refused
+from degradations import InputError
 from study.files.atomic import replacing, write_text
 from study.files.images import batches, to_uint8, write_npz, write_png
 
@@ -63,7 +63,7 @@ def png(mode: str = "L", size: tuple[int, int] = (4, 6)) -> bytes:
 )  # fmt: skip
 def test_a_bad_image_is_named(folder: Path, name: str, content: bytes, says: str) -> None:
     (folder / name).write_bytes(content)
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         read(folder)
 
 
@@ -79,20 +79,20 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
                "objects.npz": "of the type object; accepted are floats and integers", "nan.npz": "not finite",
                "ints.npz": "int64", "other.npz": "no array samples"}  # fmt: skip
     for name, says in refused.items():
-        with pytest.raises(Refused, match=says):
+        with pytest.raises(InputError, match=says):
             read(tmp_path / name)
 
 
 def test_a_huge_image_is_refused_before_it_is_decoded(folder: Path) -> None:
     (folder / "9.png").write_bytes(png("1", (30_000, 30_000)))
-    with pytest.raises(Refused, match=r"9\.png"):
+    with pytest.raises(InputError, match=r"9\.png"):
         read(folder)
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(4096 * 4096 * 3 + 2**20 + 1))
-    with pytest.raises(Refused, match="unpacks to 51380225 bytes; at most 51380224"):
+    with pytest.raises(InputError, match="unpacks to 51380225 bytes; at most 51380224"):
         read(tmp_path / "z.zip")
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.published import Published
 from study.models.by_class import published
 from tests.test_pickles import EasyDict, dumps
@@ -31,7 +31,7 @@ READ = """
 import gc, sys
 from contextlib import suppress
 from pathlib import Path
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import load_base
 from study.files.images import batches
 from study.metrics import Pixels, Reference
@@ -47,7 +47,7 @@ def mb(name):
 
 try:
     readers["base"]("digits")  # what is imported late
-except Refused:
+except InputError:
     pass
 for reader, path in zip(sys.argv[1::2], sys.argv[2::2]):
     gc.collect()
@@ -57,7 +57,7 @@ for reader, path in zip(sys.argv[1::2], sys.argv[2::2]):
     try:
         readers[reader](Path(path))
         said = "read"
-    except Refused as error:
+    except InputError as error:
         said = str(error)
     print(path, round(mb("VmHWM") - before), said, sep="\\t")
 """
@@ -195,6 +195,6 @@ def test_what_does_not_fit_is_refused_before_the_network_is_made(
     change(weights)
     made: list[object] = []
     monkeypatch.setattr(nn.Module, "to_empty", lambda self, **_: made.append(self))
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         Published("Precond", EDM2, weights, latents=False).build(Path("w.pkl"))
     assert not made

@@ -13,7 +13,7 @@ import torch
 from cleanfid.utils import ResizeDataset
 from PIL import Image
 
-from degradations import Refused
+from degradations import InputError
 from study.files import images
 from study.files.images import FORMATS, SUFFIXES, batches, to_uint8
 
@@ -123,7 +123,7 @@ def test_no_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.
     for suffix in SUFFIXES:
         (tmp_path / f"in{suffix}").mkdir()
         (tmp_path / f"in{suffix}" / f"a{suffix}").write_bytes(postscript)
-        with pytest.raises(Refused, match="not a whole image of an accepted format"):
+        with pytest.raises(InputError, match="not a whole image of an accepted format"):
             ours(tmp_path / f"in{suffix}")
     assert not mark.exists()
 
@@ -135,7 +135,7 @@ def test_no_other_format_is_read(other: str, tmp_path: Path) -> None:
     SHADES.resize((32, 32)).save(buffer, other)
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     with pytest.raises(
-        Refused, match=r"a\.png: not a whole image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)"
+        InputError, match=r"a\.png: not a whole image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)"
     ):
         ours(tmp_path)
 
@@ -151,7 +151,7 @@ def test_large_images_of_few_bytes_are_refused(tmp_path: Path, monkeypatch: pyte
     Image.new("RGB", (128, 128)).save(tmp_path / "a.png")
     assert ours(tmp_path).shape == (1, 128, 128, 3)
     Image.new("RGB", (128, 129)).save(tmp_path / "a.png", compress_level=9)
-    with pytest.raises(Refused, match=r"128×129 pixels in .* bytes; accepted are at most 128 pixels a byte"):
+    with pytest.raises(InputError, match=r"128×129 pixels in .* bytes; accepted are at most 128 pixels a byte"):
         ours(tmp_path)
     Image.fromarray(RNG.integers(0, 256, (129, 128), dtype=np.uint8)).save(tmp_path / "a.png")
     assert ours(tmp_path).shape == (1, 129, 128, 1)
@@ -162,6 +162,6 @@ def test_messages_speak_of_no_objects(tmp_path: Path) -> None:
     SHADES.save(buffer, "PNG")
     for content in (b"", b"text", buffer.getvalue()[:30], buffer.getvalue()[:60]):
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(Refused, match=r"a\.png: not a whole image") as refused:
+        with pytest.raises(InputError, match=r"a\.png: not a whole image") as refused:
             ours(tmp_path)
         assert "object at" not in str(refused.value)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.files.images import batches, to_uint8, write_png
 from study.metrics import Tally, extractors, load_extractor, scores
 from study.metrics.extractors import EXTRACTORS, PUBLIC, Images, files_of
@@ -116,14 +116,14 @@ class TestImages:
         x[1, 0, 2, 2] = torch.nan
         found = Images("means", "", Means())(x)
         assert found.isfinite().all(1).tolist() == [True, False, True]
-        with pytest.raises(Failed, match="1 of 3"):
+        with pytest.raises(RunError, match="1 of 3"):
             Tally([Images("means", "", Means())]).fold(x, 0)
 
     @pytest.mark.parametrize(
         "x", [torch.zeros(2, 4, 8, 8), torch.zeros(2, 8), torch.zeros(2, 3, 8, 8, dtype=torch.int)]
     )
     def test_what_is_no_image_is_refused(self, x: Tensor) -> None:
-        with pytest.raises(Refused, match="'means' takes images"):
+        with pytest.raises(InputError, match="'means' takes images"):
             Images("means", "", Means())(x)
 
 
@@ -209,7 +209,7 @@ def test_edm_s_zips_are_folders(card: Callable[..., str], tmp_path: Path) -> Non
     assert distance(a, tmp_path / "b.zip", extractor) == distance(a, b, extractor)
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
         archive.writestr("00000/img-latents-00000000.npy", b"")
-    with pytest.raises(Refused, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"):
+    with pytest.raises(InputError, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"):
         list(batches(tmp_path / "b.zip"))
 
 
@@ -254,19 +254,19 @@ def test_other_cards_are_refused_and_nothing_is_run(
 ) -> None:
     path, run = card(**entries), []
     monkeypatch.setattr(torch.jit, "load", lambda *args, **kwargs: run.append(args))
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         load_extractor(path)
     assert run == []
 
 
 def test_what_is_no_script_is_refused(card: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("x")
-    with pytest.raises(Refused, match="not a TorchScript"):
+    with pytest.raises(InputError, match="not a TorchScript"):
         load_extractor(card(file="text.pt", sha256=hashlib.sha256(b"x").hexdigest()))
     digest = make(tmp_path / "bare.pt", Layers())
-    with pytest.raises(Refused, match="a TorchScript without a submodule"):
+    with pytest.raises(InputError, match="a TorchScript without a submodule"):
         load_extractor(card(file="bare.pt", sha256=digest))
-    with pytest.raises(Refused, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         load_extractor(str(tmp_path / "none.json"))
 
 
@@ -274,14 +274,14 @@ def test_public_names_are_only_the_published_files(card: Callable[..., str], mon
     assert PUBLIC.keys() == {"inception", "inception_tf", "dinov2"}
     assert not PUBLIC.keys() & EXTRACTORS.keys()
     assert [files_of(name) for name in ("inception", "inception_tf", "pixels")] == [[INCEPTION], [INCEPTION], []]
-    with pytest.raises(Refused, match="known are"):
+    with pytest.raises(InputError, match="known are"):
         files_of("fid")
     card()
     (tmp_path / "cache").mkdir()
     content = (tmp_path / "net.pt").read_bytes()
     kept = tmp_path / "cache" / INCEPTION.name
     kept.write_bytes(content)
-    with pytest.raises(Refused, match="Inception-v3"):
+    with pytest.raises(InputError, match="Inception-v3"):
         load_extractor("inception", tmp_path)
     own = replace(INCEPTION, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
     monkeypatch.setattr(extractors, "PUBLIC", dict.fromkeys(("inception", "inception_tf"), own))
@@ -295,7 +295,7 @@ def test_public_names_are_only_the_published_files(card: Callable[..., str], mon
     kept.write_bytes(content[:-1] + b"x")
     note = {"sha256": own.sha256, "size": stat.st_size, "mtime_ns": kept.stat().st_mtime_ns}
     kept.with_name(kept.name + ".sha256").write_text(json.dumps(note))
-    with pytest.raises(Refused, match="it is a program"):
+    with pytest.raises(InputError, match="it is a program"):
         load_extractor("inception", tmp_path)
 
 

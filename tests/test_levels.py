@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, Dropout, Guided, InputNoise, Levels, Pair, Refused
+from degradations import Denoiser, Draws, Dropout, Guided, InputError, InputNoise, Levels, Pair
 from study.checkpoints import Base
 from study.cli.config import load_spec
 from study.data import load_data
@@ -132,13 +132,13 @@ def test_the_grid_within_levels() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(100.0, 200.0), (0.001, 0.002), (50.0, 80.0)])
 def test_a_grid_outside_of_them_is_refused(low: float, high: float) -> None:
-    with pytest.raises(Refused, match=r"made for, 0.02 to 50"):
+    with pytest.raises(InputError, match=r"made for, 0.02 to 50"):
         edm_sigmas(4, low, high, levels=Levels(0.02, 50))
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (math.inf, math.inf)])
 def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
-    with pytest.raises(Refused, match="lowest < highest"):
+    with pytest.raises(InputError, match="lowest < highest"):
         Levels(*ends)
 
 
@@ -148,7 +148,7 @@ def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
      ("VPPrecond", {"beta_d": 1e6, "epsilon_t": 0.5}), ("iDDPMPrecond", {"C_1": 1.0})],
 )  # fmt: skip
 def test_published_arguments_that_leave_none_are_refused(class_name: str, arguments: dict[str, float]) -> None:
-    with pytest.raises(Refused, match="noise levels from"):
+    with pytest.raises(InputError, match="noise levels from"):
         published(class_name, {**SIZES, **arguments})
 
 
@@ -187,16 +187,16 @@ class TestStudies:
 
     def test_a_guide_of_fewer_levels_is_refused(self) -> None:
         edm, ve = self.base("EDMPrecond"), self.base("VEPrecond")
-        with pytest.raises(Refused, match=r"from 0.002 to 40, and VEPrecond was made for those from 0.02 to 100"):
+        with pytest.raises(InputError, match=r"from 0.002 to 40, and VEPrecond was made for those from 0.02 to 100"):
             self.evaluator(edm, guide=ve)
         assert self.evaluator(edm, guide=ve, sigma_min=0.02).sigmas(6) == edm_sigmas(6, 0.02, 40).tolist()
         assert self.evaluator(ve, guide=edm).sigmas(6) == edm_sigmas(6, 0.02, 40).tolist()
         short = self.base("EDMPrecond", sigma_min=0.0, sigma_max=20.0)
-        with pytest.raises(Refused, match=r"from 0.002 to 40, and EDMPrecond was made for those from 0 to 20"):
+        with pytest.raises(InputError, match=r"from 0.002 to 40, and EDMPrecond was made for those from 0 to 20"):
             self.evaluator(edm, guide=short)
 
     def test_a_base_of_other_levels_is_refused(self) -> None:
-        with pytest.raises(Refused, match=r"sigma_min 0.002 to sigma_max 0.01 is among those"):
+        with pytest.raises(InputError, match=r"sigma_min 0.002 to sigma_max 0.01 is among those"):
             self.evaluator(self.base("VEPrecond"), sigma_max=0.01)
 
     def test_the_plan_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -43,15 +43,15 @@ def test_every_main_meets_every_guide_at_equal_damage(root: Path, capsys: pytest
     assert not alone.main.duplicated().any()
 
 
-def test_its_cells_hold_what_was_measured_and_foretold(root: Path) -> None:
+def test_its_cells_hold_what_was_measured_and_predicted(root: Path) -> None:
     folder = root / "reports" / "small-matrix"
     cells = pd.read_csv(folder / "matrix.csv")
     probe = {(p["main"], p["guide"]): p for p in json.loads((folder / "probe.json").read_text())}
     for cell in cells.itertuples():
-        assert cell.foretold_criterion == pytest.approx(probe[cell.main, cell.guide]["criterion"])
-        assert cell.foretold_endpoint_weight == probe[cell.main, cell.guide]["endpoint_weight"]
+        assert cell.predicted_criterion == pytest.approx(probe[cell.main, cell.guide]["criterion"])
+        assert cell.predicted_endpoint_weight == probe[cell.main, cell.guide]["endpoint_weight"]
     assert {path.stem for path in folder.glob("matrix-*.png")} >= {
-        "matrix-best-weight", "matrix-foretold-criterion", "matrix-foretold-endpoint-weight",
+        "matrix-best-weight", "matrix-predicted-criterion", "matrix-predicted-endpoint-weight",
     }  # fmt: skip
 
 
@@ -75,8 +75,8 @@ def test_judging_the_probes() -> None:
     """Agreement and rank correlation of a probe that is right, one that is wrong, and one that says nothing."""
     cells = pd.DataFrame({
         "verdict": ["improves", "no gain", "undecided", "improves"], "recovered": [0.9, 0.0, 0.0, 0.5],
-        "foretold_endpoint_weight": [2.0, 1.0, 1.0, 1.5], "foretold_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
-        "foretold_criterion": [0.1, 2.0, 2.0, 0.5], "foretold_cosine": [None, None, None, None],
+        "predicted_endpoint_weight": [2.0, 1.0, 1.0, 1.5], "predicted_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
+        "predicted_criterion": [0.1, 2.0, 2.0, 0.5], "predicted_cosine": [None, None, None, None],
     })  # fmt: skip
     found = matrix.judge(cells).set_index("probe")
     assert found.loc["endpoint", "agreement"] == 1
@@ -84,7 +84,7 @@ def test_judging_the_probes() -> None:
     assert found.loc["ρ·r > 1", "agreement"] == 0
     assert found.loc["ρ·r > 1", "rank_correlation"] < -0.5
     assert found.loc["ρ > 0.5", "agreement"] == 0.5
-    assert list(found["foretold"]) == [2, 2, 0]
+    assert list(found["predicted"]) == [2, 2, 0]
 
 
 def test_held_out_data_and_the_variants_of_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.cli.config import load_spec
 from study.engine import memory
 from study.engine.check import evaluator_of
@@ -57,7 +57,7 @@ def test_too_much_is_refused_with_what_helps(
     monkeypatch.setattr(memory, "cpu_memory", lambda: total)
     memory.check(held, CPU)
     monkeypatch.setattr(memory, "cpu_memory", lambda: total - 1)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         memory.check(held, CPU)
     for part in (what, instead, f"at least {total / 1e9:,.2f} GB are needed"):
         assert part in str(refused.value)
@@ -69,7 +69,7 @@ def test_a_chunk_is_held_where_it_is_sampled(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(memory, "device_memory", lambda where: held[0].size)
     memory.check(held, torch.device("cuda", 0))
     monkeypatch.setattr(memory, "device_memory", lambda where: held[0].size - 1)
-    with pytest.raises(Refused, match=r"memory of cuda:0: .*sampler\.chunk"):
+    with pytest.raises(InputError, match=r"memory of cuda:0: .*sampler\.chunk"):
         memory.check(held, torch.device("cuda", 0))
 
 
@@ -77,7 +77,7 @@ def test_run_and_plan_refuse_it_before_anything_is_made(tmp_path: Path, monkeypa
     monkeypatch.setattr(memory, "cpu_memory", lambda: 10**9)
     spec = load_spec("configs/digits.yaml", ["--search.samples", "10000000"])
     for begin in (evaluator_of, estimate):
-        with pytest.raises(Refused, match=r"12\.80 GB .* 1\.00 GB are free; most is for endpoint probe"):
+        with pytest.raises(InputError, match=r"12\.80 GB .* 1\.00 GB are free; most is for endpoint probe"):
             begin(spec, tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
@@ -85,7 +85,7 @@ def test_run_and_plan_refuse_it_before_anything_is_made(tmp_path: Path, monkeypa
 def test_pixels_of_large_images_are_more_than_any_memory(tmp_path: Path) -> None:
     """Their covariance has 786 432² entries."""
     spec = load_spec("configs/edm2-img512-s.yaml", ["--extractors", "[pixels]", "--reference", "some/images"])
-    with pytest.raises(Refused, match="moments and kept features of pixels, 786,432 dimensions"):
+    with pytest.raises(InputError, match="moments and kept features of pixels, 786,432 dimensions"):
         estimate(spec, tmp_path)
 
 

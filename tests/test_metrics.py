@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.metrics import (
     EXTRACTORS,
     FrechetReference,
@@ -55,9 +55,9 @@ def test_moments_merge() -> None:
 
 
 def test_moments_refuse_what_is_not_finite() -> None:
-    with pytest.raises(Failed, match="2 of 3"):
+    with pytest.raises(RunError, match="2 of 3"):
         moments(np.array([[1.0, 2.0], [np.nan, 0.0], [np.inf, 0.0]]))
-    with pytest.raises(Failed, match="at least 2"):
+    with pytest.raises(RunError, match="at least 2"):
         _ = moments(np.ones((1, 2))).covariance
 
 
@@ -88,7 +88,7 @@ def test_frechet_of_singular_covariances() -> None:
     found = moments(f)
     distance = FrechetReference(found.mean, found.covariance).distance(found.mean, found.covariance)
     assert abs(distance) < 1e-5 * np.trace(found.covariance)
-    with pytest.raises(Refused, match="dimensions"):
+    with pytest.raises(InputError, match="dimensions"):
         FrechetReference(np.zeros(3), np.eye(3)).distance(np.zeros(2), np.eye(2))
 
 
@@ -161,7 +161,7 @@ def test_kernel_distance_to_what_is_repeated() -> None:
 
 
 def test_kernel_distance_refuses_bad_sets() -> None:
-    with pytest.raises(Refused, match="same d"):
+    with pytest.raises(InputError, match="same d"):
         kernel_distance(np.ones((3, 2)), np.ones((3, 4)))
 
 
@@ -193,7 +193,7 @@ class TestEveryExtractor:
         again = Reference.load(tmp_path / "s.npz", extractor)
         np.testing.assert_array_equal(again.frechet.covariance, reference.frechet.covariance)
         other = load_extractor("pixels" if name != "pixels" else "rff")
-        with pytest.raises(Refused, match=f"extractor '{name}'"):
+        with pytest.raises(InputError, match=f"extractor '{name}'"):
             Reference.load(tmp_path / "s.npz", other)
 
     def test_scores_name_the_extractor_and_are_near_zero_for_the_reference(self, name: str) -> None:
@@ -245,7 +245,7 @@ def test_groups_are_of_a_size_and_of_a_mixture(n: int, classes: int) -> None:
 
 
 def test_groups_want_a_label_a_sample() -> None:
-    with pytest.raises(Refused, match="as many labels, found 3"):
+    with pytest.raises(InputError, match="as many labels, found 3"):
         strata(4, torch.zeros(3))
 
 
@@ -380,9 +380,9 @@ def test_rff_is_a_kernel() -> None:
 
 def test_extractors_refuse_other_samples() -> None:
     for name in ("digits", "rff"):
-        with pytest.raises(Refused, match=name):
+        with pytest.raises(InputError, match=name):
             load_extractor(name)(torch.zeros(2, 3, 8, 8))
-    with pytest.raises(Refused, match="known are"):
+    with pytest.raises(InputError, match="known are"):
         load_extractor("fid")
 
 

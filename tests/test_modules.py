@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Dropout, Failed, InputNoise, Pair
+from degradations import Dropout, InputNoise, Pair, RunError
 from study.lightning.sample import PairSampler, collect, score
 from study.metrics import Pixels, Tally
 from study.parallel import group as group_module
@@ -65,7 +65,7 @@ def test_scoring_beside_the_sampling_folds_the_same(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(beside.moments["pixels"].product, plain.moments["pixels"].product)
     np.testing.assert_array_equal(beside.features("pixels"), plain.features("pixels"))
     for bad in (20, 10):  # in the midst, and the last
-        with pytest.raises(Failed, match=f"{bad} of {bad} samples"):
+        with pytest.raises(RunError, match=f"{bad} of {bad} samples"):
             score(module(), source, 2.0, 0, [Pixels()], see=lambda x, bad=bad: x / 0 if len(x) == bad else x)
 
 
@@ -141,12 +141,12 @@ def test_a_group_of_more_processes_than_chunks_fails_together(tmp_path: Path) ->
         "import os, sys, torch\n"
         "torch.set_num_threads(1)\n"
         "from tests.test_modules import *\n"
-        "from degradations import Failed\n"
+        "from degradations import RunError\n"
         "def spoiled(x):\n"
         "    return x if len(x) == 20 else x / 0\n"
         "try:\n"
         "    score(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3, [Pixels()], see=spoiled)\n"
-        "except Failed as error:\n"
+        "except RunError as error:\n"
         "    open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}.txt', 'w').write(str(error))\n"
         "assert len(collect(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3)) == 30\n"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import find_statistics, public_statistics
 from study.cli.main import call
 from study.evaluation.score_files import references_of
@@ -86,7 +86,7 @@ def test_what_could_be_a_folder_or_several_is_no_name(name: str) -> None:
      ("diggits", "did you mean digits"), ("zzz", "published statistics are img512, .*cat2dog test 256")],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_those_near_it(name: str, says: str) -> None:
-    with pytest.raises(Refused, match=f"reference '{name}': .*{says}"):
+    with pytest.raises(InputError, match=f"reference '{name}': .*{says}"):
         references_of(name, [load_extractor("pixels")], Path("none"))
 
 
@@ -102,11 +102,11 @@ def test_each_extractor_has_its_own_file(root: Path) -> None:
         np.testing.assert_array_equal(found[name].frechet.covariance, expected["sigma"])
         assert found[name].size == (32, 32)
     np.savez(root / "cache" / "cifar10_clean_train_32.npz", **moments(2))
-    with pytest.raises(Refused, match="that of its first use"):
+    with pytest.raises(InputError, match="that of its first use"):
         references_of("cifar10 train", both, root)
-    with pytest.raises(Refused, match="statistics of inception and inception_tf are published, 'pixels' is wanted"):
+    with pytest.raises(InputError, match="statistics of inception and inception_tf are published, 'pixels' is wanted"):
         references_of("cifar10 train", [load_extractor("pixels")], root)
-    with pytest.raises(Refused, match="statistics of inception are published, 'inception_tf' is wanted"):
+    with pytest.raises(InputError, match="statistics of inception are published, 'inception_tf' is wanted"):
         references_of("lsun_church trainfull", both, root)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics import kernel_distance, pair_scores, radii
 from study.metrics.kernel import BLOCK, within
 
@@ -88,10 +88,10 @@ def test_radii_rise_and_leave_the_point_itself_out() -> None:
 
 def test_too_few_and_other_features_are_refused() -> None:
     six, five = normal(6, 2, 1), normal(5, 2, 1)
-    with pytest.raises(Refused, match="at least 6"):
+    with pytest.raises(InputError, match="at least 6"):
         radii(five)
     assert pair_scores(five, six, within(six), radii(six)).keys() == {"kd"}
-    with pytest.raises(Refused, match="same d"):
+    with pytest.raises(InputError, match="same d"):
         pair_scores(six[:1], six, within(six), radii(six))
-    with pytest.raises(Refused, match="same d"):
+    with pytest.raises(InputError, match="same d"):
         neighbour_scores(normal(6, 3, 1), six)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.files import images, zips
 from study.files.images import batches
 from study.files.npz import open_npz
@@ -45,7 +45,7 @@ def test_parts_are_the_whole(dtype: str, write: Any, tmp_path: Path) -> None:
 def test_an_array_stored_column_by_column_is_refused(tmp_path: Path) -> None:
     samples = np.asfortranarray(np.arange(12.0).reshape(4, 3))
     np.savez(tmp_path / "x.npz", samples=samples)
-    with pytest.raises(Refused, match="'samples' is stored column by column"):
+    with pytest.raises(InputError, match="'samples' is stored column by column"):
         read(tmp_path / "x.npz")
     with open_npz(tmp_path / "x.npz") as arrays:  # as a whole it can be read
         assert np.array_equal(arrays.numbers("samples", (4, None)), samples)
@@ -57,7 +57,7 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
     content = (tmp_path / "x.npz").read_bytes()
     for at in (400, len(content) - 300):
         (tmp_path / "x.npz").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-        with pytest.raises(Refused, match=r"samples\.npy cannot be unpacked \(Bad CRC-32"):
+        with pytest.raises(InputError, match=r"samples\.npy cannot be unpacked \(Bad CRC-32"):
             read(tmp_path / "x.npz")
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_is_checked(content: bytes, says: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=says) as refused:
+    with pytest.raises(InputError, match=says) as refused:
         read(packed(tmp_path / "x.npz", content))
     assert "allow_pickle" not in str(refused.value)
     assert len(str(refused.value)) < 400
@@ -92,7 +92,7 @@ def test_no_more_is_unpacked_than_is_declared(tmp_path: Path) -> None:
     for at in (22, content.index(b"PK\1\2") + 24):
         content[at : at + 4] = struct.pack("<I", 1000)
     path.write_bytes(content)
-    with open_zip(path) as archive, pytest.raises(Refused, match="Bad CRC-32"):
+    with open_zip(path) as archive, pytest.raises(InputError, match="Bad CRC-32"):
         read_entry(path, archive, archive.infolist()[0], 10**6)
 
 
@@ -100,14 +100,14 @@ def test_a_zip_s_entries_are_in_proportion(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(zips, "LEAST_UNPACKED", 10**4)
     monkeypatch.setattr(zips, "LEAST_DIRECTORY", 10**4)
     path = packed(tmp_path / "x.zip", bytes(2 * 10**4), "a.png")
-    with pytest.raises(Refused, match=r"a\.png unpacks to 20000 bytes, more than 2 times its size in the zip"):
+    with pytest.raises(InputError, match=r"a\.png unpacks to 20000 bytes, more than 2 times its size in the zip"):
         read(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index in range(400):
             archive.writestr(f"{index}.png", b"")
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(Refused, match="a directory of its entries that is out of proportion to its 35802 bytes"):
+    with pytest.raises(InputError, match="a directory of its entries that is out of proportion to its 35802 bytes"):
         read(path)
 
 
@@ -116,14 +116,14 @@ def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
     for method, number in ((zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)):
         with zipfile.ZipFile(path, "w", method) as archive:
             archive.writestr("a.png", b"x" * 1000)
-        with pytest.raises(Refused, match=f"a.png is packed by method {number}; accepted are stored"):
+        with pytest.raises(InputError, match=f"a.png is packed by method {number}; accepted are stored"):
             read(path)
     packed(path, b"x" * 100, "a.png")
     content = bytearray(path.read_bytes())
     for at in (6, content.index(b"PK\1\2") + 8):
         content[at] |= 1
     path.write_bytes(content)
-    with pytest.raises(Refused, match=r"a\.png is encrypted"):
+    with pytest.raises(InputError, match=r"a\.png is encrypted"):
         read(path)
 
 
@@ -140,7 +140,7 @@ def test_small_arrays_are_held_within_bounds(tmp_path: Path) -> None:
             (lambda: arrays.text("b"), "is of the type int64; accepted are text"),
             (lambda: arrays.text("d"), "is no text of at most 1000 letters"),
         ):
-            with pytest.raises(Refused, match=says):
+            with pytest.raises(InputError, match=says):
                 call()
 
 

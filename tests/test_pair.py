@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from degradations import Denoiser, Draws, Dropout, Guided, Identity, InputNoise, Pair, Refused
+from degradations import Denoiser, Draws, Dropout, Guided, Identity, InputError, InputNoise, Pair
 from study.models import ExactGaussian
 from study.sampling import sample
 from tests.helpers import small_network
@@ -78,12 +78,12 @@ def test_a_guided_denoiser_can_be_a_main() -> None:
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -math.inf])
 def test_weights_must_be_finite(weight: float) -> None:
-    with pytest.raises(Refused, match="finite"):
+    with pytest.raises(InputError, match="finite"):
         Pair(ExactGaussian(0.5), Identity(), Identity()).at(weight)
 
 
 def test_unknown_coupling_is_refused() -> None:
-    with pytest.raises(Refused, match="independent and shared"):
+    with pytest.raises(InputError, match="independent and shared"):
         Pair(ExactGaussian(0.5), Identity(), Identity(), "both")  # type: ignore[arg-type]
 
 
@@ -127,5 +127,5 @@ def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
 
 
 def test_an_interval_upside_down_is_refused() -> None:
-    with pytest.raises(Refused, match="the lower one first"):
+    with pytest.raises(InputError, match="the lower one first"):
         Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, interval=(2.0, 0.5))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch._utils import _rebuild_parameter, _rebuild_tensor_v2
 from torch.storage import TypedStorage, _load_from_bytes
 
-from degradations import Refused
+from degradations import InputError
 from study.files import pickles
 from study.files.pickle_machine import Budget
 from study.files.pickles import Record, load, tensors
@@ -133,7 +133,7 @@ def read(folder: Path, value: Any, protocol: int = 4) -> Any:
 
 
 def refused(folder: Path, value: Any, says: str) -> None:
-    with pytest.raises(Refused, match=rf"x\.pkl: {says}"):
+    with pytest.raises(InputError, match=rf"x\.pkl: {says}"):
         read(folder, value)
 
 
@@ -466,7 +466,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
     cases.append((Stated(np.zeros(1).__reduce__()[0], (np.ndarray, (5,), b"b"), state), "an array"))
     for value, says in cases:
         refused(tmp_path, value, says)
-    with pytest.raises(Refused, match="a folder; a file is expected"):
+    with pytest.raises(InputError, match="a folder; a file is expected"):
         load(tmp_path)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("x", b"\x80\x04N.")
@@ -540,7 +540,7 @@ def test_a_hostile_length_takes_no_memory(tmp_path: Path) -> None:
     ):
         (tmp_path / "x.pkl").write_bytes(content)
         tracemalloc.start()
-        with suppress(Refused):
+        with suppress(InputError):
             load(tmp_path / "x.pkl")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -578,7 +578,7 @@ def test_a_damaged_file_is_refused_or_read(tmp_path: Path, monkeypatch: pytest.M
             if type(value) is dict and type(value.get("ema")) is Record:
                 tensors(value["ema"])
             ends[True] += 1
-        except Refused:
+        except InputError:
             ends[False] += 1
     assert ends[True] > 50
     assert ends[False] > 200
@@ -594,7 +594,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, value: float, dtyp
     assert len(tensors(read(tmp_path, data)["ema"])) == 11
     data["ema"].enc.b[0].scale[3, 2] = value
     found = read(tmp_path, data)["ema"]
-    with pytest.raises(Refused, match=r"Net: 'enc\.b\.0\.scale' has entries that are not finite"):
+    with pytest.raises(InputError, match=r"Net: 'enc\.b\.0\.scale' has entries that are not finite"):
         tensors(found)
 
 
@@ -630,5 +630,5 @@ def test_what_is_no_module_is_refused() -> None:
         module({"a": module(b=one)}, a=one): "'a' in '' is no name",
     }
     for record, says in cases.items():
-        with pytest.raises(Refused, match=says):
+        with pytest.raises(InputError, match=says):
             tensors(record)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from degradations import Failed, kinds, parse
+from degradations import RunError, kinds, parse
 from study.engine import schedule
 from study.records.results import Results
 from study.records.task import BASE, Evaluation, Outcome, Task
@@ -24,7 +24,7 @@ SPEC = StudySpec(
 Evaluate = Callable[[Task], Outcome]
 
 
-def is_random(name: str) -> bool:
+def is_stochastic(name: str) -> bool:
     return "noise" in name
 
 
@@ -59,7 +59,7 @@ def keep(results: Results, pairing: PairingSpec | None, task: Task, evaluate: Ev
         assert task not in results.shared
         try:
             results.shared[task] = Evaluation(task, evaluate(task))  # type: ignore[index]
-        except Failed as failure:
+        except RunError as failure:
             results.shared[task] = Evaluation(task, reason=str(failure))  # type: ignore[index]
         return
     found: list[Evaluation] = results.searches[pairing]  # type: ignore[assignment]
@@ -69,7 +69,7 @@ def keep(results: Results, pairing: PairingSpec | None, task: Task, evaluate: Ev
         return
     try:
         found.append(Evaluation(task, evaluate(task)))
-    except Failed as failure:
+    except RunError as failure:
         found.append(Evaluation(task, reason=str(failure)))
 
 
@@ -77,7 +77,7 @@ Stage = Callable[[Results], Iterator[schedule.Wanted]]
 
 
 def whole(results: Results) -> Iterator[schedule.Wanted]:
-    return schedule.study(results, is_random)
+    return schedule.study(results, is_stochastic)
 
 
 def done_by(workers: int, seed: int, results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> Results:
@@ -191,7 +191,7 @@ def test_failed_evaluations_do_not_hold_a_study_up(broken: str) -> None:
 
     def some(task: Task) -> Outcome:
         if fails(task):
-            raise Failed("not finite")
+            raise RunError("not finite")
         return evaluate(task)
 
     alone = nothing_known()
@@ -301,10 +301,10 @@ def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
     """At every moment, controls and each metric's own confirmation included."""
     search = SearchSpec(samples=100, method="grid", step=0.5)
     results, ended = nothing_known(dataclasses.replace(SPEC, search=search)), dict[PairingSpec, list[Task]]()
-    lefts, spent = [schedule.left(results, is_random, ended)], [0]
-    while (wanted := next(schedule.study(results, is_random, ended), None)) is not None:
+    lefts, spent = [schedule.left(results, is_stochastic, ended)], [0]
+    while (wanted := next(schedule.study(results, is_stochastic, ended), None)) is not None:
         keep(results, *wanted, evaluate)
-        lefts.append(schedule.left(results, is_random, ended))
+        lefts.append(schedule.left(results, is_stochastic, ended))
         pairing, task = wanted
         spent.append(spent[-1] + (task.cost if pairing is None or task.weight != 1 else 0))
     assert lefts[-1] == 0
@@ -313,6 +313,6 @@ def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
 
 def test_what_is_known_of_ended_searches_changes_nothing() -> None:
     ended: dict[PairingSpec, list[Task]] = {}
-    remembered = in_order(nothing_known(), lambda results: schedule.study(results, is_random, ended))
+    remembered = in_order(nothing_known(), lambda results: schedule.study(results, is_stochastic, ended))
     assert remembered == in_order(nothing_known())
     assert set(ended) == set(SPEC.pairings)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Coupling, Denoiser, Draws, Guided, InputNoise, Refused, Turned
+from degradations import Coupling, Denoiser, Draws, Guided, InputError, InputNoise, Turned
 from study.evaluation import mean_errors
 from study.evaluation.mean_errors import Points, Products, along_trajectories, noised
 from study.evaluation.predictions import forecast, several_guides
@@ -90,7 +90,7 @@ def test_what_draws_nothing_is_evaluated_once_a_level() -> None:
 
 def test_errors_that_are_not_finite_are_refused_by_name() -> None:
     base = ExactGaussian(STD)
-    with pytest.raises(Refused, match="the errors of bad are not finite"):
+    with pytest.raises(InputError, match="the errors of bad are not finite"):
         mean_errors(base, {"good": Erring(base, 0.1), "bad": Erring(base, math.inf)}, gaussian(2, 2), draws=2)
 
 
@@ -170,7 +170,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
     assert hits / times == pytest.approx([0.95, 0.95], abs=4 * math.sqrt(0.95 * 0.05 / times))
 
 
-def test_nothing_is_foretold_of_a_main_that_is_its_own_guide() -> None:
+def test_nothing_is_predicted_of_a_main_that_is_its_own_guide() -> None:
     base, points = ExactGaussian(STD), gaussian(30, 4)
     alike = {"m": InputNoise(0.5)(base), "again": InputNoise(0.5)(base)}
     products = mean_errors(base, alike, points, draws=8)
@@ -180,7 +180,7 @@ def test_nothing_is_foretold_of_a_main_that_is_its_own_guide() -> None:
         assert (found.cosine, found.ratio, found.criterion) == pytest.approx((1, 1, 1))
 
 
-def test_nothing_is_foretold_of_pure_noise() -> None:
+def test_nothing_is_predicted_of_pure_noise() -> None:
     """Without mean errors the criterion is undetermined in 95 of 100. Where the guide alone errs, the weight is 1:
 
     w* − 1 ≈ (C − A)/B, whose standard deviation is at most (9.1 + 5.8)/200 of one, by `variance_of_product`.
@@ -200,7 +200,7 @@ def test_nothing_is_foretold_of_pure_noise() -> None:
     assert np.mean(known) == pytest.approx(1, abs=4 * 0.075 / math.sqrt(times))
 
 
-def test_no_weight_is_foretold_where_the_means_err_alike() -> None:
+def test_no_weight_is_predicted_where_the_means_err_alike() -> None:
     """Main and guide with one mean error and unlike noise: A − 2C + B is 0, and found to be other in 5 of 100."""
     base, times = ExactGaussian(STD), 200
     pair = {"m": Erring(base, 1.0, 1.0), "g": Erring(base, 1.0, 2.0)}
@@ -254,7 +254,7 @@ def test_random_guides_that_err_alike_are_refused() -> None:
     denoisers = {f"noise({a})": InputNoise(a)(ExactGaussian(0.7)) for a in (0.1, 0.2, 0.4)}
     points = noised(0.7 * torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), None, [1.0], 0)
     products = mean_errors(ExactGaussian(0.7), denoisers, points, draws=32)
-    with pytest.raises(Refused, match="do not differ"):
+    with pytest.raises(InputError, match="do not differ"):
         several_guides(products, "noise(0.1)", ["noise(0.2)", "noise(0.4)"])
 
 
@@ -262,7 +262,7 @@ def test_random_guides_that_err_alike_are_refused() -> None:
 def test_guides_that_err_alike_are_refused(other: list[float]) -> None:
     base, denoisers = shifted(main=[1.0, 1.0], first=[3.0, 1.0], second=other)
     products = mean_errors(base, denoisers, gaussian(10, 2), draws=2)
-    with pytest.raises(Refused, match="first, second do not differ"):
+    with pytest.raises(InputError, match="first, second do not differ"):
         several_guides(products, "main", ["first", "second"])
 
 
@@ -336,7 +336,7 @@ def test_in_the_loss_every_level_counts_by_its_weight() -> None:
 
 def test_the_loss_wants_clean_data_and_two_denoisers() -> None:
     points, base = gaussian(20, 2), ExactGaussian(STD)
-    with pytest.raises(Refused, match="without clean images"):
+    with pytest.raises(InputError, match="without clean images"):
         loss(base, base, replace(points, clean=None))
     found = loss(InputNoise(0.2)(base), InputNoise(0.2)(base), points)
     assert (found.weight, found.weight_ci, found.gain) == (None, None, None)

@@ -22,7 +22,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from degradations import Refused, Site
+from degradations import InputError, Site
 from study.checkpoints import convert, load_base, public_cards, public_statistics
 from study.cli.config import load_spec
 from study.cli.main import call
@@ -248,9 +248,9 @@ def spoil(folder: Path, name: str) -> str:
 @pytest.mark.parametrize("name", ["another tensor", "another class", "no network", "hostile", "not finite", "missing"])
 def test_a_bad_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
     says = spoil(tmp_path, name)
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         load_base(tmp_path / "x.pkl", "")
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         convert(tmp_path / "x.pkl", tmp_path / "y.safetensors")
     assert {path.name for path in tmp_path.iterdir()} <= {"x.pkl"}
 
@@ -281,7 +281,7 @@ def test_a_base_of_others_is_not_trained(place: Path, capsys: pytest.CaptureFixt
 def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
     spec = load_spec(str(place / "dry.yaml"), ["--pairings", "[{main: none, guide: edm2-small.pkl}]"])
     base = load_base("digits", "digits")
-    with pytest.raises(Refused, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
+    with pytest.raises(InputError, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
         Evaluator(spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root")
 
 
@@ -347,7 +347,7 @@ class TestDiffusers:
 
     def test_its_noise_levels_are_not_left(self, study: Any, tmp_path: Path) -> None:
         noisier = replace(study, sampler=replace(study.sampler, sigma_max=200.0))
-        with pytest.raises(Refused, match=r"sampler.sigma_max: found 200, wanted at most 157"):
+        with pytest.raises(InputError, match=r"sampler.sigma_max: found 200, wanted at most 157"):
             evaluator_of(noisier, tmp_path)
 
 

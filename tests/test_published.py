@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Draws, Refused
+from degradations import Draws, InputError
 from study.models.by_class import MOST_PARAMETERS, published
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
@@ -182,7 +182,9 @@ class TestRefusals:
          ("sigma_max", -1.0, "a number from 0 to inf")],
     )  # fmt: skip
     def test_a_value(self, argument: str, value: Any, accepted: str) -> None:
-        with pytest.raises(Refused, match=rf"^EDMPrecond: argument '{argument}' is .*{re.escape(accepted)}") as refused:
+        with pytest.raises(
+            InputError, match=rf"^EDMPrecond: argument '{argument}' is .*{re.escape(accepted)}"
+        ) as refused:
             published("EDMPrecond", {**TINY, argument: value})
         assert len(str(refused.value)) < 300
 
@@ -193,7 +195,7 @@ class TestRefusals:
          ("iDDPMPrecond", "M", 10**6)],
     )  # fmt: skip
     def test_a_value_of_another_preconditioning(self, class_name: str, argument: str, value: Any) -> None:
-        with pytest.raises(Refused, match=f"^{class_name}: argument '{argument}' is "):
+        with pytest.raises(InputError, match=f"^{class_name}: argument '{argument}' is "):
             published(class_name, {**TINY, argument: value})
 
     @pytest.mark.parametrize(
@@ -205,26 +207,26 @@ class TestRefusals:
     )  # fmt: skip
     def test_an_unknown_argument(self, class_name: str, changes: dict[Any, Any], unknown: str) -> None:
         with pytest.raises(
-            Refused, match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, .*dropout"
+            InputError, match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, .*dropout"
         ):
             published(class_name, {**TINY, **changes})
 
     def test_a_missing_argument(self) -> None:
-        with pytest.raises(Refused, match=r"^VPPrecond: argument 'img_channels' is missing"):
+        with pytest.raises(InputError, match=r"^VPPrecond: argument 'img_channels' is missing"):
             published("VPPrecond", {"img_resolution": 32})
 
     @pytest.mark.parametrize("class_name", ["DDPMPrecond", "__import__", ""])
     def test_an_unknown_class(self, class_name: str) -> None:
-        with pytest.raises(Refused, match=f"'{class_name}'; known are .*iDDPMPrecond"):
+        with pytest.raises(InputError, match=f"'{class_name}'; known are .*iDDPMPrecond"):
             published(class_name, TINY)
 
     def test_a_network_too_large(self) -> None:
         """Of a hundred terabytes: it would not fit, and takes no memory."""
         large = {**TINY, "img_resolution": 1024, "model_channels": 2048, "channel_mult": [64] * 8, "num_blocks": 8}
-        with pytest.raises(Refused, match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
+        with pytest.raises(InputError, match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
                                           rf"most {MOST_PARAMETERS} are"):  # fmt: skip
             published("EDMPrecond", large)
 
     def test_numbers_that_do_not_fit_together(self) -> None:
-        with pytest.raises(Refused, match="resolution 12, wanted a multiple of 8"):
+        with pytest.raises(InputError, match="resolution 12, wanted a multiple of 8"):
             published("EDMPrecond", {**TINY, "img_resolution": 12, "channel_mult": [1, 1, 1, 1]})

@@ -16,13 +16,13 @@ from typing import Any
 import psutil
 import pytest
 
-from degradations import Refused
+from degradations import InputError
 from study.cli.main import call
 from study.engine.worker import Worker
 from study.files.atomic import replacing, sweep
 from study.files.sqlite import connect, damage, make_whole
 from study.records.task import Outcome, Task
-from study.search import Notebook, open_storage, storage
+from study.search import Store, open_storage, storage
 from study.search.collect import collect
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
@@ -303,9 +303,9 @@ def test_where_mlflow_fails_the_table_is_still_made(
 # Owners of trials
 
 
-def claimed_by(owner: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a/confirm") -> Notebook:
+def claimed_by(owner: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a/confirm") -> Store:
     """A claim of the task as if another process had made it."""
-    book = Notebook(open_storage(root), name)
+    book = Store(open_storage(root), name)
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_owner", lambda: owner)
         book._begin(TASK, {}, {})
@@ -332,14 +332,14 @@ def test_a_process_of_another_container_is_not_judged_by_its_number(
     owner = {"host": socket.gethostname(), "space": "pid:[another]", "pid": 2**22 + 1, "start": 0.0}
     book = claimed_by(owner, tmp_path, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
-    assert [(each.task, each.host, each.pid) for each in book.elsewhere()] == [(TASK, owner["host"], owner["pid"])]
+    assert [(each.task, each.host, each.pid) for each in book.remote()] == [(TASK, owner["host"], owner["pid"])]
     assert book.release_host("elsewhere") == 0
     assert book.release_host(socket.gethostname()) == 1
     assert book.running() == set()
 
 
 def test_what_this_host_is_at_work_on_is_not_released_by_its_name(tmp_path: Path) -> None:
-    book = Notebook(open_storage(tmp_path), "a/confirm")
+    book = Store(open_storage(tmp_path), "a/confirm")
     with book.claim(TASK, "fd") as claim:
         assert claim is not None
         assert book.release_host(socket.gethostname()) == 0
@@ -352,7 +352,7 @@ def test_who_is_waited_for_is_said_and_can_be_released(
 ) -> None:
     """The first of a new seed set is another machine's: all else is done, then the command waits for it."""
     owner = {"host": "elsewhere", "pid": 12, "start": 0.0}
-    book = Notebook(open_storage(root), "small/confirm")
+    book = Store(open_storage(root), "small/confirm")
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_owner", lambda: owner)
         book._begin(Task.alone("none", 3, 180, 6), {}, {})
@@ -483,6 +483,6 @@ def test_a_table_needs_no_permission_to_write_and_no_lock(
 
 
 def test_reading_a_database_that_is_missing_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no studies here"):
+    with pytest.raises(InputError, match="no studies here"):
         collect(tmp_path, "small")
     assert list(tmp_path.iterdir()) == []

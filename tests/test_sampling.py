@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Guided, InputNoise, Pair, Refused
+from degradations import Guided, InputError, InputNoise, Pair
 from study.models import ExactGaussian, ExactMixture
 from study.sampling import Churn, Fixed, PerSample, edm_sigmas, sample, sample_chunk, stratified
 from tests.helpers import guided_gaussian_std, small_network
@@ -115,18 +115,18 @@ def test_grid() -> None:
 
 @pytest.mark.parametrize("bad", [{"steps": 1}, {"sigma_min": 0}, {"sigma_min": 90}, {"rho": -1}, {"solver": "rk4"}])
 def test_bad_samplers_are_refused(bad: dict) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(InputError):
         sample(ExactGaussian(1.0), (4, 2), **bad)
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (4,), (4, 0)])
 def test_bad_shapes_are_refused(shape: tuple) -> None:
-    with pytest.raises(Refused, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         sample(ExactGaussian(1.0), shape, steps=4)
 
 
 def test_labels_must_match() -> None:
-    with pytest.raises(Refused, match="labels"):
+    with pytest.raises(InputError, match="labels"):
         sample(small_network(), (4, 16), steps=4, labels=torch.zeros(3).long())
 
 

@@ -17,11 +17,11 @@ import optuna
 import psutil
 import pytest
 
-from degradations import Failed, Refused, parse
+from degradations import InputError, RunError, parse
 from study.records.results import Results
 from study.records.task import Evaluation, Outcome, Task
 from study.search import (
-    Notebook,
+    Store,
     check_fingerprint,
     distributions,
     existing_storage,
@@ -329,7 +329,7 @@ def test_a_searched_strength_keeps_the_guide_s_options() -> None:
 
 
 def test_a_grid_that_steps_over_1_is_refused() -> None:
-    with pytest.raises(Refused, match=r"search.weight: .* holds 1 in steps of 0.3"):
+    with pytest.raises(InputError, match=r"search.weight: .* holds 1 in steps of 0.3"):
         SearchSpec(weight=(0.5, 3.5), step=0.3)
 
 
@@ -365,8 +365,8 @@ def test_each_metric_has_a_leader_of_its_own() -> None:
     assert found.leader(PAIRING, "fd_missing") is None
 
 
-def notebook(root: Path, name: str = "a/confirm") -> Notebook:
-    return Notebook(open_storage(root), name)
+def store(root: Path, name: str = "a/confirm") -> Store:
+    return Store(open_storage(root), name)
 
 
 OUTCOME = Outcome(
@@ -380,10 +380,10 @@ GUIDED = Task("none", "noise(0.4)", "shared", 1.1500000000000001, 3, 100, 8, int
 
 @pytest.mark.parametrize("task", [TASK, GUIDED, Task.endpoints(PAIRING, 0, 100, 8)])
 def test_an_outcome_is_kept_to_the_last_bit(tmp_path: Path, task: Task) -> None:
-    with notebook(tmp_path).claim(task, "fd_pixels") as claim:
+    with store(tmp_path).claim(task, "fd_pixels") as claim:
         assert claim is not None
         claim.keep(OUTCOME)
-    (found,) = Notebook(existing_storage(tmp_path), "a/confirm").evaluations()
+    (found,) = Store(existing_storage(tmp_path), "a/confirm").evaluations()
     assert (found.task, found.outcome, found.reason, found.number) == (task, OUTCOME, "", 0)
     assert hash(found.task) == hash(task)  # its interval is a tuple again
     assert found.started <= found.ended
@@ -391,9 +391,9 @@ def test_an_outcome_is_kept_to_the_last_bit(tmp_path: Path, task: Task) -> None:
 
 
 def test_a_failed_evaluation_is_kept_with_its_reason_and_not_made_again(tmp_path: Path) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     with book.claim(TASK, "fd"):
-        raise Failed("not finite")
+        raise RunError("not finite")
     (found,) = book.evaluations()
     assert (found.task, found.scores, found.reason) == (TASK, {}, "not finite")
     with book.claim(TASK, "fd") as again:
@@ -401,7 +401,7 @@ def test_a_failed_evaluation_is_kept_with_its_reason_and_not_made_again(tmp_path
 
 
 def test_of_two_claims_the_second_gets_nothing(tmp_path: Path) -> None:
-    first, second = notebook(tmp_path), notebook(tmp_path)
+    first, second = store(tmp_path), store(tmp_path)
     with first.claim(TASK, "fd") as one:
         assert one is not None
         assert second.running() == {TASK}
@@ -420,13 +420,13 @@ def test_of_two_claims_the_second_gets_nothing(tmp_path: Path) -> None:
 def test_processes_that_claim_at_once_share_the_tasks_out(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from study.records.task import *; from study.search import *\n"
-        "n = Notebook(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
+        "n = Store(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "print('ready', flush=True); input()\n"
         "for seed in range(5):\n"
         "    with n.claim(Task.alone('none', seed, 100, 8), 'fd') as claim:\n"
         "        if claim: claim.keep(Outcome({'fd': float(seed)}))\n"
     )
-    book, command = notebook(tmp_path), [sys.executable, "-c", code, str(tmp_path)]
+    book, command = store(tmp_path), [sys.executable, "-c", code, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(2)]
     assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 2
@@ -446,7 +446,7 @@ def ended_process() -> int:
     return process.pid
 
 
-def begin_as(owner: dict[str, Any], book: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+def begin_as(owner: dict[str, Any], book: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a claim of the task as if another process had made it."""
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_owner", lambda: owner)
@@ -457,7 +457,7 @@ def begin_as(owner: dict[str, Any], book: Notebook, monkeypatch: pytest.MonkeyPa
 def test_the_claim_of_a_dead_process_is_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: Callable[[], int]
 ) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     owner = {"host": socket.gethostname(), "pid": pid(), "start": psutil.Process().create_time() - 1000}
     begin_as(owner, book, monkeypatch)
     assert book.running() == set()
@@ -471,7 +471,7 @@ def test_the_claim_of_a_dead_process_is_released(
 
 
 def test_the_claim_of_another_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     begin_as({"host": "elsewhere", "pid": ended_process(), "start": 0.0}, book, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
     with book.claim(TASK, "fd") as claim:
@@ -481,12 +481,12 @@ def test_the_claim_of_another_machine_is_left_alone(tmp_path: Path, monkeypatch:
 def test_the_claim_of_a_killed_process_is_released(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from study.search import *; from tests.test_search import TASK\n"
-        "n = Notebook(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
+        "n = Store(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "with n.claim(TASK, 'fd'): os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     with book.claim(Task.alone("none", 1, 100, 8), "fd") as claim:
         assert claim is not None
         assert book.release_lost() == 1  # the dead one, not the one of this process
@@ -496,7 +496,7 @@ def test_the_claim_of_a_killed_process_is_released(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, RuntimeError, None])
 def test_an_interrupted_evaluation_counts_for_nothing(tmp_path: Path, how: type[BaseException] | None) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     if how is None:
         with book.claim(TASK, "fd"):
             pass  # keeps nothing
@@ -511,10 +511,10 @@ def test_an_interrupted_evaluation_counts_for_nothing(tmp_path: Path, how: type[
 
 
 def test_a_changed_study_is_refused_by_key(tmp_path: Path) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     check_fingerprint(book, {"sampler.steps": 8, "seed": 0})
     check_fingerprint(book, {"seed": 0, "sampler.steps": 8})
-    with pytest.raises(Refused, match=r"sampler.steps: 8 then, 16 now") as refused:
+    with pytest.raises(InputError, match=r"sampler.steps: 8 then, 16 now") as refused:
         check_fingerprint(book, {"sampler.steps": 16, "seed": 0})
     assert "seed" not in str(refused.value).split("\n")[1]
 
@@ -522,22 +522,22 @@ def test_a_changed_study_is_refused_by_key(tmp_path: Path) -> None:
 def test_forgetting_leaves_other_studies(tmp_path: Path) -> None:
     database = open_storage(tmp_path)
     for name in ("a/confirm", "a/x", "ab/confirm"):
-        Notebook(database, name)
+        Store(database, name)
     assert sorted(names(database, "a")) == ["a/confirm", "a/x"]
     forget(database, "a")
     assert names(database) == ["ab/confirm"]
 
 
 def test_reading_does_not_make_a_database(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no studies here"):
+    with pytest.raises(InputError, match="no studies here"):
         existing_storage(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_determines_no_score_yet_may_change(tmp_path: Path) -> None:
-    book = notebook(tmp_path)
+    book = store(tmp_path)
     check_fingerprint(book, {"seed": 0})
     check_fingerprint(book, {"seed": 1}, begun=False)
     check_fingerprint(book, {"seed": 1})
-    with pytest.raises(Refused, match="seed: 1 then, 0 now"):
+    with pytest.raises(InputError, match="seed: 1 then, 0 now"):
         check_fingerprint(book, {"seed": 0})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from degradations import Denoiser, Draws, Refused, parse
+from degradations import Denoiser, Draws, InputError, parse
 from study.models.by_class import published
 from study.models.dhariwal import DhariwalUNet
 from study.models.preconditioning import Preconditioned
@@ -336,7 +336,7 @@ class TestPrecision:
 
     def test_others_are_refused(self) -> None:
         network = small("ADM").network
-        with pytest.raises(Refused, match="computes in float32 or float16 or bfloat16, found float64"):
+        with pytest.raises(InputError, match="computes in float32 or float16 or bfloat16, found float64"):
             network.use(torch.float64)
         assert network.precision == torch.float32
 
@@ -361,5 +361,5 @@ class TestPrecision:
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(make: Any, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         make()

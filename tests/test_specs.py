@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from degradations import Refused
+from degradations import InputError
 from study.specs import (
     CalibrateSpec,
     ConfirmSpec,
@@ -109,7 +109,7 @@ CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] =
 def test_a_contradiction_is_refused(
     make: Callable[..., Any], given: dict[str, Any], key: str, found: str, wanted: str
 ) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InputError) as refused:
         make(**given)
     said_found, said_wanted = str(refused.value).split(", wanted ", 1)
     assert said_found.startswith(f"{key}: found ")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import load_base
 from study.files.pickle_machine import Budget
 from study.files.states import read_state
@@ -146,7 +146,7 @@ def test_anything_else_is_refused_in_our_words(kind: str, tmp_path: Path) -> Non
     make(path := tmp_path / "w.pt")
     (tmp_path / "w.json").write_text('{"class": "EDMPrecond", "arguments": {}}')
     for read in (read_state, lambda path: load_base(path, "digits")):
-        with pytest.raises(Refused, match=says) as refused:
+        with pytest.raises(InputError, match=says) as refused:
             read(path)
         assert str(path) in str(refused.value)
         assert not FOREIGN.search(str(refused.value).replace("git-lfs", ""))
@@ -166,7 +166,7 @@ def test_a_storage_that_is_not_its_file_s_is_refused(tmp_path: Path) -> None:
                 archive.writestr(name, content.replace(b"K\x63", count, 1) if name.endswith("data.pkl") else content)
         (tmp_path / "old.pt").write_bytes(old.replace(b"K\x63", count, 1))
         for file in (path, tmp_path / "old.pt"):
-            with pytest.raises(Refused, match=r"a storage|a shape .* over 98 numbers"):
+            with pytest.raises(InputError, match=r"a storage|a shape .* over 98 numbers"):
                 read_state(file)
 
 
@@ -175,13 +175,13 @@ def test_a_damaged_number_is_refused_by_its_checksum(tmp_path: Path) -> None:
     content = path.read_bytes()
     at = content.index(torch.full((9,), 3.0).numpy().tobytes()) + 8
     path.write_bytes(content[:at] + b"\1" + content[at + 1 :])
-    with pytest.raises(Refused, match="w/data/0 cannot be unpacked"):
+    with pytest.raises(InputError, match="w/data/0 cannot be unpacked"):
         read_state(path)
 
 
 def test_its_instructions_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget.__init__, "__defaults__", (20,))
-    with pytest.raises(Refused, match="instructions; accepted is a state dict"):
+    with pytest.raises(InputError, match="instructions; accepted is a state dict"):
         read_state(write(tmp_path / "w.pt", values()))
 
 
@@ -189,19 +189,19 @@ def test_its_instructions_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(b"not a zip")
-    with pytest.raises(Refused, match=rf"^\S*w\{suffix}: (a file of an unknown kind|not a whole safetensors file)"):
+    with pytest.raises(InputError, match=rf"^\S*w\{suffix}: (a file of an unknown kind|not a whole safetensors file)"):
         load_base(path, "digits")
     weights = {name: tensor.contiguous() for name, tensor in network().state_dict().items()}
     torch.save(weights, path) if suffix == ".pt" else save_file(weights, path)
-    with pytest.raises(Refused, match=rf"^\S*w\{suffix}: w\.json is missing beside it: its card, with the class"):
+    with pytest.raises(InputError, match=rf"^\S*w\{suffix}: w\.json is missing beside it: its card, with the class"):
         load_base(path, "digits")
     for card, says in (("{", r"line 1: "), ("[1]", "list"), ("{}", "'class' is missing"), ("[" * 10**5, "nested")):
         (tmp_path / "w.json").write_text(card)
-        with pytest.raises(Refused, match=rf"w\.json: no card of a published network.*{says}"):
+        with pytest.raises(InputError, match=rf"w\.json: no card of a published network.*{says}"):
             load_base(path, "digits")
     (tmp_path / "w.json").unlink()
     os.mkfifo(tmp_path / "w.json")
-    with pytest.raises(Refused, match=r"w\.json"):
+    with pytest.raises(InputError, match=r"w\.json"):
         load_base(path, "digits")
 
 
@@ -215,5 +215,5 @@ def test_a_missing_safetensors_says_what_it_is_instead(tmp_path: Path) -> None:
         (lambda: path.write_bytes((2**22 + 1).to_bytes(8, "little") + b"{" * (2**22 + 2)), "a header of 4194305 bytes"),
     ):
         make()
-        with pytest.raises(Refused, match=says):
+        with pytest.raises(InputError, match=says):
             load_base(path, "digits")

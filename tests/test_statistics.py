@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from degradations import Refused
+from degradations import InputError
 from study.records.results import Results
 from study.records.statistics import best_weight, compare, difference, extrapolate, jackknife
 from study.records.task import Evaluation, Outcome
@@ -65,9 +65,9 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 
 
 def test_seed_sets_must_pair() -> None:
-    with pytest.raises(Refused, match="at least 2"):
+    with pytest.raises(InputError, match="at least 2"):
         compare(2.0, [1.0], [2.0], [1.5])
-    with pytest.raises(Refused, match="paired"):
+    with pytest.raises(InputError, match="paired"):
         compare(2.0, BASE, MAIN, BASE[:3])
 
 
@@ -97,7 +97,7 @@ def test_common_noise_cancels_in_a_difference() -> None:
     found = difference(a.mean(), b.mean(), list(without_each(a)), list(without_each(b)))
     expected = stats.ttest_1samp(a - b, 0).confidence_interval(0.95)
     assert (found.mean, found.low, found.high) == pytest.approx((2 + own.mean(), expected.low, expected.high))
-    with pytest.raises(Refused, match="as many groups"):
+    with pytest.raises(InputError, match="as many groups"):
         difference(2.0, 1.0, [1.0, 2.0], [1.0])
 
 
@@ -179,7 +179,7 @@ def test_too_few_weights_have_the_least_tried() -> None:
      ([1.0, 2.0], [2.0, 3.0], [[1.0], []], "as many")],
 )  # fmt: skip
 def test_what_is_no_curve_is_refused(weights: list, values: list, replicates: list, match: str) -> None:
-    with pytest.raises(Refused, match=match):
+    with pytest.raises(InputError, match=match):
         best_weight(weights, values, replicates)
 
 
@@ -188,7 +188,7 @@ def test_the_extrapolation_is_the_line_s_intercept() -> None:
     found = extrapolate(curves[0], curves[1:])
     half = stats.t.ppf(0.975, 3) * math.sqrt(3 / 4 * 4 * 0.01)
     assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - half, 2 + half))
-    with pytest.raises(Refused, match="2 different"):
+    with pytest.raises(InputError, match="2 different"):
         extrapolate([(100, 1.0), (100, 1.1)], [])
 
 
@@ -234,5 +234,5 @@ def test_rows_of_an_unfinished_study_are_undecided() -> None:
     assert table[0]["verdict"] == "undecided"
     assert table[0]["recovered"] is None
     assert all(render(table, form) for form in FORMATS)
-    with pytest.raises(Refused, match="fd_other"):
+    with pytest.raises(InputError, match="fd_other"):
         rows(results({1.0: 2.0}, {}), "fd_other")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import WIDTHS, is_kept, kept_up_to, load_base, snapshot_path
 from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH
 from study.data import load_data
@@ -56,7 +56,7 @@ def test_ema_profile_has_the_asked_width(sigma_rel: float) -> None:
 
 
 def test_ema_width_is_checked() -> None:
-    with pytest.raises(Refused, match="width"):
+    with pytest.raises(InputError, match="width"):
         exponent(0.4)
 
 
@@ -117,7 +117,7 @@ def test_what_comes_later_has_no_part_in_a_reconstruction() -> None:
     assert same == pytest.approx(error)
     assert [used[p] for p in profiles(256)] == pytest.approx(list(before))
     assert len(used) == len(before)
-    with pytest.raises(Refused, match="no average up to step 256"):
+    with pytest.raises(InputError, match="no average up to step 256"):
         reconstruct([Profile(512, 3.0)], target)
 
 
@@ -146,7 +146,7 @@ def test_a_split_is_stratified_nested_and_whole(name: str) -> None:
             assert torch.equal(trained.counts + held_out.counts, data.counts)
             assert float((trained.counts - share * data.counts).abs().max()) <= 1
     assert torch.equal(data.split(1.0)[0].samples, data.samples)
-    with pytest.raises(Refused, match="share above 0 and at most 1"):
+    with pytest.raises(InputError, match="share above 0 and at most 1"):
         data.split(1.5)
 
 

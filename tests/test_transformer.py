@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from degradations import Draws, Refused
+from degradations import Draws, InputError
 from study.models import EDM, PatchTransformer
 from tests.helpers import small_transformer
 
@@ -78,7 +78,7 @@ def test_its_sites() -> None:
      ((1, 4, 4), 18, "18 is not a multiple of the 4 heads")],
 )  # fmt: skip
 def test_bad_shapes_are_refused(shape: tuple[int, ...], width: int, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         PatchTransformer(shape, 0, width=width)
 
 

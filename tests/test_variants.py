@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from degradations import Denoiser, Refused
+from degradations import Denoiser, InputError
 from study.checkpoints import Variant, snapshot_path
 from study.engine.bases import base_of, by_recipe, resolve, train_base, untrained
 from study.files.atomic import sha256
@@ -60,7 +60,7 @@ def test_names_are_read_and_written(text: str, variant: Variant, canonical: str)
     ],
 )
 def test_bad_names_are_refused(text: str, says: str) -> None:
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         Variant.parse(text)
 
 
@@ -92,7 +92,7 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
 def test_variants_of_nothing_are_refused_before_anything_is_written(text: str, says: str, tmp_path: Path) -> None:
     wide = replace(RECIPE, network=replace(RECIPE.network, hidden=16384))
     for refuse in (lambda spec: untrained(spec, text), lambda spec: resolve(text, spec, tmp_path, progress=False)):
-        with pytest.raises(Refused, match=says):
+        with pytest.raises(InputError, match=says):
             refuse(replace(SPEC, recipe=wide))
     assert not any(tmp_path.iterdir())
 
@@ -101,13 +101,13 @@ def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
     narrow = replace(SPEC, recipe=replace(RECIPE, ema=0.02))
     assert untrained(narrow).recipe == narrow.recipe
     assert untrained(narrow, "base@snapshot=4,ema=0.05").name == "base@snapshot=4,ema=0.05"
-    with pytest.raises(Refused, match=r"ema: found 0\.02, wanted a relative width from 0\.04"):
+    with pytest.raises(InputError, match=r"ema: found 0\.02, wanted a relative width from 0\.04"):
         untrained(narrow, "base@snapshot=4")
 
 
 def test_another_data_set_than_the_reference_is_refused() -> None:
     spec = StudySpec("other", base="base@seed=1", recipe=replace(RECIPE, data="fractal"))
-    with pytest.raises(Refused, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"):
+    with pytest.raises(InputError, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"):
         untrained(spec)
 
 
@@ -205,7 +205,7 @@ def test_a_transformer_is_trained_and_has_variants(tmp_path: Path) -> None:
     half = resolve("base@width=0.5,snapshot=2,ema=0.08", spec, tmp_path, progress=False)
     assert half.recipe is not None
     assert (half.recipe.network.width, half.recipe.network.hidden) == (4, 6)
-    with pytest.raises(Refused):
+    with pytest.raises(InputError):
         untrained(replace(spec, recipe=replace(spec.recipe, network=replace(network, patch=3))))
 
 
@@ -257,7 +257,7 @@ def test_lost_and_damaged_snapshots_are_refused(harm: Any, says: str, root: Path
     folder = tmp_path / "tiny"
     shutil.copytree(folder_of(RECIPE, root), folder)
     harm(snapshot_path(folder, 128, 0.05))
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(InputError, match=says):
         resolve(f"{folder}@ema=0.07", SPEC, tmp_path)
 
 

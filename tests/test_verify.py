@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.cli.main import call
 from study.metrics import FrechetReference, Moments, Reference, load_extractor, references
 from study.metrics.clean_fid import FEATURES, rounding, verify
@@ -108,7 +108,7 @@ def test_only_the_vouched_for_program_is_run(card: Card, tmp_path: Path) -> None
     x = torch.from_numpy(BYTES).permute(0, 3, 1, 2)
     compared = references(x, [extractor])["mine"]
     (tmp_path / "net.pt").write_bytes(b"another program")
-    with pytest.raises(Refused, match="it is a program"):
+    with pytest.raises(InputError, match="it is a program"):
         verify([BYTES], extractor, compared, 0.0, torch.device("cpu"))
 
 
@@ -157,7 +157,7 @@ def test_what_clean_fid_finds_no_root_of_fails(
     monkeypatch.setattr(fid, "frechet_distance", fail)
     extractor = load_extractor(card()).eval()
     compared = references(torch.from_numpy(BYTES).permute(0, 3, 1, 2), [extractor])["mine"]
-    with pytest.raises(Failed, match=r"clean-fid finds no root .*Imaginary component"):
+    with pytest.raises(RunError, match=r"clean-fid finds no root .*Imaginary component"):
         verify([BYTES], extractor, compared, 0.0, torch.device("cpu"))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from study.cli.main import call
 from study.results import read
-from study.search import Notebook, names, open_storage
+from study.search import Store, names, open_storage
 from study.search.collect import collect
 
 SMALL = ["tests/small.yaml", "--confirm.seed_sets", "8", "--extractors", "[digits]"]
@@ -34,7 +34,7 @@ def scores(root: Path) -> dict[tuple[str, str], dict[str, float]]:
 def finished(storage: Any) -> dict[tuple[str, str], dict[str, float]]:
     found = {}
     for part in names(storage, "small"):
-        for evaluation in Notebook(storage, part).evaluations():
+        for evaluation in Store(storage, part).evaluations():
             key = part, json.dumps(evaluation.task.as_dict())
             assert key not in found, "a task was evaluated twice"
             found[key] = dict(evaluation.scores)

@@ -9,7 +9,7 @@ from torch import Tensor
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser, column
 from degradations.draws import Draws
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 Coupling = Literal["independent", "shared"]
 Interval = tuple[float, float]
@@ -20,18 +20,18 @@ class Pair:
 
     `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it sees the main's draws, in
     their order, and where it draws more than the main, numbers of its own.
-    Raises Refused where the base lacks the sites, or for an unknown coupling.
+    Raises InputError where the base lacks the sites, or for an unknown coupling.
     """
 
     def __init__(
         self, base: Denoiser, main: Degradation, guide: Degradation, coupling: Coupling = "independent"
     ) -> None:
         if coupling not in get_args(Coupling):
-            raise Refused(f"coupling '{coupling}': accepted are {' and '.join(get_args(Coupling))}.")
+            raise InputError(f"coupling '{coupling}': accepted are {' and '.join(get_args(Coupling))}.")
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
     def at(self, weight: float, interval: Interval | None = None) -> "Guided":
-        """The guided denoiser of a weight. Raises Refused for a weight that is not finite."""
+        """The guided denoiser of a weight. Raises InputError for a weight that is not finite."""
         return Guided(self.main, self.guide, weight, self.coupling, interval)
 
 
@@ -50,9 +50,9 @@ class Guided(Denoiser):
     ) -> None:  # fmt: skip
         super().__init__()
         if not math.isfinite(weight):
-            raise Refused(f"guidance weight {weight}: it must be a finite number.")
+            raise InputError(f"guidance weight {weight}: it must be a finite number.")
         if interval is not None and not 0 <= interval[0] <= interval[1]:
-            raise Refused(f"guidance interval {interval}: two noise levels are wanted, the lower one first.")
+            raise InputError(f"guidance interval {interval}: two noise levels are wanted, the lower one first.")
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
         self.interval = interval
 

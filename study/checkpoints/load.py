@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from degradations import Denoiser, Refused
+from degradations import Denoiser, InputError
 from study.checkpoints.public import public_cards
 from study.checkpoints.published import Published, is_published, read_published
 from study.checkpoints.weights import WEIGHTS, Card, fill, find
@@ -55,7 +55,7 @@ class Base:
 
 
 def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
-    """An untrained denoiser for a data set. Raises Refused for a transformer of data that its patches do not fill."""
+    """An untrained denoiser for a data set. Raises InputError for a transformer of data that its patches do not fill."""
     sizes = asdict(network)
     kind, heads, patch = sizes.pop("kind"), sizes.pop("heads"), sizes.pop("patch")
     if kind == "transformer":
@@ -67,30 +67,30 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     """The base of a name: `exact`, the closed form of a data set; the card of a shipped or a public checkpoint; a
     folder of ours or of diffusers; a published file; or `hub:org/name`, a repository of diffusers.
 
-    Public files are looked for under root/cache, and downloaded there. Raises Refused where there is none, where it is
+    Public files are looked for under root/cache, and downloaded there. Raises InputError where there is none, where it is
     damaged or hostile, or where it was trained here on another data set than `data`.
     """
     if name == "exact":
         loaded = load_data(data)
         if loaded.exact is None:
-            raise Refused(f"base 'exact': the data set '{data}' has no density in closed form.")
+            raise InputError(f"base 'exact': the data set '{data}' has no density in closed form.")
         return Base("exact", loaded.exact, loaded, f"exact:{data}")
     if is_public(name):
         return _public(str(name), root)
     close = get_close_matches(str(name), public_cards(), n=1, cutoff=0.85)
     if close and not Path(name).exists():
-        raise Refused(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
+        raise InputError(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
     if trained_on != data:
-        raise Refused(f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'.")
+        raise InputError(f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'.")
     loaded = load_data(trained_on)
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
-        raise Refused(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
+        raise InputError(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
     network, weights = _network(card), card.folder / WEIGHTS
     if weights.is_file() and 4 * network.weights > weights.stat().st_size + SPARE_BYTES:  # before it takes memory
-        raise Refused(f"{weights}: too small for the network of its card, which has {network.weights:,} weights.")
+        raise InputError(f"{weights}: too small for the network of its card, which has {network.weights:,} weights.")
     denoiser = build(network, loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
@@ -154,13 +154,13 @@ def recipe_of(card: Card) -> RecipeSpec:
     entries["network"] = _network(card)
     try:
         return RecipeSpec(**entries)
-    except (TypeError, Refused) as error:
-        raise Refused(f"{card.folder}: the card's recipe is not one ({error}).") from None
+    except (TypeError, InputError) as error:
+        raise InputError(f"{card.folder}: the card's recipe is not one ({error}).") from None
 
 
 def _network(card: Card) -> NetworkSpec:
     entries = card.get("network", dict)
     try:
         return NetworkSpec(**entries)
-    except (TypeError, Refused) as error:
-        raise Refused(f"{card.folder}: the card's network is not one ({error}).") from None
+    except (TypeError, InputError) as error:
+        raise InputError(f"{card.folder}: the card's network is not one ({error}).") from None

@@ -9,7 +9,7 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
     """The variant or the other checkpoint of a name, if it has one, and the degradation that follows:
     `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`.
 
-    Raises Refused for what is neither.
+    Raises InputError for what is neither.
     """
     if is_public(name):  # whatever signs a path has in it
         return Variant.parse(name), Identity()
@@ -20,7 +20,7 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
 
 
 def canonical(name: str) -> str:
-    """A name as it is written everywhere, so that equal denoisers have equal names. Raises Refused as `split` does."""
+    """A name as it is written everywhere, so that equal denoisers have equal names. Raises InputError as `split` does."""
     variant, degradation = split(name)
     if variant is None:
         return str(degradation)

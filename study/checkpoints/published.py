@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.weights import MOST_CARD, compare, materialise, read_safetensors
 from study.files.atomic import replacing, sha256, write_text
 from study.files.pickles import Record, load, tensors
@@ -43,13 +43,13 @@ class Published:
     def build(self, path: Path) -> Preconditioned:
         """The denoiser with its weights in fp32, switched to evaluation.
 
-        Raises Refused, with the file's path, for arguments that are none, and for weights of another network, naming
+        Raises InputError, with the file's path, for arguments that are none, and for weights of another network, naming
         the first tensor that differs, before the network takes memory.
         """
         try:
             denoiser = published(self.class_name, self.arguments, empty=True)
-        except Refused as error:
-            raise Refused(f"{path}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         compare(path, denoiser.network.state_dict(), self.weights)
         materialise(denoiser.network, self.weights)
         return denoiser.eval().requires_grad_(False)
@@ -63,7 +63,7 @@ def is_published(path: Path) -> bool:
 def read_published(path: Path) -> Published:
     """Read a pickle of EDM or EDM2, or weights (safetensors, or a state dict of PyTorch) with their card beside them.
 
-    Nothing of a file is executed or imported. Raises Refused for files that are missing, damaged, of other classes, or
+    Nothing of a file is executed or imported. Raises InputError for files that are missing, damaged, of other classes, or
     try anything else.
     """
     check_regular(path, MOST_BYTES)
@@ -73,9 +73,9 @@ def read_published(path: Path) -> Published:
 def convert(source: Path, out: Path) -> Path:
     """Write the weights of a published file as safetensors, as they are there, and a card beside them; returns it."""
     if out.suffix not in PLAIN:
-        raise Refused(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
+        raise InputError(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
     if out.resolve() == source.resolve():
-        raise Refused(f"{out}: the converted weights want a file of their own.")
+        raise InputError(f"{out}: the converted weights want a file of their own.")
     found = read_published(source)
     found.build(source)  # refuses what could not be read again
     with replacing(out) as part:
@@ -91,15 +91,15 @@ def _of_pickle(path: Path) -> Published:
     kept = load(path)
     ema = kept.get("ema") if isinstance(kept, dict) else None
     if not isinstance(ema, Record):
-        raise Refused(f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one.")
+        raise InputError(f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one.")
     if ema.name not in ORDER:
-        raise Refused(f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}.")
+        raise InputError(f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}.")
     inside = "unet." if ema.name == "Precond" else "model."
     # The rest, an estimate of uncertainty or a table of noise levels, is not of the network.
     try:
         weights = {n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)}
-    except Refused as error:
-        raise Refused(f"{path}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     encoder = kept.get("encoder")
     latents = isinstance(encoder, Record) and encoder.name == "StabilityVAEEncoder"
     return Published(ema.name, _arguments(path, ema), weights, latents)
@@ -109,7 +109,7 @@ def _arguments(path: Path, ema: Record) -> dict[str, Any]:
     positional, named = ema.state.get("_init_args") or (), ema.state.get("_init_kwargs")
     order = ORDER[ema.name]
     if not isinstance(named, dict) or not isinstance(positional, (tuple, list)) or len(positional) > len(order):
-        raise Refused(f"{path}: the network's record of its arguments is missing, or none.")
+        raise InputError(f"{path}: the network's record of its arguments is missing, or none.")
     return dict(zip(order, positional, strict=False)) | named
 
 
@@ -118,7 +118,7 @@ def _of_plain(path: Path) -> Published:
     card_path = _card_of(path)
     if not card_path.is_file():
         read(path)  # what is wrong with the file itself is said first
-        raise Refused(f"{path}: {card_path.name} is missing beside it: its card, with the class and arguments of its "
+        raise InputError(f"{path}: {card_path.name} is missing beside it: its card, with the class and arguments of its "
                       "network, as `study convert` writes one.")  # fmt: skip
     card = read_json(card_path, MOST_CARD, "no card of a published network")
     try:
@@ -126,12 +126,12 @@ def _of_plain(path: Path) -> Published:
         if not (isinstance(class_name, str) and isinstance(arguments, dict) and isinstance(latents, bool)):
             raise TypeError("class, arguments or latents of another type")
     except KeyError as error:
-        raise Refused(f"{card_path}: no card of a published network: {error} is missing.") from None
+        raise InputError(f"{card_path}: no card of a published network: {error} is missing.") from None
     except (TypeError, AttributeError) as error:
-        raise Refused(f"{card_path}: no card of a published network ({str(error)[:200]}).") from None
+        raise InputError(f"{card_path}: no card of a published network ({str(error)[:200]}).") from None
     digest = card.get("weights_sha256")
     if digest is not None and sha256(path) != digest:
-        raise Refused(f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its own.")
+        raise InputError(f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its own.")
     return Published(class_name, arguments, read(path), latents)
 
 

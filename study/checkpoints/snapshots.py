@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.weights import plain, read
 
 SNAPSHOTS = "snapshots"
@@ -37,12 +37,12 @@ def blend(module: nn.Module, parts: Mapping[Path, float]) -> str:
     """Load the sum of weights in files times their coefficients into a module, switch it to evaluation, and return the
     SHA-256 of the sum as it would be written.
 
-    Raises Refused for files that are missing, damaged, of another network, or not finite.
+    Raises InputError for files that are missing, damaged, of another network, or not finite.
     """
     total = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in module.state_dict().items()}
     for path, coefficient in parts.items():
         if not path.is_file():
-            raise Refused(f"{path}: missing; remove {path.parent.parent}, and it is trained anew.")
+            raise InputError(f"{path}: missing; remove {path.parent.parent}, and it is trained anew.")
         for name, tensor in read(path, module).items():
             total[name] += coefficient * tensor.double()
     module.load_state_dict(total)

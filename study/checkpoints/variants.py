@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.snapshots import LEAST_WIDTH, MOST_WIDTH, is_kept
 from study.specs import NetworkSpec, RecipeSpec
 
@@ -41,7 +41,7 @@ class Variant:
         seed: of initial weights and batches
         precision: in which the network computes: fp32, fp16 or bf16
 
-    Raises Refused for values out of range.
+    Raises InputError for values out of range.
     """
 
     base: str
@@ -55,7 +55,7 @@ class Variant:
     def __post_init__(self) -> None:
         for name, value in self.changes.items():
             if not KEYS[name].good(value):
-                raise Refused(f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}.")
+                raise InputError(f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}.")
 
     @property
     def changes(self) -> dict[str, int | float | str]:
@@ -70,7 +70,7 @@ class Variant:
     def parse(cls, text: str) -> "Variant":
         """The variant of a name; a name without `@` is the base itself.
 
-        Raises Refused for unknown and repeated keys, and for values that are none or out of range.
+        Raises InputError for unknown and repeated keys, and for values that are none or out of range.
         """
         base, at, changes = text.rpartition("@")
         if not at or "/" in changes:  # the @ of a folder further up
@@ -81,15 +81,17 @@ class Variant:
             if name not in KEYS:
                 close = get_close_matches(name, KEYS, n=1)
                 meant = f" Did you mean {close[0]}?" if close else ""
-                raise Refused(f"'{text}': '{change}' is no change of a base; known are {'=…, '.join(KEYS)}=….{meant}")
+                raise InputError(
+                    f"'{text}': '{change}' is no change of a base; known are {'=…, '.join(KEYS)}=….{meant}"
+                )
             if name in values:
-                raise Refused(f"'{text}': {name} is given twice.")
+                raise InputError(f"'{text}': {name} is given twice.")
             try:
                 values[name] = KEYS[name].read(value)
             except ValueError:
-                raise Refused(f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}.") from None
+                raise InputError(f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}.") from None
         if not base:
-            raise Refused(f"'{text}': a base is wanted before the @, such as base@{changes}.")
+            raise InputError(f"'{text}': a base is wanted before the @, such as base@{changes}.")
         return cls(base, **values)
 
     def of(self, base: "Variant") -> "Variant":
@@ -102,10 +104,10 @@ class Variant:
     def recipe(self, recipe: RecipeSpec) -> RecipeSpec:
         """The recipe by which the variant is trained, of its base's.
 
-        Raises Refused where that recipe keeps no such snapshot, or its network would be too large.
+        Raises InputError where that recipe keeps no such snapshot, or its network would be too large.
         """
         if self.snapshot is not None and not is_kept(self.snapshot, recipe.steps):
-            raise Refused(f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to {recipe.steps}, or "
+            raise InputError(f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to {recipe.steps}, or "
                           f"{recipe.steps}, the last step.")  # fmt: skip
         return replace(
             recipe,

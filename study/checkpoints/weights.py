@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from degradations import Refused
+from degradations import InputError
 from study.files.atomic import replacing, sha256, write_text
 from study.files.regular import check_regular, read_json
 from study.files.safetensors_file import MOST_BYTES, open_safetensors
@@ -29,29 +29,31 @@ class Card:
     entries: Mapping[str, Any]
 
     def get(self, key: str, type_: type) -> Any:
-        """An entry of a type. Raises Refused where it is missing or of another type."""
+        """An entry of a type. Raises InputError where it is missing or of another type."""
         value = self.entries.get(key)
         if not isinstance(value, type_):
             found = "nothing" if key not in self.entries else repr(value)[:80]
-            raise Refused(f"{self.folder / CARD}: '{key}' should be of type {type_.__name__}, found {found}.")
+            raise InputError(f"{self.folder / CARD}: '{key}' should be of type {type_.__name__}, found {found}.")
         return value
 
 
 def find(name: str | Path, kind: str) -> Card:
-    """The card of a shipped name or of a folder. Raises Refused where there is none of the kind, or it is damaged."""
+    """The card of a shipped name or of a folder. Raises InputError where there is none of the kind, or it is damaged."""
     shipped = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
     folder = SHIPPED / str(name) if str(name) in shipped else Path(name)
     path = folder / CARD
     if not path.is_file():
-        raise Refused(
+        raise InputError(
             f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base "
             "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
         )
     entries = read_json(path, MOST_CARD, "not a card in JSON")
     if not isinstance(entries, dict):
-        raise Refused(f"{path}: not a card in JSON (not an object).")
+        raise InputError(f"{path}: not a card in JSON (not an object).")
     if entries.get("kind") != kind:
-        raise Refused(f"{path}: the card of a {kind} is wanted, this one says kind {repr(entries.get('kind'))[:80]}.")
+        raise InputError(
+            f"{path}: the card of a {kind} is wanted, this one says kind {repr(entries.get('kind'))[:80]}."
+        )
     return Card(folder, kind, entries)
 
 
@@ -67,28 +69,28 @@ def fill(module: nn.Module, card: Card) -> str:
     """Load a card's weights into a module, switch it to evaluation, and return their SHA-256.
 
     The module may be on the meta device: it takes memory only when the file's names and shapes are found to be its own.
-    Raises Refused for weights that are missing, damaged, of another network, or not finite.
+    Raises InputError for weights that are missing, damaged, of another network, or not finite.
     """
     path = card.folder / WEIGHTS
     if not path.is_file():
-        raise Refused(f"{path}: missing; {card.folder / CARD} wants its weights beside it.")
+        raise InputError(f"{path}: missing; {card.folder / CARD} wants its weights beside it.")
     check_regular(path, MOST_BYTES)
     found = sha256(path)
     if found != card.get("weights_sha256", str):
-        raise Refused(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
+        raise InputError(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
     materialise(module, read(path, module))
     return found
 
 
 def read(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a file of weights. Raises Refused where it is damaged, of another network, or not finite."""
+    """The tensors of a file of weights. Raises InputError where it is damaged, of another network, or not finite."""
     tensors = read_safetensors(path)
     compare(path, module.state_dict(), tensors, exact=True)
     return tensors
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name. Raises Refused where it is damaged or of another kind."""
+    """The tensors of a safetensors file by name. Raises InputError where it is damaged or of another kind."""
     with open_safetensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
 
@@ -112,18 +114,18 @@ def plain(module: nn.Module) -> dict[str, Tensor]:
 
 
 def compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], exact: bool = False) -> None:
-    """Raises Refused, naming the first tensor that differs, for those of another network, or not finite.
+    """Raises InputError, naming the first tensor that differs, for those of another network, or not finite.
 
     exact: of the same types too, rather than of any floating type.
     """
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
-            raise Refused(f"{path}: no tensor '{name}', which its network has.")
+            raise InputError(f"{path}: no tensor '{name}', which its network has.")
         if name not in wanted:
-            raise Refused(f"{path}: a tensor '{name}' that its network does not have.")
+            raise InputError(f"{path}: a tensor '{name}' that its network does not have.")
         if (have := tuple(tensors[name].shape)) != (want := tuple(wanted[name].shape)):
-            raise Refused(f"{path}: '{name}' has shape {have}, its network wants {want}.")
+            raise InputError(f"{path}: '{name}' has shape {have}, its network wants {want}.")
         if tensors[name].dtype != wanted[name].dtype and (exact or not tensors[name].is_floating_point()):
-            raise Refused(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
+            raise InputError(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
         if not is_finite(tensors[name]):
-            raise Refused(f"{path}: '{name}' has entries that are not finite.")
+            raise InputError(f"{path}: '{name}' has entries that are not finite.")

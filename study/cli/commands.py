@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
-from degradations.errors import Failed, Refused
+from degradations.errors import InputError, RunError
 from study.cli.config import load_spec
 from study.files.places import folder, want_folder
 from study.files.typed import MOST_PART
@@ -60,7 +60,7 @@ def _run(args: Namespace) -> int:
 
     spec, root = _spec(args), _root(args, writes=not args.plan)
     if not 1 <= args.workers <= 256:
-        raise Refused(f"--workers {args.workers}: from 1 to 256 are accepted.")
+        raise InputError(f"--workers {args.workers}: from 1 to 256 are accepted.")
     if args.plan:
         from study.engine.plan import estimate
 
@@ -69,7 +69,7 @@ def _run(args: Namespace) -> int:
             print(estimate(spec, root))
         return 0
     if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
-        raise Refused("--workers, --retrain and --verify are for one process, not for a launched group.")
+        raise InputError("--workers, --retrain and --verify are for one process, not for a launched group.")
     if args.verify:
         want_verifiable(spec, root)  # before hours are spent
     rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
@@ -137,7 +137,7 @@ def _probe(args: Namespace) -> int:
     strengths.check(args.format)
     if args.guides or args.main:
         if not (args.guides and args.main):
-            raise Refused("--main and --guides go together: one main, and the guides that guide it at once.")
+            raise InputError("--main and --guides go together: one main, and the guides that guide it at once.")
         print(
             json.dumps(
                 several_guides(spec, args.main, args.guides, root), indent=2, ensure_ascii=False, allow_nan=False
@@ -195,36 +195,38 @@ def _sample(args: Namespace) -> int:
     from study.engine.check import evaluator_of
     from study.files.images import to_uint8, write_npz, write_png
     from study.parallel.device import device
-    from study.parallel.group import follow, group, leading
+    from study.parallel.group import group
     from study.records.task import Task
     from study.report import figures
     from study.specs import PairingSpec
 
     spec, root = _spec(args), _root(args)
     if args.format not in ("npz", "folder"):
-        raise Refused(f"--format {args.format}: accepted are npz and folder.")
+        raise InputError(f"--format {args.format}: accepted are npz and folder.")
     if not 1 <= args.samples <= MOST_SAMPLES:
-        raise Refused(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
+        raise InputError(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
     if not math.isfinite(args.weight):
-        raise Refused(f"--weight {args.weight}: it must be a finite number.")
+        raise InputError(f"--weight {args.weight}: it must be a finite number.")
     pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
     slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
     plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
     out = folder(args.out, "--out") if args.out else root / "samples" / plain
     if len(plain.encode()) > MOST_PART and not args.out:
-        raise Refused(f"--out: missing; the name made of these degradations has more than {MOST_PART} bytes.")
+        raise InputError(f"--out: missing; the name made of these degradations has more than {MOST_PART} bytes.")
     # Nothing is searched, so nothing is held for a search; the samples are.
     alone = replace(spec, pairings=(pairing,), matrix=None, search=replace(spec.search, samples=2))
     evaluator = evaluator_of(alone, root)
     memory.check([memory.drawn(args.samples, evaluator.base.data.shape)], device())
     if group().rank > 0:
-        follow(evaluator)
+        serve(evaluator)
         return 0
-    with leading(evaluator):
+    with as_leader(evaluator):
         samples = evaluator.samples(Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps))
     bad = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
     if bad:
-        raise Failed(f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written.")
+        raise RunError(
+            f"{bad} of {len(samples)} samples are not finite at weight {args.weight:g}; nothing was written."
+        )
     if samples.ndim == 4:
         write_png(out / "grid.png", figures.tile(evaluator.images(samples[:256])))
     else:
@@ -262,7 +264,7 @@ def _score(args: Namespace) -> int:
     from study.evaluation.score_files import score_files
 
     if args.format not in ("text", "json"):
-        raise Refused(f"--format {args.format}: accepted are text and json.")
+        raise InputError(f"--format {args.format}: accepted are text and json.")
     root = _root(args, writes=False)
     found = score_files(Path(args.path), args.reference, args.extractor, args.extrapolate, root, args.verify)
     verified = found.pop("verified", None)
@@ -327,7 +329,7 @@ def _dashboard(args: Namespace) -> int:
     from study.tracking import serve
 
     if not 1 <= args.port <= 65535:
-        raise Refused(f"--port {args.port}: a port from 1 to 65535 is wanted.")
+        raise InputError(f"--port {args.port}: a port from 1 to 65535 is wanted.")
     return serve(_root(args, writes=False), args.port)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 from study.files.typed import group_of, hints, keys_of, meant, refuse, typed, unknown_key
 from study.files.yaml_text import MOST_BYTES, read_yaml
 from study.specs import StudySpec
@@ -19,7 +19,7 @@ MOST_DOTS = 4  # of a key; with more it is none of ours
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     """The study of a YAML file, with overrides as on the command line: `load_spec(path, ["--sampler.steps", "64"])`.
 
-    Raises Refused for a missing file, one that is no YAML, unknown, repeated and missing keys, wrong types and values
+    Raises InputError for a missing file, one that is no YAML, unknown, repeated and missing keys, wrong types and values
     that do not go together, naming the file, the key, what was found and what is accepted.
     """
     values = read_config(path)
@@ -27,21 +27,21 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
         _put(values, key, _given(key, text))
     try:
         return _canonical(typed(StudySpec, values, ""))
-    except Refused as error:
-        raise Refused(f"config '{path}': {error}") from None
+    except InputError as error:
+        raise InputError(f"config '{path}': {error}") from None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a file, before their types are looked at. Raises Refused where there are none."""
+    """The keys and values of a file, before their types are looked at. Raises InputError where there are none."""
     try:
         found = read_yaml(_text(Path(path)))
         if not isinstance(found, dict):
-            raise Refused(f"found {'nothing' if found is None else shown(found)}; accepted are keys with values.")
+            raise InputError(f"found {'nothing' if found is None else shown(found)}; accepted are keys with values.")
         values: dict[str, Any] = {}
         for key, value in found.items():
             _put(values, key, value, new=True)
-    except Refused as error:
-        raise Refused(f"config '{path}': {error}") from None
+    except InputError as error:
+        raise InputError(f"config '{path}': {error}") from None
     return values
 
 
@@ -53,16 +53,16 @@ def is_key(option: str) -> bool:
 def _text(path: Path) -> str:
     try:
         if not path.is_file():
-            raise Refused(f"no such file.{_meant_file(path)}")
+            raise InputError(f"no such file.{_meant_file(path)}")
         if path.stat().st_size > MOST_BYTES:
-            raise Refused(f"{path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
+            raise InputError(f"{path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Refused(f"not UTF-8 text ({error.reason} at byte {error.start}).") from None
+        raise InputError(f"not UTF-8 text ({error.reason} at byte {error.start}).") from None
     except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it; no permission
-        if isinstance(error, Refused):
+        if isinstance(error, InputError):
             raise
-        raise Refused(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def _meant_file(path: Path) -> str:
@@ -75,16 +75,16 @@ def _meant_file(path: Path) -> str:
 
 
 def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """The keys and texts of `--key value` and `--key=value`. Raises Refused for anything else."""
+    """The keys and texts of `--key value` and `--key=value`. Raises InputError for anything else."""
     found, words = [], list(overrides)
     while words:
         word = words.pop(0)
         key, text = _words(word)
         if not word.startswith("--"):
-            raise Refused(f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64.")
+            raise InputError(f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64.")
         if text is None:
             if not words or words[0].startswith("--"):
-                raise Refused(f"--{key}: no value; accepted is --{key} VALUE.")
+                raise InputError(f"--{key}: no value; accepted is --{key} VALUE.")
             text = words.pop(0)
         found.append((key, text))
     return found
@@ -103,7 +103,7 @@ def _given(key: str, text: str) -> Any:
         if name not in known:
             elsewhere = [f"--{each}" for each in keys_of(StudySpec)] if not before else []
             said = unknown_key(name, list(known), f"--{before}", elsewhere) if known else ""
-            raise Refused(f"--{shown_key(key)}: no such option. {said}".rstrip())
+            raise InputError(f"--{shown_key(key)}: no such option. {said}".rstrip())
         type_, before = known[name], f"{before}{name}."
     if text in ("null", "~") and NoneType in get_args(type_):
         return None
@@ -117,7 +117,7 @@ def _given(key: str, text: str) -> Any:
 def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:
     """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is short for its method.
 
-    before: the path of `values`, for messages. Raises Refused for a key within what is no group, and, where it is to be
+    before: the path of `values`, for messages. Raises InputError for a key within what is no group, and, where it is to be
     a new one, for a key that is there.
     """
     first, dot, rest = key.partition(".") if key.count(".") <= MOST_DOTS else (key, "", "")
@@ -125,13 +125,13 @@ def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before
         value = {"method": value}
     if not dot and not isinstance(value, dict):
         if new and first in values:
-            raise Refused(f"{before}{shown_key(key)}: given twice.")
+            raise InputError(f"{before}{shown_key(key)}: given twice.")
         values[first] = value
         return
     if values.get(first) is None:
         values[first] = {}  # of its own: an alias of the file may stand in several places
     if not isinstance(values[first], dict):
-        raise Refused(f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
+        raise InputError(f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
     for name, each in ({rest: value} if dot else value).items():
         _put(values[first], name, each, new, f"{before}{first}.")
 
@@ -143,8 +143,8 @@ def _canonical(spec: StudySpec) -> StudySpec:
     def named(name: str, key: str) -> str:
         try:
             return canonical(name)
-        except Refused as error:
-            raise Refused(f"{key}: {error}") from None
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from None
 
     pairings = tuple(
         replace(each, main=named(each.main, f"pairings[{i}].main"), guide=named(each.guide, f"pairings[{i}].guide"))

@@ -8,7 +8,7 @@ import sys
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from degradations.errors import Failed, Refused
+from degradations.errors import InputError, RunError
 from study.cli.commands import COMMANDS, Command
 from study.cli.config import is_key
 from study.files.typed import WORDS, keys_of, meant, unknown_key
@@ -111,13 +111,13 @@ def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namesp
     for word in own:
         option = word.partition("=")[0]
         if option.startswith("--") and option not in known:
-            raise Refused(_unknown(option, known, command.config))
+            raise InputError(_unknown(option, known, command.config))
     path = _config(own) if command.config else None
     args: Namespace = parser.parse_args(own)
     if command.config:
         args.config, args.overrides = args.config or path, overrides
         if args.config is None:
-            raise Refused(f"{parser.prog} needs a CONFIG, a YAML file such as configs/digits.yaml.")
+            raise InputError(f"{parser.prog} needs a CONFIG, a YAML file such as configs/digits.yaml.")
     return args
 
 
@@ -139,9 +139,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     """What to say of an error, and the exit status."""
     if isinstance(error, ArgumentError):
         return _plainly(str(error)), 2
-    if isinstance(error, Refused):
+    if isinstance(error, InputError):
         return str(error), 2
-    if isinstance(error, Failed):
+    if isinstance(error, RunError):
         return str(error), 1
     chain, cause = [], error
     while cause is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 
-from degradations import Refused
+from degradations import InputError
 from study.data.data import Data
 from study.data.digits import digits
 from study.data.fractal import fractal
@@ -13,9 +13,9 @@ DATA: dict[str, Callable[[], Data]] = {"digits": digits, "fractal": fractal}
 
 @cache
 def load_data(name: str) -> Data:
-    """The data set of a name, read or drawn once. Raises Refused for an unknown one."""
+    """The data set of a name, read or drawn once. Raises InputError for an unknown one."""
     if name not in DATA:
-        raise Refused(f"data set '{name}': known are {', '.join(sorted(DATA))}.")
+        raise InputError(f"data set '{name}': known are {', '.join(sorted(DATA))}.")
     return DATA[name]()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.models import ExactMixture
 
 
@@ -33,10 +33,10 @@ class Data:
         """What is trained on, round(share·N) samples and at least one, and what is held out, each in the data's order.
 
         Always the same split; each class in its share, to one sample; a smaller share's first part lies within a larger
-        one's. Raises Refused unless 0 < share ≤ 1.
+        one's. Raises InputError unless 0 < share ≤ 1.
         """
         if not 0 < share <= 1:
-            raise Refused(f"data set '{self.name}': a share above 0 and at most 1 can be trained on, found {share}.")
+            raise InputError(f"data set '{self.name}': a share above 0 and at most 1 can be trained on, found {share}.")
         order = self._spread()
         n = max(1, round(share * len(order)))
         return self._only(order[:n].sort().values), self._only(order[n:].sort().values)

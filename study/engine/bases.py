@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import (
     CARD,
     SNAPSHOTS,
@@ -41,7 +41,7 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool = True) -> Base:
     """The base of a study: loaded, or trained into mlruns/bases, where it is found the next time.
 
-    To retrain is to train it anew by the config's recipe, whatever the config names. Raises Refused as `resolve` does.
+    To retrain is to train it anew by the config's recipe, whatever the config names. Raises InputError as `resolve` does.
     """
     return resolve(OWN, by_recipe(spec) if retrain else spec, root, progress, again=retrain)
 
@@ -55,7 +55,7 @@ def by_recipe(spec: StudySpec) -> StudySpec:
 def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> Base:
     """The base of a name as `resolve` finds it, before its training where it is one that is trained.
 
-    Raises Refused for every name, recipe and network that `resolve` would refuse.
+    Raises InputError for every name, recipe and network that `resolve` would refuse.
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
@@ -69,7 +69,7 @@ def resolve(name: str, spec: StudySpec, root: Path, progress: bool = True, again
 
     A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and one of other
     networks, data or seeds is a training of its own; what is not yet trained is, into mlruns/bases, no further than it
-    is wanted. Raises Refused for a name or a variant of nothing, and for a data set other than the study's reference.
+    is wanted. Raises InputError for a name or a variant of nothing, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
     return computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
@@ -94,7 +94,7 @@ def computing(precision: Precision, base: Base) -> Base:
     if precision == "fp32":
         return replace(base, precision=precision)
     if not isinstance(base.denoiser, Preconditioned):
-        raise Refused(f"precision: found {precision}, wanted fp32 for {base.name}, which has no network.")
+        raise InputError(f"precision: found {precision}, wanted fp32 for {base.name}, which has no network.")
     denoiser = copy.deepcopy(base.denoiser)
     denoiser.network.use(PRECISIONS[precision])
     return replace(base, denoiser=denoiser, precision=precision, sha256=f"{base.sha256} in {precision}")
@@ -105,10 +105,10 @@ def train_base(
 ) -> Path:
     """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on.
 
-    Raises Refused for a base that others trained, and for an unknown data set.
+    Raises InputError for a base that others trained, and for an unknown data set.
     """
     if spec.base is not None and is_public(Variant.parse(spec.base).base):
-        raise Refused(
+        raise InputError(
             f"base: found {spec.base}, which others trained; wanted null or one of ours, which a recipe trains."
         )
     load_data(spec.recipe.data)  # refuses an unknown one before there is a folder for it
@@ -145,14 +145,14 @@ def _plan(name: str, spec: StudySpec) -> _Plan:
 
 def _training(variant: Variant, spec: StudySpec) -> _Plan:
     if variant.base == EXACT and variant.changes:
-        raise Refused(f"'{variant}': the closed form of the data has no variants.")
+        raise InputError(f"'{variant}': the closed form of the data has no variants.")
     if variant.base != OWN and not variant.changes:
         return _Plan(variant)
     card = None if variant.base == OWN else find(variant.base, "denoiser")
     origin = spec.recipe if card is None else recipe_of(card)
     recipe = variant.recipe(origin)
     if recipe.data != spec.reference:
-        raise Refused(f"'{variant}': a denoiser of '{recipe.data}', the study's data set is '{spec.reference}'.")
+        raise InputError(f"'{variant}': a denoiser of '{recipe.data}', the study's data set is '{spec.reference}'.")
     at_home = card is not None and recipe == origin
     home = card.folder if card is not None and at_home and (card.folder / SNAPSHOTS).is_dir() else None
     plan = _Plan(variant, recipe, home, variant.snapshot or recipe.steps, variant.ema or recipe.ema)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from degradations import Failed, Kind, kinds, parse
+from degradations import Kind, RunError, kinds, parse
 from study.records.results import Results
 from study.records.task import BASE
 
@@ -73,7 +73,7 @@ def _known(results: Results, kind: str) -> dict[float, float]:
     """FD relative to the base's by strength, of the evaluations of a kind alone on the search's seed."""
     base = results.shared[results.single(BASE)].scores.get(results.primary)
     if base is None:
-        raise Failed(f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}")
+        raise RunError(f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}")
     found: dict[float, float] = {}
     for task, evaluation in results.shared.items():
         if task.main.startswith(f"{kind}(") and task == results.single(task.main):

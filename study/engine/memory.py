@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import Base
 from study.metrics.reference import DIMENSIONS
 from study.metrics.tally import GROUPS, KEPT
@@ -77,12 +77,12 @@ def needs_of(spec: StudySpec, base: Base) -> list[Need]:
 
 
 def check_memory(spec: StudySpec, base: Base) -> None:
-    """Raises Refused where a study of a base needs more memory at once than is free."""
+    """Raises InputError where a study of a base needs more memory at once than is free."""
     check(needs_of(spec, base), device())
 
 
 def check(held: Sequence[Need], where: torch.device) -> None:
-    """Raises Refused where what must be held at once is more than the memory that is free, of the CPU or the device."""
+    """Raises InputError where what must be held at once is more than the memory that is free, of the CPU or the device."""
     apart = where.type != "cpu"
     own = [need for need in held if apart and need.on_device]
     rest = [need for need in held if need not in own]
@@ -90,7 +90,7 @@ def check(held: Sequence[Need], where: torch.device) -> None:
         total = sum(need.size for need in part)
         if total > free:
             largest = max(part, key=lambda need: need.size)
-            raise Refused(f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB are free; "
+            raise InputError(f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB are free; "
                           f"most is for {largest}. What helps: {largest.instead}.")  # fmt: skip
 
 

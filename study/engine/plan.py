@@ -15,7 +15,7 @@ from study.data import DATA
 from study.engine import schedule
 from study.engine.bases import OWN, computing
 from study.engine.memory import features, needs_of
-from study.engine.stand_ins import elsewhere, origin, path_of, rehearse, stand_in
+from study.engine.stand_ins import dry_run, elsewhere, origin, path_of, stand_in
 from study.evaluation import noise_levels
 from study.evaluation.evaluator import VAE
 from study.evaluation.score_files import references_of, statistics_files
@@ -47,13 +47,13 @@ class Needed:
 def estimate(spec: StudySpec, root: Path) -> str:
     """What a study will take on this device, without running it; nothing is downloaded, trained or written.
 
-    An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises Refused
+    An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises InputError
     for a config that `run` would refuse, as far as the files that are there tell.
     """
     base, count = stand_in(OWN, spec, root), schedule.count(spec, at_most=True)
     files = list(_files(spec, root))
     if base is not None:
-        rehearse(spec, base, root)
+        dry_run(spec, base, root)
     pairings = [pairing.name for pairing in spec.pairings]
     evaluations = [
         f"{count.evaluations:,} at most, of {count.samples:,} samples and {count.passes * spec.nfe:,} network "

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.names import canonical
 from study.data import Data
 from study.engine import schedule
@@ -73,7 +73,7 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
     """The weights of several guides of one main, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error."""
     main, guides = canonical(main), [canonical(guide) for guide in guides]
     if len(set(guides)) < 2:
-        raise Refused(f"--guides: at least two different ones are wanted, found {', '.join(guides) or 'none'}.")
+        raise InputError(f"--guides: at least two different ones are wanted, found {', '.join(guides) or 'none'}.")
     pairings = tuple(PairingSpec(main, guide) for guide in guides)
     evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
     looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
@@ -186,7 +186,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
-    """The probes as md, csv or json. Raises Refused for another format."""
+    """The probes as md, csv or json. Raises InputError for another format."""
     strengths.check(form)
     if form == "json":
         return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
@@ -205,7 +205,7 @@ def _maps(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Heat maps over mains and guides."""
     table = pd.DataFrame([{key: row[key] for key in ("main", "guide", "criterion", "endpoint_weight")} for row in rows])
     written = []
-    titles = {"criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1.0, 3.0),
+    titles = {"criterion": ("mean errors: C/A = ρ·r, above 1 predicts a gain", -1.0, 3.0),
               "endpoint_weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5)}  # fmt: skip
     for key, (title, low, high) in titles.items():
         values = table.drop_duplicates(["main", "guide"]).pivot(index="main", columns="guide", values=key)

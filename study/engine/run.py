@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from degradations import Failed
+from degradations import RunError
 from study.engine import schedule
 from study.engine.calibrate import Calibration, calibrate
 from study.engine.check import evaluator_of, want_pairings
@@ -12,10 +12,10 @@ from study.engine.session import alone, helpers, lock_of, opened, telling
 from study.engine.worker import Worker
 from study.files.lock import locked
 from study.files.places import report_folder
-from study.parallel.group import agree, follow, group, leading
+from study.parallel.group import as_leader, check_equal, group, serve
 from study.report import strengths
 from study.report.progress import Progress
-from study.search import CONFIRM, Notebook, open_storage
+from study.search import CONFIRM, Store, open_storage
 from study.search.collect import collect
 from study.specs import StudySpec
 
@@ -27,16 +27,16 @@ def run(
     """A study, or what is left of it, by one process or several; returns the rows of its table.
 
     In a launched group (torchrun, SLURM) the processes share every evaluation; only the first keeps, shows and returns
-    anything. release: see `Worker`. Raises Failed where it is running already.
+    anything. release: see `Worker`. Raises RunError where it is running already.
     """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
-    agree("what determines the scores", evaluator.fingerprint())
+    check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
-        follow(evaluator)
+        serve(evaluator)
         return []
     with (
-        leading(evaluator),
+        as_leader(evaluator),
         opened(evaluator, root, fresh, release=release) as study,
         helpers(evaluator.spec, root, workers - 1),
     ):
@@ -70,22 +70,22 @@ def search(worker: Worker, progress: Progress) -> None:
     """Calibrate where there is a matrix, search every pairing, confirm."""
     worker.expand(progress)
     ended: schedule.Ended = {}
-    is_random = worker.evaluator.is_random
+    is_stochastic = worker.evaluator.is_stochastic
     worker.work(
-        lambda results: schedule.study(results, is_random, ended),
+        lambda results: schedule.study(results, is_stochastic, ended),
         progress,
-        lambda results: schedule.left(results, is_random, ended),
+        lambda results: schedule.left(results, is_stochastic, ended),
     )
 
 
 def sync(name: str, root: Path) -> None:
     """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics, tables, curves.
 
-    Raises Failed while the study is running.
+    Raises RunError while the study is running.
     """
     results = collect(root, name)
     with alone(root, name):
-        about = Notebook(open_storage(root), f"{name}/{CONFIRM}").attributes().get("about", ({}, {}))
+        about = Store(open_storage(root), f"{name}/{CONFIRM}").attributes().get("about", ({}, {}))
         published = Published(root, results.spec, about, anew=True)
         for pairing, found in results.searches.items():
             for evaluation in found:
@@ -95,4 +95,4 @@ def sync(name: str, root: Path) -> None:
         published.report(results)
         published.close()
     if published.problem is not None:
-        raise Failed(f"MLflow's view of '{name}' could not be rebuilt: {published.problem}")
+        raise RunError(f"MLflow's view of '{name}' could not be rebuilt: {published.problem}")

@@ -53,7 +53,7 @@ def endpoints(results: Results) -> Iterator[Wanted]:
     yield from ((None, task) for task in wanted if task not in results.shared)
 
 
-def study(results: Results, is_random: Callable[[str], bool], ended: Ended | None = None) -> Iterator[Wanted]:
+def study(results: Results, is_stochastic: Callable[[str], bool], ended: Ended | None = None) -> Iterator[Wanted]:
     """What a study with its pairings still wants and what can be evaluated now, the first to be done first.
 
     ended: what is known of searches that have ended, and is added to: it stays so, and need not be found again.
@@ -62,7 +62,7 @@ def study(results: Results, is_random: Callable[[str], bool], ended: Ended | Non
     if results.single(BASE) not in results.shared:
         yield None, results.single(BASE)
     yield from searches(results, ended)
-    tasks = (task for task in confirmation(results, ended, is_random) if task not in results.shared)
+    tasks = (task for task in confirmation(results, ended, is_stochastic) if task not in results.shared)
     yield from ((None, task) for task in tasks)
 
 
@@ -101,7 +101,7 @@ def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
     return spec.search.screen and not all(name.split("(")[0] in tested for name in (pairing.main, pairing.guide))
 
 
-def confirmation(results: Results, ended: Ended, is_random: Callable[[str], bool]) -> Iterator[Task]:
+def confirmation(results: Results, ended: Ended, is_stochastic: Callable[[str], bool]) -> Iterator[Task]:
     """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings found, controls."""
     found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
     for pairing in results.spec.pairings:
@@ -110,12 +110,12 @@ def confirmation(results: Results, ended: Ended, is_random: Callable[[str], bool
         found |= dict.fromkeys(ended.get(pairing, ()))
     for name in results.controls():
         found |= dict.fromkeys(results.alone(name, double=True))
-        if is_random(name):
+        if is_stochastic(name):
             found |= dict.fromkeys(results.averaged(name))
     return iter(found)
 
 
-def left(results: Results, is_random: Callable[[str], bool], ended: Ended) -> int:
+def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -> int:
     """What a study still takes, as `Task.cost` counts: what is certain, and about what the searches will want.
 
     A search is taken to evaluate what its method usually does, and to find each metric a weight of its own.
@@ -123,7 +123,7 @@ def left(results: Results, is_random: Callable[[str], bool], ended: Ended) -> in
     spec = results.spec
     singles = [results.single(name) for name in dict.fromkeys([BASE, *(p.main for p in spec.pairings)])]
     probes = [results.endpoints(p) for p in spec.pairings if p not in ended] if spec.search.method == "probe" else []
-    certain = dict.fromkeys([*singles, *probes, *confirmation(results, ended, is_random)])
+    certain = dict.fromkeys([*singles, *probes, *confirmation(results, ended, is_stochastic)])
     found = sum(task.cost for task in certain if task not in results.shared)
     for pairing in spec.pairings:
         if pairing not in ended:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from degradations import Failed
+from degradations import RunError
 from study.engine.publish import Published, describe, write
 from study.engine.worker import Role, Worker
 from study.evaluation.evaluator import Evaluator
@@ -70,13 +70,13 @@ def opened(
 
 
 def _forget(evaluator: Evaluator, root: Path) -> None:
-    """Discard what is kept of a study, and what was foretold of it. Raises Failed where workers are at work on it."""
+    """Discard what is kept of a study, and what was predicted of it. Raises RunError where workers are at work on it."""
     name = evaluator.spec.name
     try:
         with locked(lock_of(root, name, "workers"), wait=False):
             Worker(evaluator, root, fresh=True)
     except BlockingIOError:
-        raise Failed(f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them.") from None
+        raise RunError(f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them.") from None
     (report_folder(root, name) / "probe.json").unlink(missing_ok=True)
 
 
@@ -134,12 +134,12 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
 
 @contextmanager
 def alone(root: Path, name: str) -> Iterator[None]:
-    """Hold a study for one `run`. Raises Failed where another has it: `study worker` is what joins it."""
+    """Hold a study for one `run`. Raises RunError where another has it: `study worker` is what joins it."""
     try:
         with locked(lock_of(root, name, "run"), wait=False):
             yield
     except BlockingIOError:
-        raise Failed(
+        raise RunError(
             f"the study '{name}' under {root} is running in another process: wait, or end it; "
             "`study worker` adds a process to it."
         ) from None

@@ -14,7 +14,7 @@ from study.checkpoints.names import split
 from study.checkpoints.published import is_published
 from study.data import DATA, load_data
 from study.engine.bases import OWN, computing, untrained
-from study.engine.check import check_strengths, is_able
+from study.engine.check import check_strengths, is_supported
 from study.engine.memory import LATENT_SIDE, check_memory
 from study.evaluation.evaluator import VAE, Evaluator, Parts, decoder_of
 from study.evaluation.score_files import references_of, statistics_files
@@ -47,14 +47,14 @@ def elsewhere(name: str) -> bool:
 
 
 def path_of(place: str, root: Path) -> Path:
-    """Where a file or folder, or a repository of the hub, is or would be. Raises Refused for what is no repository."""
+    """Where a file or folder, or a repository of the hub, is or would be. Raises InputError for what is no repository."""
     return root / CACHE / repository(place) if place.startswith("hub:") else Path(place)
 
 
 def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     """The base of a name, untrained where it would be trained, smaller where the file of a public card is missing.
 
-    None where files are missing that no card describes. Raises Refused as `resolve` does.
+    None where files are missing that no card describes. Raises InputError as `resolve` does.
     """
     made_of, variant = origin(name, spec), Variant.parse(name)
     if variant.base == OWN and spec.base is not None:
@@ -68,15 +68,15 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     return computing(precision, untrained(spec, name, root))
 
 
-def rehearse(spec: StudySpec, own: Base, root: Path) -> None:
-    """Raises Refused where `study run` would, as far as it can be told from the files that are there.
+def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
+    """Raises InputError where `study run` would, as far as it can be told from the files that are there.
 
     own: the study's base, or its stand-in. Of names that differ in strengths alone one is tried.
     """
     check_memory(spec, own)
     check_strengths(spec)
     for kind in spec.calibrate.kinds:
-        is_able(own, kind, wanted=True)
+        is_supported(own, kind, wanted=True)
     variants = {name: split(name)[0] for name in spec.named}
     others = {str(each): stand_in(str(each), spec, root) for each in variants.values() if each is not None}
     there = [name for name, variant in variants.items() if variant is None or others[str(variant)] is not None]

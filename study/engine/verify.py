@@ -20,7 +20,7 @@ TOGETHER = 100  # images that are decoded and written at a time
 
 
 def want_verifiable(spec: StudySpec, root: Path) -> None:
-    """Raises Refused for a study none of whose extractors clean-fid can run."""
+    """Raises InputError for a study none of whose extractors clean-fid can run."""
     verifiable([load_extractor(name, root) for name in spec.extractors])
 
 
@@ -28,7 +28,7 @@ def verify_study(name: str, root: Path) -> Iterator[str]:
     """A line for each metric that clean-fid has and each pairing: the score of the weight that was confirmed, on the
     confirmation's first seed set, and clean-fid's of the same samples, drawn again and written as 8-bit images.
 
-    Memory holds the samples of one seed set. Raises Refused for a study without such a metric.
+    Memory holds the samples of one seed set. Raises InputError for a study without such a metric.
     """
     results = collect(root, name)
     evaluator = evaluator_of(results.spec, root)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.engine import schedule
 from study.evaluation.evaluator import Evaluator
 from study.files.lock import locked
@@ -17,8 +17,8 @@ from study.records.task import Evaluation, Task
 from study.report.progress import Progress
 from study.search import (
     CONFIRM,
-    Elsewhere,
-    Notebook,
+    RemoteTrial,
+    Store,
     check_fingerprint,
     distributions,
     forget,
@@ -33,7 +33,7 @@ PAUSE = 0.2  # seconds between looks at what other processes have finished
 REMINDED = 600  # seconds between two messages about who is waited for
 Stage = Callable[[Results], Iterator[schedule.Wanted]]
 Role = Literal["leads", "joins", "looks"]
-Heard = Callable[[PairingSpec | None, Evaluation], Any]
+OnEvaluation = Callable[[PairingSpec | None, Evaluation], Any]
 
 
 class Worker:
@@ -42,7 +42,7 @@ class Worker:
     role: leads, and tables show the study as it has it; joins, and must have the same; or looks, and evaluates for a
     purpose of its own. release: a host whose processes have ended, so that what they were at work on is free again.
     `heard`, where it is set, is told once of every evaluation: known before, made here, or made by another process.
-    Raises Refused for a study begun with another config.
+    Raises InputError for a study begun with another config.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Worker:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
         self.metric = self.spec.metrics[0]
         self._role = role
-        self.heard: Heard | None = None
+        self.heard: OnEvaluation | None = None
         self._storage = open_storage(root)
-        self._notebooks: dict[PairingSpec | None, Notebook] = {}
+        self._stores: dict[PairingSpec | None, Store] = {}
         self._told: set[tuple[PairingSpec | None, int]] = set()
-        self._reminded: dict[Elsewhere, float] = {}  # when it was last said who is waited for
+        self._reminded: dict[RemoteTrial, float] = {}  # when it was last said who is waited for
         with locked(root / "locks" / f"{self.spec.name}.begin.lock"):
             self._begin(fresh, release)
 
@@ -63,16 +63,16 @@ class Worker:
         name = self.spec.name
         if fresh:
             forget(self._storage, name)
-        kept = [Notebook(self._storage, each) for each in names(self._storage, name)]
+        kept = [Store(self._storage, each) for each in names(self._storage, name)]
         for each in kept:
             each.release_lost()
             if release is not None:
                 each.release_host(release)
         begun = any(each.evaluations() or each.running() for each in kept)
-        check_fingerprint(self._notebook(None), self.evaluator.fingerprint(), begun)
+        check_fingerprint(self._store(None), self.evaluator.fingerprint(), begun)
         asked = spec_to_json(self.spec)
         if self._role != "looks" and self.remember("asked", asked) != asked:
-            raise Refused(
+            raise InputError(
                 f"The study '{name}' was begun with other pairings or numbers of evaluations; join it with its own "
                 f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` change it."
             )
@@ -82,9 +82,9 @@ class Worker:
 
         The process that leads replaces what is there already; another leaves it.
         """
-        kept = self._notebook(None).attributes()
+        kept = self._store(None).attributes()
         if self._role == "leads" or key not in kept:
-            self._notebook(None).remember(key, value)
+            self._store(None).remember(key, value)
             return value
         return kept[key]
 
@@ -101,7 +101,7 @@ class Worker:
         expanded = schedule.expand(self.results)
         assert expanded is not None
         if not expanded.pairings:
-            raise Failed("no kind of the matrix reached both levels of damage: there is nothing to pair; `study "
+            raise RunError("no kind of the matrix reached both levels of damage: there is nothing to pair; `study "
                          "calibrate` shows how far they came.")  # fmt: skip
         self.spec = expanded
         self.remember("spec", spec_to_json(expanded))
@@ -125,7 +125,7 @@ class Worker:
             if left is not None and found is None:
                 progress.expect(left(results))
             found = False
-            if task not in self._notebook(pairing).running() and self._take(pairing, task, progress, results):
+            if task not in self._store(pairing).running() and self._take(pairing, task, progress, results):
                 return True
         return found
 
@@ -133,7 +133,7 @@ class Worker:
         params, space = {}, {}
         if pairing is not None:
             params, space = parameters(self.spec.search, pairing, task), distributions(self.spec.search, pairing)
-        with self._notebook(pairing).claim(task, self.metric, params, space) as claim:
+        with self._store(pairing).claim(task, self.metric, params, space) as claim:
             if claim is None:
                 return False
             # At weight 1 a search has the main alone, which is shared.
@@ -142,20 +142,20 @@ class Worker:
                 progress.start(task.name, task.samples)
                 claim.keep(self.evaluator.outcome(task, progress.samples))
             elif known.reason:
-                raise Failed(known.reason)
+                raise RunError(known.reason)
             else:
                 claim.keep(replace(known.outcome, evaluations=0))
         return True
 
     def _look_again(self) -> None:
         """Read again what others may have added to, and give up the claims of processes that have ended."""
-        for notebook in self._notebooks.values():
-            notebook.refresh()
-            notebook.release_lost()
+        for store in self._stores.values():
+            store.refresh()
+            store.release_lost()
 
     def _remind(self, progress: Progress) -> None:
         """Say who is waited for, where this process cannot see whether that one is alive."""
-        for each in (each for notebook in self._notebooks.values() for each in notebook.elsewhere()):
+        for each in (each for store in self._stores.values() for each in store.remote()):
             if time.time() - self._reminded.get(each, -math.inf) < REMINDED:
                 continue
             self._reminded[each] = time.time()
@@ -167,18 +167,18 @@ class Worker:
             )
 
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:
-        found = self._notebook(pairing).evaluations()
+        found = self._store(pairing).evaluations()
         for evaluation in found if self.heard else ():
             if (pairing, evaluation.number) not in self._told:
                 self._told.add((pairing, evaluation.number))
                 self.heard(pairing, evaluation)  # type: ignore[misc]
         return found
 
-    def _notebook(self, pairing: PairingSpec | None) -> Notebook:
-        if pairing not in self._notebooks:
+    def _store(self, pairing: PairingSpec | None) -> Store:
+        if pairing not in self._stores:
             name = CONFIRM if pairing is None else pairing.name
-            self._notebooks[pairing] = Notebook(self._storage, f"{self.spec.name}/{name}")
-        return self._notebooks[pairing]
+            self._stores[pairing] = Store(self._storage, f"{self.spec.name}/{name}")
+        return self._stores[pairing]
 
 
 class _Searches(Mapping[PairingSpec, list[Evaluation]]):

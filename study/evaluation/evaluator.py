@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from degradations import Composition, Degradation, Denoiser, Draws, Failed, Identity, Refused
+from degradations import Composition, Degradation, Denoiser, Draws, Identity, InputError, RunError
 from study.checkpoints import CACHE, Base
 from study.checkpoints.names import split
 from study.data import Data
@@ -37,7 +37,7 @@ SEEN = 8  # latents decoded together to be looked at
 KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
 
 
-class Variation(Degradation):
+class OtherBase(Degradation):
     """Another base in the place of the study's: `digits@snapshot=512`."""
 
     def __init__(self, name: str, base: Base) -> None:
@@ -62,7 +62,7 @@ class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
     variant: finds the base of a variant's name; root: public files are under root/cache; parts: other ones than those
-    that the spec names. Raises Refused at once for names of the study that are no degradations, or that the base cannot
+    that the spec names. Raises InputError at once for names of the study that are no degradations, or that the base cannot
     suffer, and for a reference or decoder that is not to be had.
     """
 
@@ -75,7 +75,7 @@ class Evaluator:
         self.announce: Callable[[str, Task], None] = lambda what, task: None  # where a group evaluates together
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
-        self.is_random = cache(self._is_random)
+        self.is_stochastic = cache(self._is_stochastic)
         noise_levels.check(spec.sampler, base, base)
         self.extractors, self.references, self.decoder = parts or _parts(spec, base, root)
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
@@ -83,19 +83,19 @@ class Evaluator:
         if not len(base.data.samples):
             self._check_references()
         for name in spec.named:
-            self.is_random(name)
+            self.is_stochastic(name)
 
     @torch.inference_mode()
     def _check_references(self) -> None:
-        """Raises Refused for references of other images or features than those of the base's samples."""
+        """Raises InputError for references of other images or features than those of the base's samples."""
         try:
             seen = self._seen(torch.zeros(1, *self.base.data.shape))
             for extractor in self.extractors:
                 d, wanted = extractor.to(seen.device)(seen).shape[1], len(self.references[extractor.name].frechet.mean)
                 if d != wanted:
-                    raise Refused(f"it has {wanted} features of '{extractor.name}', the samples have {d}.")
-        except Refused as error:
-            raise Refused(f"reference '{self.spec.reference}': {error}") from None
+                    raise InputError(f"it has {wanted} features of '{extractor.name}', the samples have {d}.")
+        except InputError as error:
+            raise InputError(f"reference '{self.spec.reference}': {error}") from None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that changes a score or a proposal, by key."""
@@ -126,7 +126,7 @@ class Evaluator:
         return digest.hexdigest()
 
     def outcome(self, task: Task, progress: Progress | None = None) -> Outcome:
-        """The outcome of a task. Raises Failed where samples or scores are not finite."""
+        """The outcome of a task. Raises RunError where samples or scores are not finite."""
         self.announce("outcome", task)
         if task.ends:
             return self._endpoints(task, progress)
@@ -178,21 +178,21 @@ class Evaluator:
         """
         alone = Task.alone(task.main, task.seed, task.samples, task.steps)
         guide = Task.alone(task.guide, task.seed, task.samples, task.steps)
-        if task.coupling == "independent" and self.is_random(task.guide):
+        if task.coupling == "independent" and self.is_stochastic(task.guide):
             guide = replace(task, main=BASE, weight=0.0, ends=False)  # the guide with its own draws
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
         if group().rank > 0:
             return Outcome()
         curve: dict[str, list[float]] = {"weight": []}
         for weight in self.spec.search.weights:
-            with suppress(Failed):  # a weight so large that the mixture is not finite
+            with suppress(RunError):  # a weight so large that the mixture is not finite
                 tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
                 for name, reference in self.references.items():
                     mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
                     curve.setdefault(f"fd_{name}", []).append(reference.frechet.distance(mean, covariance))
                 curve["weight"].append(weight)
         if not curve["weight"]:
-            raise Failed(f"samples of {task.main} or of {task.guide} alone are not finite.")
+            raise RunError(f"samples of {task.main} or of {task.guide} alone are not finite.")
         found: dict[str, float] = {}
         for metric in curve.keys() - {"weight"}:
             fd = dict(zip(curve["weight"], curve[metric], strict=True))
@@ -232,7 +232,7 @@ class Evaluator:
         return tally
 
     def _seen(self, samples: Tensor) -> Tensor:
-        """What extractors see of samples, of [B, …]. Raises Refused for another size than that of the reference."""
+        """What extractors see of samples, of [B, …]. Raises InputError for another size than that of the reference."""
         samples = samples.to(device())
         seen = samples if self.decoder is None else self.decoder(samples)
         for reference in self.references.values():
@@ -279,15 +279,15 @@ class Evaluator:
         other = self.variant(str(variant))
         classes = {other.data.classes, self.base.data.classes} - {0}
         if other.data.shape != self.base.data.shape or other.latents != self.base.latents or len(classes) > 1:
-            raise Refused(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
+            raise InputError(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
                           f"{_what(self.base)}.")  # fmt: skip
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
-        instead = Variation(str(variant), other)
+        instead = OtherBase(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))
 
-    def _is_random(self, name: str) -> bool:
-        return suffers(self.base, self.degradation(name))
+    def _is_stochastic(self, name: str) -> bool:
+        return is_stochastic(self.base, self.degradation(name))
 
 
 def _parts(spec: StudySpec, base: Base, root: Path) -> Parts:
@@ -296,12 +296,12 @@ def _parts(spec: StudySpec, base: Base, root: Path) -> Parts:
 
 
 def _none(name: str) -> Base:
-    raise Refused(f"'{name}': variants of the base cannot be found here.")
+    raise InputError(f"'{name}': variants of the base cannot be found here.")
 
 
 @torch.inference_mode()
-def suffers(base: Base, degradation: Degradation) -> bool:
-    """Whether a degradation of a base draws random numbers. Raises Refused where the base cannot suffer it."""
+def is_stochastic(base: Base, degradation: Degradation) -> bool:
+    """Whether a degradation of a base draws random numbers. Raises InputError where the base cannot suffer it."""
     data, draws = base.data, Draws(0)
     where = next((parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu"))
     samples = data.samples[:2] if len(data.samples) else torch.zeros(1, *data.shape)
@@ -311,13 +311,15 @@ def suffers(base: Base, degradation: Degradation) -> bool:
 
 
 def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
-    """What makes images of the base's samples, where they are latents. Raises Refused where it is not to be had."""
+    """What makes images of the base's samples, where they are latents. Raises InputError where it is not to be had."""
     if base.latents:
         from study.models.diffusers import edm2_decoder
 
         return edm2_decoder(spec.decoder or VAE, root / CACHE)
     if spec.decoder is not None:
-        raise Refused(f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no latents of EDM2.")
+        raise InputError(
+            f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no latents of EDM2."
+        )
     return base.decoder
 
 

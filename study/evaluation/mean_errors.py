@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Coupling, Denoiser, Draws, Refused
+from degradations import Coupling, Denoiser, Draws, InputError
 from study.sampling import SOLVERS, Start
 
 Array = npt.NDArray[np.float64]
@@ -125,12 +125,12 @@ def errors_and_residuals(
 ) -> tuple[Products, Residuals | None]:  # fmt: skip
     """`mean_errors`, and from the first `loss_draws` of the same evaluations what `loss` is made of.
 
-    guides: the denoisers that guide with draws of their own. Raises Refused for errors that are not finite, and for
+    guides: the denoisers that guide with draws of their own. Raises InputError for errors that are not finite, and for
     residuals at points without clean images.
     """
     names, guides, found, device = list(denoisers), list(dict.fromkeys(guides)), [], points.x.device
     if loss_draws and points.clean is None:
-        raise Refused("probe: the loss wants noised data, found points without clean images.")
+        raise InputError("probe: the loss wants noised data, found points without clean images.")
     residuals = _Residuals(len(names), len(guides), points) if loss_draws else None
     apart = {name: denoisers[name] for name in guides}
     for level, (x, sigma) in enumerate(zip(points.x, points.sigmas, strict=True)):
@@ -150,7 +150,7 @@ def errors_and_residuals(
     gram = torch.stack(found).cpu().numpy()
     if not np.isfinite(gram).all():
         bad = [name for i, name in enumerate(names) if not np.isfinite(gram[..., i, i]).all()]
-        raise Refused(f"probe: the errors of {', '.join(bad)} are not finite.")
+        raise InputError(f"probe: the errors of {', '.join(bad)} are not finite.")
     products = Products(names, points.sigmas, points.weights, gram)
     return products, residuals.means(names, guides) if residuals is not None else None
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from degradations import Coupling, Refused
+from degradations import Coupling, InputError
 from study.evaluation.mean_errors import Array, Products, Residuals
 
 ROUNDING = 1e-12  # of products of float64, relative to those that they are differences of
@@ -16,7 +16,7 @@ ROUNDING = 1e-12  # of products of float64, relative to those that they are diff
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the products of a main and a guide foretell; None where it is not determined.
+    """What the products of a main and a guide predict; None where it is not determined.
 
     cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 lessens the mean error if and only if it is above 1;
     weight: w*; gain: the share of |e1|² that w* removes; with intervals at 95 % over images.
@@ -94,7 +94,7 @@ def several_guides(
 ) -> tuple[list[float], list[tuple[float, float]]]:
     """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error, and intervals:
 
-    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises Refused where the interval of G's least
+    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises InputError where the interval of G's least
     eigenvalue includes 0: guides that err alike, whose weights are not determined.
     """
     images = np.einsum("l,lbij->bij", np.asarray(products.weights), products.of([main, *guides]))
@@ -104,7 +104,7 @@ def several_guides(
     g_matrix, g = difference @ gram @ difference.T, (difference @ gram[:, :, :1])[:, :, 0]
     least = np.linalg.eigvalsh(g_matrix)[:, 0]
     if np.quantile(least, 0.025) <= 1e-9 * np.trace(g_matrix[0]):
-        raise Refused(
+        raise InputError(
             f"probe: as far as can be told, the errors of {', '.join(guides)} do not differ, and their weights are not "
             "determined; more draws (--probe.draws) or images (--probe.images) tell more."
         )

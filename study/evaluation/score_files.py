@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import CACHE, find_statistics, near, public_statistics
 from study.data import DATA, load_data
 from study.files.cache import PublicFile, obtain
@@ -24,7 +24,7 @@ def score_files(
     """The distances of images or samples in files to a reference, as `references_of` takes one.
 
     extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %. verified: also what
-    clean-fid itself makes of the same images, under "verified". Raises Refused for files that hold no samples, or a
+    clean-fid itself makes of the same images, under "verified". Raises InputError for files that hold no samples, or a
     reference of another extractor or shape, and for an extractor that clean-fid cannot run where it is to verify.
     """
     chosen = load_extractor(extractor, root).eval()
@@ -34,7 +34,7 @@ def score_files(
     tally = _tally_of(path, chosen, compared, grouped=extrapolated)
     n = tally.moments[chosen.name].n
     if extrapolated and n < 2 * GROUPS:
-        raise Refused(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
+        raise InputError(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
     found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
     found |= scores(tally, {chosen.name: compared})
     for metric, (curve, *without) in size_curves(tally, {chosen.name: compared}).items() if extrapolated else ():
@@ -49,7 +49,7 @@ def score_files(
 
 def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
     """What a name compares samples with, for each extractor: a data set, published statistics under root/cache, or a
-    file of statistics, or images or samples in files. Raises Refused for what is none of these, and for the statistics
+    file of statistics, or images or samples in files. Raises InputError for what is none of these, and for the statistics
     of other extractors.
     """
     if name in DATA:
@@ -61,7 +61,7 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
         return {each.name: Reference.load(paths[each.name], each, known.size) for each in extractors}
     path = Path(name)
     if not path.exists():
-        raise Refused(f"reference '{name}': no data set, no published statistics, no file or folder; {_near(name)}")
+        raise InputError(f"reference '{name}': no data set, no published statistics, no file or folder; {_near(name)}")
     if Reference.is_one(path):
         return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
     return stream_references((batch.to(device()) for batch in batches(path)), extractors)
@@ -70,14 +70,14 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
 def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFile]:
     """The files of published statistics by extractor; none where a name is not that of published statistics.
 
-    Raises Refused for extractors that none of a name's are of.
+    Raises InputError for extractors that none of a name's are of.
     """
     known = find_statistics(name)
     if known is None:
         return {}
     for extractor in extractors:
         if extractor not in known.files:
-            raise Refused(f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
+            raise InputError(f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
                           f"'{extractor}' is wanted.")  # fmt: skip
     return {extractor: known.files[extractor] for extractor in extractors}
 
@@ -99,5 +99,5 @@ def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bo
         tally.fold(batch.to(device()), first)
         first += len(batch)
     if first < 2:
-        raise Refused(f"{path}: {first} sample; at least 2 are wanted.")
+        raise InputError(f"{path}: {first} sample; at least 2 are wanted.")
     return tally

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from degradations import Refused
+from degradations import InputError
 from study.files.atomic import replacing, sha256, write_text
 from study.files.lock import locked
 
@@ -29,7 +29,7 @@ class PublicFile:
         size: in bytes; None where not published
         card: what it is, for messages
 
-    Raises Refused for another kind of address and for a name with a folder in it.
+    Raises InputError for another kind of address and for a name with a folder in it.
     """
 
     name: str
@@ -40,9 +40,9 @@ class PublicFile:
 
     def __post_init__(self) -> None:
         if not self.address.startswith("https://"):
-            raise Refused(f"{self.card}: address '{self.address}': https is wanted.")
+            raise InputError(f"{self.card}: address '{self.address}': https is wanted.")
         if not self.name or self.name.startswith(".") or Path(self.name).name != self.name:
-            raise Refused(f"{self.card}: '{self.name}' is no plain file name.")
+            raise InputError(f"{self.card}: '{self.name}' is no plain file name.")
 
 
 def present(file: PublicFile, cache: Path) -> bool:
@@ -55,7 +55,7 @@ def obtain(file: PublicFile, cache: Path) -> Path:
     """The file in the cache folder, downloaded if it is missing, its size and SHA-256 checked.
 
     Of two processes one downloads and the other waits. A hash once found is computed again only when the file's size or
-    time of change is another. Raises Refused for a file that is damaged or another, and for one that cannot be had; the
+    time of change is another. Raises InputError for a file that is damaged or another, and for one that cannot be had; the
     message says where to put it by hand.
     """
     path = cache / file.name
@@ -65,7 +65,7 @@ def obtain(file: PublicFile, cache: Path) -> Path:
                 if not path.is_file():  # another process may have downloaded it meanwhile
                     _download(file, path)
         except (OSError, http.client.HTTPException) as error:
-            raise Refused(_by_hand(file, cache, str(error) or type(error).__name__)) from None
+            raise InputError(_by_hand(file, cache, str(error) or type(error).__name__)) from None
     _check(file, path)
     return path
 
@@ -111,10 +111,10 @@ def _by_hand(file: PublicFile, cache: Path, why: str) -> str:
 
 
 def _check(file: PublicFile, path: Path) -> None:
-    """Raises Refused where a file's size or hash is not the published one or, without one, that of its first use."""
+    """Raises InputError where a file's size or hash is not the published one or, without one, that of its first use."""
     stat, note = path.stat(), path.with_name(f"{path.name}.sha256")
     if file.size is not None and stat.st_size != file.size:
-        raise Refused(f"{path}: {stat.st_size} bytes, {file.card} has {file.size}: damaged, or another file.")
+        raise InputError(f"{path}: {stat.st_size} bytes, {file.card} has {file.size}: damaged, or another file.")
     noted = _read(note)
     wanted = file.sha256 or noted.get("sha256")
     now = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -123,14 +123,14 @@ def _check(file: PublicFile, path: Path) -> None:
     found = sha256(path)
     if wanted is not None and found != wanted:
         source = "its published one" if file.sha256 else f"that of its first use, in {note.name},"
-        raise Refused(f"{path}: {file.card}: found SHA-256 {found}, {source} is {wanted}: damaged, or another file.")
+        raise InputError(f"{path}: {file.card}: found SHA-256 {found}, {source} is {wanted}: damaged, or another file.")
     if wanted is None:
         print(f"{path}: no SHA-256 of {file.card} is published; from now on it must be {found}.", file=sys.stderr)
     try:
         write_text(note, json.dumps({"sha256": found, **now}) + "\n")
     except OSError as error:  # a shared cache that only others may write
         if wanted is None:
-            raise Refused(f"{note}: the hash of {file.card} cannot be noted ({error}).") from None
+            raise InputError(f"{note}: the hash of {file.card} cannot be noted ({error}).") from None
 
 
 def _read(note: Path) -> dict[str, Any]:
@@ -142,7 +142,9 @@ def _read(note: Path) -> dict[str, Any]:
         if not isinstance(found, dict) or not isinstance(found.get("sha256"), str):
             raise ValueError("no SHA-256 in it")
     except (ValueError, RecursionError) as error:
-        raise Refused(f"{note}: not a note of a file's SHA-256 ({error}); remove it to trust the file anew.") from None
+        raise InputError(
+            f"{note}: not a note of a file's SHA-256 ({error}); remove it to trust the file anew."
+        ) from None
     return found
 
 

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.files.atomic import replacing
 from study.files.npz import Array, open_npz
 from study.files.regular import check_regular
@@ -46,7 +46,7 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
     B ≤ size, less where images are large. They are read as clean-fid reads them, by Pillow's conversion to RGB: alpha
     is dropped, a palette looked up, CMYK mixed. Where no image has colours, one channel of the three is given, C = 1.
     An NPZ holds an array `samples` (or images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they
-    are. Memory does not grow with the number of samples. Raises Refused for a missing or empty place, for what is no
+    are. Memory does not grow with the number of samples. Raises InputError for a missing or empty place, for what is no
     image, for latents (.npy), and for images of mixed sizes, naming the file.
     """
     if os.path.isdir(path):
@@ -58,7 +58,9 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
     elif zipfile.is_zipfile(path):
         yield from _images(path, size)
     else:
-        raise Refused(f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of samples.")
+        raise InputError(
+            f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of samples."
+        )
 
 
 def _images(path: Path, size: int) -> Iterator[Tensor]:
@@ -70,13 +72,13 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
         if first is None:
             first = name, image.shape
         if image.shape != first[1]:
-            raise Refused(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
+            raise InputError(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
         batch.append(image)
         if len(batch) == size or (len(batch) + 1) * image.nbytes > MOST_TOGETHER:
             yield _to_tensor(batch)
             batch = []
     if first is None:
-        raise Refused(f"{path}: no images in it (looked for {', '.join(SUFFIXES)}).")
+        raise InputError(f"{path}: no images in it (looked for {', '.join(SUFFIXES)}).")
     if batch:
         yield _to_tensor(batch)
 
@@ -116,27 +118,29 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _refuse_latents(name: str) -> None:
     if name.lower().endswith(LATENTS):
-        raise Refused(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected.")
+        raise InputError(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected.")
 
 
 def _opened(name: str, content: bytes) -> Image.Image:
-    """An image of which only the header was read. Raises Refused for what is none, or too large."""
+    """An image of which only the header was read. Raises InputError for what is none, or too large."""
     try:
         with warnings.catch_warnings():  # of sizes, which are checked here, and of odd entries, which play no part
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        raise Refused(f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)}).") from None
+        raise InputError(f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)}).") from None
     except Image.DecompressionBombError:
-        raise Refused(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
+        raise InputError(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
     except Exception as error:  # of a damaged header, from any of these formats
         raise _damaged(name, error) from None
     # Twice: the size of the image, and that of a tile of it, which a TIFF says apart.
     for width, height in (image.size, _tile(image)):
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
-            raise Refused(f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} a side.")
+            raise InputError(
+                f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} a side."
+            )
         if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
-            raise Refused(f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most {FLAT_SHARE} "
+            raise InputError(f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most {FLAT_SHARE} "
                           f"pixels a byte from {FLAT_PIXELS} pixels on.")  # fmt: skip
     return image
 
@@ -155,8 +159,8 @@ def _pixels(name: str, image: Image.Image, grey: bool) -> npt.NDArray[np.uint8]:
         raise _damaged(name, error) from None
 
 
-def _damaged(name: str, error: Exception) -> Refused:
-    return Refused(f"{name}: not a whole image ({type(error).__name__}: {str(error)[:200]}).")
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"{name}: not a whole image ({type(error).__name__}: {str(error)[:200]}).")
 
 
 def _tile(image: Image.Image) -> tuple[int, int]:
@@ -171,7 +175,7 @@ def _npz(path: Path, size: int) -> Iterator[Tensor]:
         name = next((name for name in ARRAYS if name in arrays.entries), None)
         if name is None:
             found = str(list(arrays.entries))[1:-1][:200] or "none"
-            raise Refused(f"{path}: no array {', '.join(ARRAYS)} in it, found {found}.")
+            raise InputError(f"{path}: no array {', '.join(ARRAYS)} in it, found {found}.")
         with arrays.open(name) as array:
             _check(path, array)
             together = max(min(size, MOST_TOGETHER // array.row_bytes), 1)
@@ -179,23 +183,25 @@ def _npz(path: Path, size: int) -> Iterator[Tensor]:
                 if part.dtype == np.uint8:
                     yield _to_tensor(list(part if part.ndim == 4 else part[..., None]))
                 elif not np.isfinite(part).all():
-                    raise Refused(f"{path}: '{name}' has entries that are not finite.")
+                    raise InputError(f"{path}: '{name}' has entries that are not finite.")
                 else:
                     yield torch.from_numpy(part.astype(np.float32, copy=False))
 
 
 def _check(path: Path, array: Array) -> None:
-    """Raises Refused for what are no samples, by the header."""
+    """Raises InputError for what are no samples, by the header."""
     shape, dtype = array.shape, array.dtype
     if len(shape) < 2 or 0 in shape:
-        raise Refused(f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1.")
+        raise InputError(f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1.")
     if dtype == np.uint8:
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
-            raise Refused(f"{path}: '{array.name}' has shape {shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3].")
+            raise InputError(
+                f"{path}: '{array.name}' has shape {shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3]."
+            )
     elif not np.issubdtype(dtype, np.floating):
-        raise Refused(f"{path}: '{array.name}' is {dtype}; uint8 images or floats are expected.")
+        raise InputError(f"{path}: '{array.name}' is {dtype}; uint8 images or floats are expected.")
     if array.row_bytes > min(MOST_NUMBERS * dtype.itemsize, MOST_SAMPLE_BYTES):
-        raise Refused(f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
+        raise InputError(f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
                       f"{MOST_NUMBERS} numbers and {MOST_SAMPLE_BYTES} bytes.")  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from degradations import Refused
+from degradations import InputError
 from study.files.zips import open_entry, open_zip, read_into
 
 KINDS = "fiub"  # floats, integers with and without a sign, truth values
@@ -42,7 +42,7 @@ class Array:
     def rows(self, most: int) -> Iterator[npt.NDArray[Any]]:
         """The array in parts of at most `most` entries along its first axis, read one by one.
 
-        Raises Refused for a damaged file, which is known at its end at the latest, and where it is stored column by
+        Raises InputError for a damaged file, which is known at its end at the latest, and where it is stored column by
         column, so that its rows lie apart.
         """
         if self.fortran and len(self.shape) > 1:
@@ -53,7 +53,7 @@ class Array:
         self._end()
 
     def all(self) -> npt.NDArray[Any]:
-        """The whole array. Raises Refused for a damaged file."""
+        """The whole array. Raises InputError for a damaged file."""
         found = self._next(self.shape, "F" if self.fortran else "C")
         self._end()
         return found
@@ -69,7 +69,7 @@ class Array:
 
 
 class Arrays:
-    """The arrays of an NPZ file by name. Methods raise Refused, naming file and array, for what is damaged."""
+    """The arrays of an NPZ file by name. Methods raise InputError, naming file and array, for what is damaged."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self._archive = path, archive
@@ -80,7 +80,7 @@ class Arrays:
 
     @contextmanager
     def open(self, name: str, kinds: str = KINDS) -> Iterator[Array]:
-        """An array, its header read. Raises Refused for dtypes of other kinds, of which objects are never read."""
+        """An array, its header read. Raises InputError for dtypes of other kinds, of which objects are never read."""
         entry, refusal = self.entries[name], _Refusal(self.path, name)
         with open_entry(self.path, self._archive, entry) as file:
             shape, fortran, dtype = _header(file, refusal)
@@ -94,7 +94,7 @@ class Arrays:
             yield Array(name, shape, dtype, fortran, file, refusal)
 
     def numbers(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
-        """A whole array of numbers as float64. Raises Refused for another shape, in which None is any size, and for
+        """A whole array of numbers as float64. Raises InputError for another shape, in which None is any size, and for
         more than is held in memory.
         """
         with self.open(name, "fiu") as array:
@@ -107,7 +107,7 @@ class Arrays:
             return array.all().astype(np.float64, copy=False)
 
     def text(self, name: str) -> str:
-        """A text. Raises Refused for anything else, and for a long one."""
+        """A text. Raises InputError for anything else, and for a long one."""
         with self.open(name, "U") as array:
             if array.shape != () or array.dtype.itemsize > MOST_TEXT:
                 raise array.refusal(f"is no text of at most {MOST_TEXT // 4} letters")
@@ -116,7 +116,7 @@ class Arrays:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Arrays]:
-    """The arrays of an NPZ file, never unpickled. Raises Refused for what is no such file."""
+    """The arrays of an NPZ file, never unpickled. Raises InputError for what is no such file."""
     with open_zip(path, "NPZ file") as archive:
         yield Arrays(path, archive)
 
@@ -126,8 +126,8 @@ class _Refusal:
     path: Path
     name: str
 
-    def __call__(self, why: str) -> Refused:
-        return Refused(f"{self.path}: the array '{self.name}' {why}.")
+    def __call__(self, why: str) -> InputError:
+        return InputError(f"{self.path}: the array '{self.name}' {why}.")
 
 
 def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

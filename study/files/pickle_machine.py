@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from degradations import Refused
+from degradations import InputError
 
 MOST_STEPS = 2**20  # instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
 OBJECT_BYTES = 400  # of an empty object, which one instruction to three make of as many bytes
@@ -60,7 +60,7 @@ class Machine:
     """The instructions of one pickle after another out of a file of which `left` bytes are left.
 
     `known` says what a module and a name in it stand for, None where nothing does; `persistent` what a value stands for
-    that lies outside of the pickle, None where none may. Methods raise Refused, naming the path, for what is not read.
+    that lies outside of the pickle, None where none may. Methods raise InputError, naming the path, for what is not read.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Machine:
         if persistent is not None:
             self._steps = _STEPS | {pickle.BINPERSID[0]: _push(lambda m: persistent(m._stack.pop()))}
 
-    def refusal(self, why: str) -> Refused:
+    def refusal(self, why: str) -> InputError:
         """What to raise: the path and why."""
-        return Refused(f"{self.path}: {why}.")
+        return InputError(f"{self.path}: {why}.")
 
     def run(self) -> Any:
         """The value of the next pickle."""

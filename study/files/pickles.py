@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.files.pickle_machine import Budget, Call, Class, Machine, Unbuilt, is_key, is_name
 from study.files.regular import check_regular, seems
 from study.files.tensors import DTYPES, STORAGES, TENSORS, Storage, count_entries, is_finite, stream
@@ -39,13 +39,13 @@ def load(path: Path) -> Any:
     """What a pickle holds, as plain values, tensors, NumPy arrays and Records; nothing in the file is run or imported.
 
     Dicts of any kind come back as dicts, parameters as tensors, NumPy's scalars as numbers, devices as strings. Raises
-    Refused, naming the file, where it is missing, damaged, too large, or wants anything else than such values.
+    InputError, naming the file, where it is missing, damaged, too large, or wants anything else than such values.
     """
     size = check_regular(path, MOST_BYTES)
     try:
         with path.open("rb") as file:
             if file.read(1) != b"\x80":
-                raise Refused(f"{path}: not a pickle of protocols 2 to 5, but {seems(path)}.")
+                raise InputError(f"{path}: not a pickle of protocols 2 to 5, but {seems(path)}.")
             file.seek(0)
             machine = Machine(path, file, size, Budget(3 * size + 2**20), _meaning)
             value = machine.run()
@@ -53,17 +53,17 @@ def load(path: Path) -> Any:
             raise machine.refusal(f"goes on for {machine.left} bytes after its end")
         machine.check(value, _inside)
         return value
-    except Refused:
+    except InputError:
         raise
     except Exception as error:  # a damaged file can be wrong in any way; the checks below say what they can
         why = f"{type(error).__name__}: {error}"[:200]
-        raise Refused(f"{path}: not a whole pickle of the kind that is read ({why}).") from None
+        raise InputError(f"{path}: not a whole pickle of the kind that is read ({why}).") from None
 
 
 def tensors(record: Record) -> dict[str, Tensor]:
     """All parameters and buffers of a module by dotted name, as its state_dict would have them.
 
-    Buffers that are None, or that the module does not keep, are left out. Raises Refused, naming the tensor, where one
+    Buffers that are None, or that the module does not keep, are left out. Raises InputError, naming the tensor, where one
     is not finite, and for a record that is no module, or is nested without end.
     """
     found: dict[str, Tensor] = {}
@@ -76,14 +76,14 @@ def tensors(record: Record) -> dict[str, Tensor]:
         for name, value in _members(module, prefix):
             count += 1
             if count > MOST_NAMES or len(prefix) > 1000:
-                raise Refused(f"{record.name}: more than {MOST_NAMES} modules and tensors, or nested without end.")
+                raise InputError(f"{record.name}: more than {MOST_NAMES} modules and tensors, or nested without end.")
             if not is_name(name) or not name or "." in name or prefix + name in found:
-                raise Refused(f"{record.name}: {ascii(name)[:100]} in '{prefix}' is no name of a module or tensor.")
+                raise InputError(f"{record.name}: {ascii(name)[:100]} in '{prefix}' is no name of a module or tensor.")
             if isinstance(value, Record):
                 children.append((f"{prefix}{name}.", value))
             elif value is not None:
                 if id(value) not in finite and not is_finite(value):
-                    raise Refused(f"{record.name}: '{prefix}{name}' has entries that are not finite.")
+                    raise InputError(f"{record.name}: '{prefix}{name}' has entries that are not finite.")
                 finite.add(id(value))
                 found[prefix + name] = value
         todo += reversed(children)
@@ -95,11 +95,11 @@ def _members(module: Record, prefix: str) -> Iterator[tuple[Any, Any]]:
     groups: dict[str, Any] = {key: module.state.get(key) for key in ("_parameters", "_buffers", "_modules")}
     dropped = module.state.get("_non_persistent_buffers_set", set())
     if type(dropped) is not set or not all(type(group) is dict for group in groups.values()):
-        raise Refused(f"'{prefix.rstrip('.')}' ({module.name}) is not a module: no parameters, buffers and modules.")
+        raise InputError(f"'{prefix.rstrip('.')}' ({module.name}) is not a module: no parameters, buffers and modules.")
     for key, group in groups.items():
         for name, value in group.items():
             if type(value) not in (type(None), Record if key == "_modules" else Tensor):
-                raise Refused(f"'{prefix}{name}' ({module.name}) is a {type(value).__name__}, in {key}.")
+                raise InputError(f"'{prefix}{name}' ({module.name}) is a {type(value).__name__}, in {key}.")
             yield name, None if key == "_buffers" and name in dropped else value
 
 

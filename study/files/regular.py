@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from degradations import Refused
+from degradations import InputError
 
 # How files begin, and what they are, for messages about a file that is of another kind than was expected.
 _BEGINNINGS = (
@@ -25,24 +25,24 @@ _PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
 def check_regular(path: Path, most: int) -> int:
-    """The size of a file in bytes. Raises Refused for what is missing, no regular file, or larger than `most`.
+    """The size of a file in bytes. Raises InputError for what is missing, no regular file, or larger than `most`.
 
     A pipe or a device would be waited for, or read, without end.
     """
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise Refused(f"{path}: no such file.") from None
+        raise InputError(f"{path}: no such file.") from None
     except (OSError, ValueError) as error:  # a name too long, or with a zero byte in it; a folder that may not be read
-        raise Refused(f"{ascii(str(path))[1:-1][:300]}: cannot be opened ({_reason(error)}).") from None
+        raise InputError(f"{ascii(str(path))[1:-1][:300]}: cannot be opened ({_reason(error)}).") from None
     if stat.S_ISDIR(found.st_mode):
-        raise Refused(f"{path}: a folder; a file is expected.")
+        raise InputError(f"{path}: a folder; a file is expected.")
     if not stat.S_ISREG(found.st_mode):
-        raise Refused(f"{path}: a pipe, socket or device; a regular file is expected.")
+        raise InputError(f"{path}: a pipe, socket or device; a regular file is expected.")
     if found.st_size > most:
-        raise Refused(f"{path}: {found.st_size} bytes; at most {most} are read.")
+        raise InputError(f"{path}: {found.st_size} bytes; at most {most} are read.")
     if not os.access(path, os.R_OK):
-        raise Refused(f"{path}: cannot be opened (permission denied).")
+        raise InputError(f"{path}: cannot be opened (permission denied).")
     return found.st_size
 
 
@@ -60,7 +60,7 @@ def seems(path: Path) -> str:
 
 
 def read_json(path: Path, most: int, what: str) -> Any:
-    """What a file of JSON holds. Raises Refused where it holds none, in words that begin with `what`."""
+    """What a file of JSON holds. Raises InputError where it holds none, in words that begin with `what`."""
     check_regular(path, most)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -74,7 +74,7 @@ def read_json(path: Path, most: int, what: str) -> Any:
         why = "it has a number of thousands of digits"
     except OSError as error:
         why = _reason(error)
-    raise Refused(f"{path}: {what} ({why}).")
+    raise InputError(f"{path}: {what} ({why}).")
 
 
 def _reason(error: OSError | ValueError) -> str:

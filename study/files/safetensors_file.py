@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from degradations import Refused
+from degradations import InputError
 from study.files.regular import check_regular, seems
 
 MOST_BYTES = 64 * 2**30
@@ -18,19 +18,19 @@ MOST_HEADER = 2**22  # bytes; those of the largest networks have some hundred th
 def open_safetensors(path: Path) -> Iterator[Any]:
     """The tensors of a file by `keys()`, `get_slice` and `get_tensor`.
 
-    Raises Refused, naming the file, where it is missing, too large, damaged or of another kind.
+    Raises InputError, naming the file, where it is missing, too large, damaged or of another kind.
     """
     size = check_regular(path, MOST_BYTES)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
         if MOST_HEADER < length <= size - 8:
-            raise Refused(f"{path}: a header of {length} bytes; at most {MOST_HEADER} are read.")
+            raise InputError(f"{path}: a header of {length} bytes; at most {MOST_HEADER} are read.")
         with safe_open(path, "pt") as found:
             yield found
-    except Refused:
+    except InputError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
         kind = seems(path)
         but = "" if kind == "a safetensors file" else f", but {kind}"
-        raise Refused(f"{path}: not a whole safetensors file{but} ({str(error)[:200]}).") from None
+        raise InputError(f"{path}: not a whole safetensors file{but} ({str(error)[:200]}).") from None

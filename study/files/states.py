@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.files.pickle_machine import Budget, Machine
 from study.files.regular import check_regular, seems
 from study.files.tensors import STORAGES, TENSORS, Storage, declared, stream
@@ -28,7 +28,7 @@ PICKLE, SCRIPT = "data.pkl", "constants.pkl"  # which every file of torch.save h
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict by name, from a file of torch.save in its present form, a zip, or in its old one.
 
-    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises Refused, naming the
+    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises InputError, naming the
     file, where it is missing, damaged or of another kind.
     """
     size = check_regular(path, MOST_BYTES)
@@ -40,12 +40,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             if file.read(1) == b"\x80":
                 file.seek(0)
                 return _checked(path, stream(path, file, size, _budget(size), (STORAGES | TENSORS).get))
-    except Refused as error:
-        raise Refused(f"{str(error).removesuffix('.')}; {ACCEPTED}.") from None
+    except InputError as error:
+        raise InputError(f"{str(error).removesuffix('.')}; {ACCEPTED}.") from None
     except Exception as error:  # a damaged file can be wrong in any way; the checks say what they can
         why = f"{type(error).__name__}: {error}"[:200]
-        raise Refused(f"{path}: not a whole file of torch.save ({why}); {ACCEPTED}.") from None
-    raise Refused(f"{path}: {seems(path)}, not one of torch.save; {ACCEPTED}.")
+        raise InputError(f"{path}: not a whole file of torch.save ({why}); {ACCEPTED}.") from None
+    raise InputError(f"{path}: {seems(path)}, not one of torch.save; {ACCEPTED}.")
 
 
 def _of_zip(path: Path, size: int) -> Any:
@@ -53,14 +53,14 @@ def _of_zip(path: Path, size: int) -> Any:
         entries = {entry.filename: entry for entry in archive.infolist()}
         roots = [name.removesuffix(PICKLE) for name in entries if name.endswith(f"/{PICKLE}") and name.count("/") == 1]
         if len(roots) != 1:
-            raise Refused(f"{path}: a zip, but not one of torch.save.")
+            raise InputError(f"{path}: a zip, but not one of torch.save.")
         (root,) = roots
         if root + SCRIPT in entries:
-            raise Refused(f"{path}: a TorchScript, which is a program and not run here.")
+            raise InputError(f"{path}: a TorchScript, which is a program and not run here.")
         _check_sizes(path, entries.values(), size)
         order = entries.get(f"{root}byteorder")
         if order is not None and read_entry(path, archive, order, 100) != b"little":
-            raise Refused(f"{path}: its numbers are not in the order of bytes 'little'.")
+            raise InputError(f"{path}: its numbers are not in the order of bytes 'little'.")
         content = read_entry(path, archive, entries[root + PICKLE], size)
         storages: dict[str, Storage] = {}
 
@@ -85,22 +85,22 @@ def _of_zip(path: Path, size: int) -> Any:
 
 
 def _check_sizes(path: Path, entries: Any, size: int) -> None:
-    """Raises Refused for entries that are packed, or take more bytes than the file has: PyTorch writes none such."""
+    """Raises InputError for entries that are packed, or take more bytes than the file has: PyTorch writes none such."""
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise Refused(f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none that is.")
+            raise InputError(f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none that is.")
     if (total := sum(entry.file_size for entry in entries)) > size:
-        raise Refused(f"{path}: its entries have {total} bytes together, the file has {size}.")
+        raise InputError(f"{path}: its entries have {total} bytes together, the file has {size}.")
 
 
 def _checked(path: Path, value: Any) -> dict[str, Tensor]:
     if type(value) is not dict:
-        raise Refused(f"{path}: holds a {type(value).__name__}.")
+        raise InputError(f"{path}: holds a {type(value).__name__}.")
     for name, tensor in value.items():
         if type(name) is not str:
-            raise Refused(f"{path}: has the key {ascii(name)[:100]}, which is no name.")
+            raise InputError(f"{path}: has the key {ascii(name)[:100]}, which is no name.")
         if type(tensor) is not Tensor:
-            raise Refused(f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a tensor.")
+            raise InputError(f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a tensor.")
     return value
 
 

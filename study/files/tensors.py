@@ -41,7 +41,7 @@ class Storage:
 def stream(path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known: Callable[[Any], Any]) -> Any:
     """What torch.save wrote before it wrote zips: five pickles, the fourth the value, then the numbers of each storage.
 
-    Memory is taken for no more numbers than the file goes on for. Raises Refused for anything else, naming the path.
+    Memory is taken for no more numbers than the file goes on for. Raises InputError for anything else, naming the path.
     """
     storages: dict[str, Storage] = {}
     total = 0

@@ -9,7 +9,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 from study.files.yaml_text import read_yaml
 from study.specs.checks import SHOWN, shown, shown_key
 
@@ -22,7 +22,7 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
     """A value of a file as a type: a scalar, a choice, one or none, a tuple of a list, a dataclass of keys with values.
 
     Text in the place of anything else is read as YAML, so quoted numbers are numbers. key: the value's full path, for
-    messages; said: the type that they name, if it is another. Raises Refused for any other value, an unknown key and a
+    messages; said: the type that they name, if it is another. Raises InputError for any other value, an unknown key and a
     missing one.
     """
     said = said or type_
@@ -56,9 +56,9 @@ def accepted(type_: Any) -> str:
 
 
 def refuse(type_: Any, value: Any, key: str) -> NoReturn:
-    """Raises Refused for a value that a type does not accept."""
+    """Raises InputError for a value that a type does not accept."""
     be = "are" if get_origin(type_) is Literal or is_dataclass(type_) else "is"
-    raise Refused(f"{key}: found {shown(value)}; accepted {be} {accepted(type_)}.")
+    raise InputError(f"{key}: found {shown(value)}; accepted {be} {accepted(type_)}.")
 
 
 def group_of(type_: Any) -> Any:
@@ -105,11 +105,11 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
     for name in value:
         if name not in known:
             said = unknown_key(name, list(known), prefix, [] if key else keys_of(type_))
-            raise Refused(f"{prefix}{shown_key(name)}: no such key. {said}")
+            raise InputError(f"{prefix}{shown_key(name)}: no such key. {said}")
     made = {name: typed(known[name], each, prefix + name) for name, each in value.items()}
     for field in fields(type_):
         if field.name not in made and field.default is MISSING and field.default_factory is MISSING:
-            raise Refused(f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}.")
+            raise InputError(f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}.")
     return type_(**made)
 
 
@@ -123,12 +123,12 @@ def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         quoted = " (in quotes, if it is meant as text)" if isinstance(value, int | float) else ""
-        raise Refused(f"{key}: found {shown(value)}; accepted is text{quoted}.")
+        raise InputError(f"{key}: found {shown(value)}; accepted is text{quoted}.")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise Refused(f"{key}: found {shown(value)}; accepted is text without control characters.")
+        raise InputError(f"{key}: found {shown(value)}; accepted is text without control characters.")
     longest = max(len(part.encode()) for part in value.split("/"))
     if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
-        raise Refused(f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} bytes, and "
+        raise InputError(f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} bytes, and "
                       f"{MOST_PART} between slashes.")  # fmt: skip
     return value
 
@@ -143,7 +143,7 @@ def _plain(text: str) -> Any:
         return int(text)
     try:
         return read_yaml(text)
-    except Refused:
+    except InputError:
         return text
 
 

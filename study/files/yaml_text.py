@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 MOST_BYTES = 4 * 2**20
 MOST_VALUES = 400_000  # with every alias written out; a pairing has seven
@@ -34,11 +34,11 @@ def read_yaml(text: str) -> Any:
     """The value of a YAML document: None, a bool, int, float or str, or lists of such and dicts with keys of str.
 
     Nothing is built before its size is known: its values are counted with every alias written out, so that aliases of
-    aliases take no memory. Raises Refused, with the line, for what is not YAML, for more than one document, a key given
+    aliases take no memory. Raises InputError, with the line, for what is not YAML, for more than one document, a key given
     twice, a key that is not text, other tags than those of plain values, and for too many or too deeply nested values.
     """
     if len(text) > MOST_BYTES:
-        raise Refused(f"{len(text):,} characters; at most {MOST_BYTES:,} are accepted.")
+        raise InputError(f"{len(text):,} characters; at most {MOST_BYTES:,} are accepted.")
     try:
         _check_events(text)
         loader = _Loader(text)
@@ -49,17 +49,17 @@ def read_yaml(text: str) -> Any:
             return None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
-    except Refused:
+    except InputError:
         raise
     except yaml.MarkedYAMLError as error:
         what = " ".join(filter(None, (error.context, error.problem)))
-        raise Refused(f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}.") from None
+        raise InputError(f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}.") from None
     except Exception as error:  # of PyYAML's constructors, for a value that is not of its explicit tag
-        raise Refused(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}.") from None
+        raise InputError(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}.") from None
 
 
 def _check_events(text: str) -> None:
-    """Raises Refused for what is not to be built: judged by the parser's events, which take no memory."""
+    """Raises InputError for what is not to be built: judged by the parser's events, which take no memory."""
     depth = total = documents = 0
     begun: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
@@ -67,7 +67,7 @@ def _check_events(text: str) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise Refused(f"{_at(event.start_mark)}a second document; one is accepted.")
+                raise InputError(f"{_at(event.start_mark)}a second document; one is accepted.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
             anchor, before = begun.pop()
@@ -76,7 +76,7 @@ def _check_events(text: str) -> None:
         elif isinstance(event, yaml.NodeEvent):
             if isinstance(event, yaml.AliasEvent):
                 if event.anchor not in sizes:
-                    raise Refused(f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or for a "
+                    raise InputError(f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or for a "
                                   "value that it is part of.")  # fmt: skip
                 total += sizes[event.anchor]
             else:
@@ -88,14 +88,14 @@ def _check_events(text: str) -> None:
                 depth += 1
                 begun.append((event.anchor, total - 1))
             if total > MOST_VALUES or depth > MOST_DEPTH:
-                raise Refused(f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written out, or more "
+                raise InputError(f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written out, or more "
                               f"than {MOST_DEPTH} one within another.")  # fmt: skip
 
 
 def _check_tag(event: Any) -> None:
     tag = event.tag
     if tag is not None and tag != "!" and tag not in CORE:
-        raise Refused(f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; accepted are "
+        raise InputError(f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; accepted are "
                       "plain values, without tags.")  # fmt: skip
 
 
@@ -122,9 +122,9 @@ def _check_keys(mapping: Any) -> None:
         where = _at(key.start_mark)
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
             found = f"the key {key.value[:80]}" if isinstance(key, yaml.ScalarNode) else "a list or mapping as a key"
-            raise Refused(f"{where}{found}, where text is accepted (put it in quotes if it is meant as text).")
+            raise InputError(f"{where}{found}, where text is accepted (put it in quotes if it is meant as text).")
         if key.value in lines:
-            raise Refused(f"{where}the key '{key.value[:80]}' is given twice, first in line {lines[key.value]}.")
+            raise InputError(f"{where}the key '{key.value[:80]}' is given twice, first in line {lines[key.value]}.")
         lines[key.value] = key.start_mark.line + 1
 
 

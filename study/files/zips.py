@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from degradations import Refused
+from degradations import InputError
 from study.files.regular import check_regular, seems
 
 MOST_BYTES = 2**40
@@ -23,7 +23,7 @@ BLOCK = 2**20
 def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
     """A zip, or `what` its users call it, open for reading.
 
-    Raises Refused for what is none, and for a directory out of proportion to the file.
+    Raises InputError for what is none, and for a directory out of proportion to the file.
     """
     size = check_regular(path, MOST_BYTES)
     with path.open("rb") as file:
@@ -31,11 +31,11 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(whole)
         except _TooLarge:
-            raise Refused(f"{path}: a directory of its entries that is out of proportion to its {size} bytes; at most "
+            raise InputError(f"{path}: a directory of its entries that is out of proportion to its {size} bytes; at most "
                           f"{whole.most} bytes of it are read.") from None  # fmt: skip
         except Exception as error:  # a damaged directory can be wrong in any way
             but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
-            raise Refused(f"{path}: not a whole {what}{but} ({str(error)[:200]}).") from None
+            raise InputError(f"{path}: not a whole {what}{but} ({str(error)[:200]}).") from None
         whole.most = size
         with archive:
             yield archive
@@ -45,30 +45,30 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
 def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
     """An entry of a zip, unpacked as it is read, to no more than its directory declares; its CRC is checked at its end.
 
-    Raises Refused, naming the entry, for one that is encrypted, packed otherwise than by deflate, or damaged.
+    Raises InputError, naming the entry, for one that is encrypted, packed otherwise than by deflate, or damaged.
     """
     name = entry_name(path, entry)
     if entry.flag_bits & ENCRYPTED:
-        raise Refused(f"{name} is encrypted; accepted are entries that are not.")
+        raise InputError(f"{name} is encrypted; accepted are entries that are not.")
     if entry.compress_type not in METHODS:
-        raise Refused(f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and deflated (8).")
+        raise InputError(f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and deflated (8).")
     try:
         with archive.open(entry) as unpacked:
             yield unpacked
-    except Refused:
+    except InputError:
         raise
     except Exception as error:  # as above
-        raise Refused(f"{name} cannot be unpacked ({str(error)[:200]}).") from None
+        raise InputError(f"{name} cannot be unpacked ({str(error)[:200]}).") from None
 
 
 def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """All of an entry. Raises Refused as `open_entry` does, for one of more than `most` bytes, and for a large one that
+    """All of an entry. Raises InputError as `open_entry` does, for one of more than `most` bytes, and for a large one that
     is packed to a small part of it.
     """
     if entry.file_size > most:
-        raise Refused(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes; at most {most} are read.")
+        raise InputError(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes; at most {most} are read.")
     if entry.file_size > max(LEAST_UNPACKED, MOST_RATIO * entry.compress_size):
-        raise Refused(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} times its "
+        raise InputError(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} times its "
                       f"size in the zip, {entry.compress_size}.")  # fmt: skip
     with open_entry(path, archive, entry) as unpacked:
         # Block by block: asked for all at once, Python's reader unpacks further than the directory declares.

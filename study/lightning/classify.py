@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from study.checkpoints import save
 from study.data import load_data
-from study.lightning.polite import polite
+from study.lightning.quiet import quiet
 from study.metrics.extractors import DigitsNetwork
 
 HELD_OUT, EPOCHS, SEED = 360, 40, 0
@@ -40,7 +40,7 @@ def train_classifier(folder: Path, made_by: str) -> Path:
     """Train on 1437 digits, test on the 360 held out, and keep weights and card in a folder, which is returned."""
     data = load_data("digits")
     assert data.labels is not None
-    with polite(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         order = torch.randperm(len(data.samples))
         test, rest = order[:HELD_OUT], order[HELD_OUT:]

@@ -14,8 +14,8 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from degradations import Coupling, Degradation, Denoiser, Failed, Identity, Pair, Refused
-from study.lightning.polite import polite
+from degradations import Coupling, Degradation, Denoiser, Identity, InputError, Pair, RunError
+from study.lightning.quiet import quiet
 from study.metrics import Extractor, Moments, Tally, strata
 from study.parallel.device import device
 from study.parallel.group import group
@@ -98,7 +98,7 @@ def score(
     """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all get the sum.
 
     groups: into how many the samples are divided, for intervals, by `strata`; see: what makes images of samples, where
-    they are latents. Raises Failed, in all processes of a group, where one of them fails.
+    they are latents. Raises RunError, in all processes of a group, where one of them fails.
     """
     division = strata(source.shape[0], source.labels, groups)
     tally = Tally(extractors, division)
@@ -162,13 +162,13 @@ def _predict(
     shown = (lambda n: progress(n * together.world)) if progress else None
     where = device()
     try:
-        with polite(), _aside(take) as later:
+        with quiet(), _aside(take) as later:
             trainer, each_chunk = _trainer(where)
             each_chunk.take, each_chunk.progress = later, shown
             chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
-    except (Failed, Refused) as error:  # of this process's samples; else the others would wait for ever
+    except (RunError, InputError) as error:  # of this process's samples; else the others would wait for ever
         _trainer.cache_clear()
         return type(error), str(error)
     except BaseException:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from degradations import Failed
+from degradations import RunError
 from study.checkpoints import WIDTHS, build, is_kept, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
-from study.lightning.polite import polite
+from study.lightning.quiet import quiet
 from study.specs import RecipeSpec
 from study.training import STATE, check_recipe, edm_loss, exponent, log_normal, update
 
@@ -165,11 +165,11 @@ def train(
     """Train a base by a recipe into a folder, going on from the state found there; returns the folder.
 
     The folder then has the averaged weights with their card, snapshots, and Lightning's state; with `until`, which ends
-    the training early at that step, the state and the snapshots so far. Raises Failed if the loss diverges.
+    the training early at that step, the state and the snapshots so far. Raises RunError if the loss diverges.
     """
     module = TrainDenoiser(recipe, load_data(recipe.data))
     state, last = folder / STATE, min(until or recipe.steps, recipe.steps)
-    with polite():
+    with quiet():
         trainer = pl.Trainer(
             max_steps=last, max_epochs=-1, accelerator="auto", devices=1, logger=False,
             plugins=[LightningEnvironment(), _InPlace()], enable_checkpointing=False, enable_model_summary=False,
@@ -181,7 +181,7 @@ def train(
     if trainer.interrupted or trainer.global_step < last:
         raise KeyboardInterrupt
     if not all(torch.isfinite(p).all() for p in module.average.parameters()):
-        raise Failed(f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a lower lr.")
+        raise RunError(f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a lower lr.")
     if last < recipe.steps:
         return folder
     entries = asdict(recipe)

@@ -20,7 +20,7 @@ import torch
 from scipy.linalg import LinAlgWarning
 from torch import Tensor
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.files.images import write_png
 from study.metrics.extractors import Extractor, Images
 from study.metrics.inception import INCEPTION, Script, read_script
@@ -66,12 +66,12 @@ def verify(
     Inception with the extractor's weights, its moments and its distance.
 
     images: batches [n, H, W, 1 or 3], each written into a temporary folder and removed when its features are known.
-    score: ours, to compare with. Raises Refused for an extractor that clean-fid cannot run, and Failed where it finds
+    score: ours, to compare with. Raises InputError for an extractor that clean-fid cannot run, and RunError where it finds
     no root of the covariances' product.
     """
     script, features = _script(extractor), []
     if script is None:
-        raise Refused(_foreign([extractor]))
+        raise InputError(_foreign([extractor]))
     with tempfile.TemporaryDirectory(prefix="clean-fid-") as place, warnings.catch_warnings():
         for known in (FutureWarning, DeprecationWarning, LinAlgWarning):
             # TorchScript and sqrtm's `disp` are deprecated; of fewer images than features covariances are singular.
@@ -92,16 +92,16 @@ def verify(
             with redirect_stdout(sys.stderr):  # where its remarks do not mix with a table or JSON
                 found = fid.frechet_distance(mean, covariance, reference.frechet.mean, reference.frechet.covariance)
         except ValueError as error:
-            raise Failed(f"clean-fid finds no root of the covariances' product ({error}).") from None
+            raise RunError(f"clean-fid finds no root of the covariances' product ({error}).") from None
     tolerance = rounding(score, len(f), mean, covariance, reference.frechet.covariance)
     return Verified(f"fd_{extractor.name}", score, float(found), tolerance)
 
 
 def verifiable(extractors: Sequence[Extractor]) -> list[Extractor]:
-    """Those extractors that clean-fid can run. Raises Refused where it can run none of them."""
+    """Those extractors that clean-fid can run. Raises InputError where it can run none of them."""
     found = [extractor for extractor in extractors if _script(extractor)]
     if not found:
-        raise Refused(_foreign(extractors))
+        raise InputError(_foreign(extractors))
     return found
 
 

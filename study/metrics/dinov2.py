@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from degradations import Refused
+from degradations import InputError
 from study.files.cache import PublicFile
 from study.files.states import read_state
 from study.files.tensors import is_finite
@@ -82,7 +82,7 @@ class DinoV2(nn.Module):
 
 
 def load_dinov2(path: Path) -> DinoV2:
-    """The network of a file of published weights. Raises Refused for one that is damaged or of another network."""
+    """The network of a file of published weights. Raises InputError for one that is damaged or of another network."""
     with torch.device("meta"):  # without memory or random weights, which the file's take the place of
         network = DinoV2()
     network.load_state_dict(read(path, network), assign=True)
@@ -92,19 +92,19 @@ def load_dinov2(path: Path) -> DinoV2:
 def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The tensors of a file of weights, by name.
 
-    Raises Refused for a file that holds anything else, and for names, shapes or types that are not the network's.
+    Raises InputError for a file that holds anything else, and for names, shapes or types that are not the network's.
     """
     found = read_state(path)
     wanted = network.state_dict()
     if found.keys() != wanted.keys():
         name = min(found.keys() ^ wanted.keys(), key=str)
-        raise Refused(f"{path}: {'missing' if name in wanted else 'unknown'} tensor '{name}'.")
+        raise InputError(f"{path}: {'missing' if name in wanted else 'unknown'} tensor '{name}'.")
     for name, tensor in wanted.items():
         have = found[name]
         if have.shape != tensor.shape or have.dtype != torch.float32:
-            raise Refused(
+            raise InputError(
                 f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 {list(tensor.shape)} is wanted."
             )
         if not is_finite(have):
-            raise Refused(f"{path}: '{name}' has entries that are not finite.")
+            raise InputError(f"{path}: '{name}' has entries that are not finite.")
     return found

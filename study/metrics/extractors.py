@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints import CACHE, fill, find
 from study.checkpoints.weights import MOST_CARD
 from study.files.cache import PublicFile, obtain
@@ -24,7 +24,7 @@ from study.metrics.inception import INCEPTION, MODES, load_script
 class Extractor(nn.Module, ABC):
     """Features [B, d] of samples [B, …], float32; `name` is part of the metric's name, `sha256` of its identity.
 
-    d is known from the first features. Raises Refused for samples of another shape than it takes.
+    d is known from the first features. Raises InputError for samples of another shape than it takes.
     """
 
     name: str
@@ -69,7 +69,7 @@ class RandomFourier(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (2,):
-            raise Refused(f"extractor 'rff' takes points [n, 2], found samples of shape {list(x.shape[1:])}.")
+            raise InputError(f"extractor 'rff' takes points [n, 2], found samples of shape {list(x.shape[1:])}.")
         return math.sqrt(2 / len(self.phases)) * (x @ self.frequencies + self.phases).cos()
 
 
@@ -101,7 +101,9 @@ class Digits(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (1, 8, 8):
-            raise Refused(f"extractor 'digits' takes images [n, 1, 8, 8], found samples of shape {list(x.shape[1:])}.")
+            raise InputError(
+                f"extractor 'digits' takes images [n, 1, 8, 8], found samples of shape {list(x.shape[1:])}."
+            )
         return nn.functional.silu(self.network.body(x))
 
     def logits(self, features: Tensor) -> Tensor:
@@ -117,7 +119,7 @@ class Images(Extractor):
     Samples are images [B, 3 or 1, H, W], grey ones taken three times: uint8, or floats of [−1, 1], which are quantised
     to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM write them. The network takes floats of
     0…255, [b, 3, H, W], and so few at a time that memory does not grow with B. The features of an image that is not
-    finite are not finite. Raises Refused for samples that are no images.
+    finite are not finite. Raises InputError for samples that are no images.
     """
 
     def __init__(self, name: str, sha256: str, network: nn.Module, most: int = 64) -> None:
@@ -126,7 +128,7 @@ class Images(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] not in (1, 3) or not (x.is_floating_point() or x.dtype == torch.uint8):
-            raise Refused(
+            raise InputError(
                 f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found samples of shape "
                 f"{list(x.shape)}, {x.dtype}."
             )
@@ -151,7 +153,7 @@ def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
 
     A card mine.json, {"kind": "extractor", "file": "net.pt", "sha256": "…", "mode": "clean"}, vouches for a TorchScript
     beside it, called as `inception` (mode clean) or `inception_tf` (mode tf) is; its metric is `fd_mine`.
-    Raises Refused for unknown names, for files that are damaged or cannot be had, and for a card that is none.
+    Raises InputError for unknown names, for files that are damaged or cannot be had, and for a card that is none.
     """
     if name.endswith(".json"):
         return _of_card(Path(name))
@@ -165,12 +167,12 @@ def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
 
 
 def files_of(name: str) -> list[PublicFile]:
-    """The public files that an extractor wants in root/cache. Raises Refused for an unknown name."""
+    """The public files that an extractor wants in root/cache. Raises InputError for an unknown name."""
     if name in EXTRACTORS or name.endswith(".json"):
         return []
     if name not in PUBLIC:
         known = f"{', '.join(sorted(EXTRACTORS))}, of images {', '.join(sorted(PUBLIC))}"
-        raise Refused(f"extractor '{name}': known are {known}, and the path of a card, a .json file.")
+        raise InputError(f"extractor '{name}': known are {known}, and the path of a card, a .json file.")
     return [PUBLIC[name]]
 
 
@@ -184,11 +186,11 @@ def _of_card(path: Path) -> Extractor:
             raise ValueError(f"it has {', '.join(card)[:200]}; {', '.join(wanted)} are wanted, all of them text")
         file, digest, mode = (str(card[key]) for key in wanted)
     except ValueError as error:
-        raise Refused(f"{path}: not the card of an extractor ({error}).") from None
+        raise InputError(f"{path}: not the card of an extractor ({error}).") from None
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
-        raise Refused(f"{path}: small letters, digits and _ are wanted for its name, and no known extractor's.")
+        raise InputError(f"{path}: small letters, digits and _ are wanted for its name, and no known extractor's.")
     if mode not in MODES:
-        raise Refused(f"{path}: mode '{mode[:80]}': {' or '.join(MODES)} is wanted.")
+        raise InputError(f"{path}: mode '{mode[:80]}': {' or '.join(MODES)} is wanted.")
     if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise Refused(f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted.")
+        raise InputError(f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted.")
     return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

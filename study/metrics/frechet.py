@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics.moments import Array
 
 
@@ -38,10 +38,10 @@ class FrechetReference:
 
         mean: [d]; covariance: [d, d], symmetric. RΣRᵀ is symmetric, so `eigvalsh` finds its eigenvalues; a general
         matrix root is not needed, and LAPACK's sygst forms it from a triangular R with a quarter of the arithmetic.
-        Raises Refused where the dimensions differ.
+        Raises InputError where the dimensions differ.
         """
         if mean.shape != self.mean.shape:
-            raise Refused(f"Fréchet distance: features of {len(mean)} dimensions, reference of {len(self.mean)}.")
+            raise InputError(f"Fréchet distance: features of {len(mean)} dimensions, reference of {len(self.mean)}.")
         product, _ = scipy.linalg.lapack.dsygst(covariance, self.root, itype=2)
         values = torch.linalg.eigvalsh(torch.from_numpy(product), UPLO="U").numpy()
         trace = np.trace(covariance) + np.trace(self.covariance) - 2 * np.sqrt(values.clip(min=0)).sum()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from degradations import Refused
+from degradations import InputError
 from study.files.cache import PublicFile
 from study.files.regular import check_regular, seems
 from study.metrics.resize import clean_resize
@@ -56,14 +56,14 @@ class Script(nn.Module):
 
 
 def load_script(path: Path, sha256: str, mode: str) -> Script:
-    """A TorchScript of that hash. Raises Refused for another one: it is a program, and only the vouched for is run."""
+    """A TorchScript of that hash. Raises InputError for another one: it is a program, and only the vouched for is run."""
     content = read_script(path, sha256)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but that is what is published
             script = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except Exception:  # whose texts speak of PyTorch's insides
-        raise Refused(f"{path}: {seems(path)}, not a TorchScript that can be loaded.") from None
+        raise InputError(f"{path}: {seems(path)}, not a TorchScript that can be loaded.") from None
     _check_interface(path, script, mode)
     for parameter in script.parameters():
         parameter.requires_grad_(False)
@@ -71,20 +71,20 @@ def load_script(path: Path, sha256: str, mode: str) -> Script:
 
 
 def read_script(path: Path, sha256: str) -> bytes:
-    """The bytes of a file of that hash, for whoever runs these very bytes. Raises Refused for another file."""
+    """The bytes of a file of that hash, for whoever runs these very bytes. Raises InputError for another file."""
     check_regular(path, MOST_BYTES)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Refused(f"{path}: cannot be read ({error}).") from None
+        raise InputError(f"{path}: cannot be read ({error}).") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise Refused(f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is run.")
+        raise InputError(f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is run.")
     return content
 
 
 def _check_interface(path: Path, script: Any, mode: str) -> None:
-    """Raises Refused for a TorchScript that cannot be called as `Script` calls it."""
+    """Raises InputError for a TorchScript that cannot be called as `Script` calls it."""
     if mode == "clean":
         good = isinstance(getattr(script, "layers", None), nn.Module) and _gives_tensor(script.layers)
         called = "a submodule `layers` whose output is a tensor"
@@ -92,7 +92,7 @@ def _check_interface(path: Path, script: Any, mode: str) -> None:
         good = _gives_tensor(script) and "return_features" in (each.name for each in script.forward.schema.arguments)
         called = "a method `forward(images, return_features)` whose output is a tensor"
     if not good:
-        raise Refused(f"{path}: a TorchScript without {called}, which mode '{mode}' calls.")
+        raise InputError(f"{path}: a TorchScript without {called}, which mode '{mode}' calls.")
 
 
 def _gives_tensor(script: Any) -> bool:

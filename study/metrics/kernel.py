@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 
 Features = npt.NDArray[np.floating]
 BLOCK = 256  # rows of products at a time
@@ -20,11 +20,11 @@ def kernel_distance(x: Features, y: Features, subsets: int = 0, subset_size: int
     is nearly the same for all models that are sampled alike. (Bińkowski et al. 2018, § 4)
 
     x: [n, d]; y: [m, d]. With `subsets` > 0 the mean over so many random subsets of min(n, m, subset_size) of each, as
-    the field's scripts have it; by default of all samples, which has less variance. Raises Refused for fewer than two
+    the field's scripts have it; by default of all samples, which has less variance. Raises InputError for fewer than two
     samples or differing dimensions.
     """
     if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
-        raise Refused(f"kernel distance: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}.")
+        raise InputError(f"kernel distance: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}.")
     if not subsets:
         return _mmd(x, y)
     size, rng = min(len(x), len(y), subset_size), np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from degradations import Failed
+from degradations import RunError
 
 Array = npt.NDArray[np.float64]
 
@@ -27,11 +27,11 @@ class Moments:
         return cls(np.zeros(d), np.zeros((d, d)))
 
     def fold(self, features: Tensor) -> None:
-        """Take in features, [B, d]. Raises Failed where some are not finite."""
+        """Take in features, [B, d]. Raises RunError where some are not finite."""
         f = features.double()
         bad = int((~f.isfinite().all(dim=1)).sum())
         if bad:
-            raise Failed(f"{bad} of {len(f)} samples in a chunk have features that are not finite.")
+            raise RunError(f"{bad} of {len(f)} samples in a chunk have features that are not finite.")
         self.total += f.sum(dim=0).cpu().numpy()
         self.product += (f.T @ f).cpu().numpy()
         self.n += len(f)
@@ -46,9 +46,9 @@ class Moments:
 
     @property
     def covariance(self) -> Array:
-        """Σ with the divisor n − 1, [d, d]. Raises Failed for fewer than two samples."""
+        """Σ with the divisor n − 1, [d, d]. Raises RunError for fewer than two samples."""
         if self.n < 2:
-            raise Failed(f"A covariance wants at least 2 samples, found {self.n}.")
+            raise RunError(f"A covariance wants at least 2 samples, found {self.n}.")
         mean: Array = self.mean
         covariance: Array = (self.product - self.n * np.outer(mean, mean)) / (self.n - 1)
         return covariance

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics.kernel import BLOCK, Features
 
 PRECISION_K, DENSITY_K = 3, 5  # as their papers have them
@@ -12,10 +12,10 @@ PRECISION_K, DENSITY_K = 3, 5  # as their papers have them
 def radii(features: Features) -> Tensor:
     """Distances of every row to its five nearest other rows, rising: float64 [n, 5]; the k-th is the row's r_k.
 
-    features: [n, d]. Raises Refused for fewer than six rows.
+    features: [n, d]. Raises InputError for fewer than six rows.
     """
     if len(features) <= DENSITY_K:
-        raise Refused(f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found {features.shape}.")
+        raise InputError(f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found {features.shape}.")
     # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down while sampling.
     rows = torch.from_numpy(features).double()
     squares = (rows * rows).sum(1)

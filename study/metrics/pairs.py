@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics.kernel import BLOCK, Features, cubes, within
 from study.metrics.neighbours import DENSITY_K, Neighbours
 
@@ -12,11 +12,13 @@ def pair_scores(x: Features, y: Features, y_within: float, y_radii: Tensor | Non
     """`kd`, the kernel distance, and, of at least six samples and data, `precision`, `recall`, `density`, `coverage`.
 
     x: features of samples, [n, d]; y: of the data, [m, d]; y_within, y_radii: `within` and `radii` of y. See
-    `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on n and m. Raises Refused for
+    `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on n and m. Raises InputError for
     fewer than two samples or another d.
     """
     if x.shape[1] != y.shape[1] or len(x) < 2:
-        raise Refused(f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}.")
+        raise InputError(
+            f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}."
+        )
     samples, data = torch.from_numpy(x).double(), torch.from_numpy(y).double()
     counted = None
     if y_radii is not None and len(x) > DENSITY_K:

@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.checkpoints.published import PICKLES
 from study.data import DATA, load_data
 from study.files.atomic import replacing
@@ -69,10 +69,10 @@ class Reference:
         return radii(self.features)
 
     def want_size(self, samples: Tensor) -> None:
-        """Raises Refused for images of another resolution than the reference's, where both are known."""
+        """Raises InputError for images of another resolution than the reference's, where both are known."""
         found = _size(samples)
         if None not in (self.size, found) and found != self.size:
-            raise Refused(f"The reference is of images of {_say(self.size)} pixels, the samples have {_say(found)}.")
+            raise InputError(f"The reference is of images of {_say(self.size)} pixels, the samples have {_say(found)}.")
 
     def save(self, path: Path) -> None:
         """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and size where known."""
@@ -91,7 +91,7 @@ class Reference:
         try:
             with open_npz(path) as file:
                 return "sigma" in file.entries
-        except Refused:
+        except InputError:
             return False
 
     @classmethod
@@ -99,23 +99,25 @@ class Reference:
         """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a pickle).
 
         Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word for Inception's. size:
-        the resolution they are known to be of, where the file does not say it. Raises Refused for a damaged file, one
+        the resolution they are known to be of, where the file does not say it. Raises InputError for a damaged file, one
         that is no mean and covariance, and the statistics of another extractor or resolution.
         """
         found = _of_pickle(path, extractor) if path.suffix in PICKLES else _of_npz(path, extractor)
         own = found["size"]
         if None not in (own, size) and own != size:
-            raise Refused(f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted.")
+            raise InputError(f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted.")
         name, digest, n, mu, sigma = (found[key] for key in ("extractor", "sha256", "n", "mu", "sigma"))
         if (name, digest) != (extractor.name, extractor.sha256):
             same = name == extractor.name
-            raise Refused(
+            raise InputError(
                 f"{path}: statistics of the extractor '{name}'{' with other weights' if same else ''}, "
                 f"'{extractor.name}' is wanted."
             )
         _check(path, mu, sigma, n)
         if len(mu) != DIMENSIONS.get(name, len(mu)):
-            raise Refused(f"{path}: statistics of {len(mu)} features, the extractor '{name}' has {DIMENSIONS[name]}.")
+            raise InputError(
+                f"{path}: statistics of {len(mu)} features, the extractor '{name}' has {DIMENSIONS[name]}."
+            )
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 
@@ -127,14 +129,14 @@ def references(samples: Tensor, extractors: Sequence[Extractor], block: int = 10
 def stream_references(stream: Iterable[Tensor], extractors: Sequence[Extractor]) -> dict[str, Reference]:
     """The reference of samples that come in batches, for each extractor, by the extractor's name.
 
-    Memory does not depend on the number of batches. Raises Refused for fewer than two samples.
+    Memory does not depend on the number of batches. Raises InputError for fewer than two samples.
     """
     tally, first, size = Tally(extractors), 0, None
     for batch in stream:
         tally.fold(batch, first)
         first, size = first + len(batch), _size(batch)
     if first < 2:
-        raise Refused(f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2.")
+        raise InputError(f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2.")
     return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
 
 
@@ -143,11 +145,11 @@ def write_reference(
 ) -> Reference:
     """Write the statistics of images or samples in files, or of a data set by its name, as an extractor sees them.
 
-    out: an .npz. device: where the extractor runs, by default the CPU. Raises Refused as `batches` and `load_extractor`
+    out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as `batches` and `load_extractor`
     do, and for another kind of file to write.
     """
     if out.suffix != ".npz":
-        raise Refused(f"{out}: statistics are written as .npz.")
+        raise InputError(f"{out}: statistics are written as .npz.")
     chosen = load_extractor(extractor, root).eval()
     stream = torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
     reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[chosen.name]
@@ -160,16 +162,16 @@ def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
         ours = {"n", "extractor", "sha256"} & file.entries.keys()
         missing = {"mu", "sigma", *(("n", "extractor", "sha256") if ours else ())} - file.entries.keys()
         if missing:
-            raise Refused(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
+            raise InputError(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
         mu = file.numbers("mu", (None,))
         d = len(mu)
         if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
-            raise Refused(
+            raise InputError(
                 f"{path}: statistics of {d} features that do not say of which extractor; '{extractor.name}' is wanted, "
                 "and only Inception's of 2048 features are taken so; `study reference` writes those that say it."
             )
         if not 0 < d <= MOST_FEATURES:
-            raise Refused(f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}.")
+            raise InputError(f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}.")
         found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
         if not ours:
             return found | {"extractor": extractor.name, "sha256": extractor.sha256, "n": None, "size": None}
@@ -186,7 +188,7 @@ def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
 
 def _whole(path: Path, name: str, value: float) -> int:
     if not (0 <= value < 2**53 and value == int(value)):
-        raise Refused(f"{path}: '{name}' is {value:g}; a whole number is expected.")
+        raise InputError(f"{path}: '{name}' is {value:g}; a whole number is expected.")
     return int(value)
 
 
@@ -198,15 +200,15 @@ def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
     names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
     if extractor.name not in names:
         has = f"those of {' and '.join(names)}" if names else "none"
-        raise Refused(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
+        raise InputError(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
     statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
     mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
     for array in (mu, sigma):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise Refused(f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
+            raise InputError(f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
                           f"{type(array).__name__}.")  # fmt: skip
     if n is not None and type(n) not in (int, float):
-        raise Refused(f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected.")
+        raise InputError(f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected.")
     return {
         "mu": mu.astype(np.float64, copy=False), "sigma": sigma.astype(np.float64, copy=False), "size": None,
         "n": None if n is None else _whole(path, "num_images", n), "extractor": extractor.name,
@@ -224,7 +226,7 @@ def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float6
         or (n is not None and n < 2)
     ):
         of = "an unknown number of" if n is None else n
-        raise Refused(
+        raise InputError(
             f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and covariance [d, d]."
         )
     # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that none is more so.
@@ -232,7 +234,7 @@ def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float6
     shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
     _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)  # in place: it may be large
     if failed:
-        raise Refused(f"{path}: sigma has negative eigenvalues: no covariance.")
+        raise InputError(f"{path}: sigma has negative eigenvalues: no covariance.")
 
 
 def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:

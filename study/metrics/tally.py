@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.metrics.extractors import Extractor
 from study.metrics.moments import Moments
 
@@ -24,10 +24,10 @@ def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor
     """The group of each of n samples, int64 [n]: groups as equal as can be, of the samples and of each label, to ± 1.
 
     The position in a stable order by label, modulo the number of groups; without labels the index modulo it. Fewer
-    groups where one would have less than two samples. labels: [n] or None. Raises Refused for another number of them.
+    groups where one would have less than two samples. labels: [n] or None. Raises InputError for another number of them.
     """
     if labels is not None and len(labels) != n:
-        raise Refused(f"groups: {n} samples want as many labels, found {len(labels)}.")
+        raise InputError(f"groups: {n} samples want as many labels, found {len(labels)}.")
     order = torch.arange(n) if labels is None else labels.cpu().argsort(stable=True)
     found = torch.empty(n, dtype=torch.int64)
     found[order] = torch.arange(n) % max(min(groups, n // 2), 1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from degradations import Refused
+from degradations import InputError
 from study.models.dhariwal import DhariwalUNet
 from study.models.edm2 import EDM2UNet
 from study.models.edm_preconditioning import IDDPM, VE, VP
@@ -26,12 +26,12 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
     empty: its network is on the meta device, without memory, to compare with a file what it will need.
 
     `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide (`Network.use`): they are
-    checked, no more. Raises Refused for an unknown class, for arguments that are unknown, missing, of another type or
+    checked, no more. Raises InputError for an unknown class, for arguments that are unknown, missing, of another type or
     out of range, and for a network of more than 4·10⁹ parameters, before anything of it takes memory.
     (Karras et al. 2022, tables 1 and 7)
     """
     if class_name not in _PRECONDITIONINGS:
-        raise Refused(
+        raise InputError(
             f"a published network of the class {_shown(class_name)}; known are {', '.join(_PRECONDITIONINGS)}."
         )
     kind = _PRECONDITIONINGS[class_name]
@@ -46,7 +46,7 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
         frame = network()
     count = sum(parameter.numel() for parameter in frame.parameters())
     if count > MOST_PARAMETERS:
-        raise Refused(f"{class_name}: its arguments ask for a network of {count} parameters; at most "
+        raise InputError(f"{class_name}: its arguments ask for a network of {count} parameters; at most "
                       f"{MOST_PARAMETERS} are accepted.")  # fmt: skip
     given = {ours: arguments[name] for name, ours in kind.names.items() if name in arguments}
     return kind.make(frame if empty else network(), **given)
@@ -55,15 +55,15 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
 def check(
     class_name: str, arguments: Mapping[str, Any], checks: Mapping[str, Check], required: tuple[str, ...]
 ) -> None:
-    """Raises Refused for the first argument that is unknown, missing or not accepted by its check."""
+    """Raises InputError for the first argument that is unknown, missing or not accepted by its check."""
     for name, value in arguments.items():
         if name not in checks:
-            raise Refused(f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}.")
+            raise InputError(f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}.")
         if (accepted := checks[name](value)) is not None:
-            raise Refused(f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}.")
+            raise InputError(f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}.")
     for name in required:
         if name not in arguments:
-            raise Refused(f"{class_name}: argument '{name}' is missing.")
+            raise InputError(f"{class_name}: argument '{name}' is missing.")
 
 
 def integer(least: int, most: int) -> Check:

@@ -16,7 +16,7 @@ class DhariwalUNet(UNet):
 
     width, multipliers: channels of each level; embedding_multiplier: of the embedding, in widths; augmentations:
     entries of a label of training that sampling never gives, whose weights are kept and do nothing. The rest as in
-    `UNet`. Raises Refused for numbers that do not fit together. (as in Karras et al. 2022, appendix F and table 7)
+    `UNet`. Raises InputError for numbers that do not fit together. (as in Karras et al. 2022, appendix F and table 7)
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degradations import Denoiser, Refused
+from degradations import Denoiser, InputError
 from study.models.decoder import Decoder
 from study.models.diffusers_files import CONFIG, MOST, Config, fingerprint, folder_of, load, read_config, weight_files
 from study.models.diffusers_limits import limit_of
@@ -52,11 +52,11 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
     DiTTransformer2DModel. Of the scheduler the noise schedule is read (`noise_levels`) and the clipping or thresholding
     of estimates (`limit_of`), and not how it would sample otherwise: its solver, its spacing. Only JSON and safetensors
     are read, and no code is run from a folder.
-    Raises Refused for all that is missing, damaged, or not of these kinds.
+    Raises InputError for all that is missing, damaged, or not of these kinds.
     """
     root = folder_of(place, cache)
     if (root / "vqvae").exists():
-        raise Refused(f"{root / 'vqvae'}: not read; the accepted autoencoder is an AutoencoderKL, in vae.")
+        raise InputError(f"{root / 'vqvae'}: not read; the accepted autoencoder is an AutoencoderKL, in vae.")
     config = read_config(_part(root, "unet", "transformer") / CONFIG)
     kind = DENOISERS[config.choice("_class_name", DENOISERS)]
     shape, classes = _SHAPES[kind](config)
@@ -90,7 +90,7 @@ class VAEDecoder(Decoder):
         self, vae: nn.Module, scale: Tensor, bias: Tensor, signed: bool, batch: int = 8, sha256: str = ""
     ) -> None:
         if batch < 1:
-            raise Refused(f"VAEDecoder: batch {batch}, 1 or more is wanted.")
+            raise InputError(f"VAEDecoder: batch {batch}, 1 or more is wanted.")
         self.vae: Any = vae
         self.scale, self.bias, self.signed, self.batch, self.sha256 = scale, bias, signed, batch, sha256
 
@@ -112,7 +112,7 @@ def edm2_decoder(place: str, cache: Path, batch: int = 8) -> VAEDecoder:
     """The decoder of EDM2's latents, with the autoencoder of a folder or of `hub:stabilityai/sd-vae-ft-mse`.
 
     x = z·scale + bias, scale = 0.5/std, bias = −mean·scale, of the raw latents' mean [5.81, 3.25, 0.12, −2.15] and std
-    [4.17, 4.62, 3.71, 3.28]. Raises Refused as `load_diffusers` does. (Karras et al. 2024, EDM2, training/encoders.py)
+    [4.17, 4.62, 3.71, 3.28]. Raises InputError as `load_diffusers` does. (Karras et al. 2024, EDM2, training/encoders.py)
     """
     config = read_config(_part(folder_of(place, cache), "vae") / CONFIG)
     _check_vae(config, len(EDM2_MEAN))
@@ -158,7 +158,7 @@ def _build(config: Config, kind: str) -> nn.Module:
 
 
 def _unet(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a UNet2DModel. Raises Refused for what is not a denoiser of this kind."""
+    """The shape and the number of classes of a UNet2DModel. Raises InputError for what is not a denoiser of this kind."""
     blocks = {"down_block_types": DOWN, "up_block_types": UP}
     for key, accepted in blocks.items():
         found = config.entries.get(key)
@@ -177,7 +177,7 @@ def _unet(config: Config) -> tuple[tuple[int, ...], int]:
 
 
 def _dit(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a DiTTransformer2DModel. Raises Refused as `_unet` does."""
+    """The shape and the number of classes of a DiTTransformer2DModel. Raises InputError as `_unet` does."""
     config.choice("norm_type", ["ada_norm_zero"])
     side = config.whole("sample_size")
     if side % config.whole("patch_size"):

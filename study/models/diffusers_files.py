@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from degradations import Refused
+from degradations import InputError
 from study.files.lock import locked
 from study.files.regular import check_regular
 from study.files.safetensors_file import open_safetensors
@@ -38,55 +38,55 @@ class Config:
     entries: Mapping[str, Any]
 
     def choice(self, key: str, accepted: Collection[str], default: str | None = None) -> str:
-        """An entry that is one of the accepted. Raises Refused for any other."""
+        """An entry that is one of the accepted. Raises InputError for any other."""
         found = self.entries.get(key, default)
         if not isinstance(found, str) or found not in accepted:
             self.refuse(key, ", ".join(accepted))
         return found
 
     def whole(self, key: str, least: int = 1) -> int:
-        """An entry that is a whole number, `least` or more. Raises Refused for any other."""
+        """An entry that is a whole number, `least` or more. Raises InputError for any other."""
         found = self.entries.get(key)
         if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= MOST:
             self.refuse(key, f"a whole number from {least} to {MOST}")
         return found
 
     def number(self, key: str, default: float | None = None) -> float:
-        """An entry that is a finite number. Raises Refused for any other."""
+        """An entry that is a finite number. Raises InputError for any other."""
         found = self.entries.get(key, default)
         if not isinstance(found, int | float) or isinstance(found, bool) or not math.isfinite(found):
             self.refuse(key, "a finite number")
         return float(found)
 
     def refuse(self, key: str, accepted: str) -> NoReturn:
-        """Raises Refused for an entry, with what is accepted in its place."""
+        """Raises InputError for an entry, with what is accepted in its place."""
         found = f"found {json.dumps(self.entries[key])[:80]}" if key in self.entries else "missing"
-        raise Refused(f"{self.path}: '{key}' {found}; accepted is {accepted}.")
+        raise InputError(f"{self.path}: '{key}' {found}; accepted is {accepted}.")
 
 
 def read_config(path: Path) -> Config:
-    """The settings in a file. Raises Refused where it is missing, not a JSON object, or too large."""
+    """The settings in a file. Raises InputError where it is missing, not a JSON object, or too large."""
     if path.exists():
         check_regular(path, MOST_JSON_BYTES)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Refused(f"{path}: missing; a folder as diffusers' save_pretrained writes it has one.") from None
+        raise InputError(f"{path}: missing; a folder as diffusers' save_pretrained writes it has one.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise Refused(f"{path}: not a JSON file that can be read ({error}).") from None
+        raise InputError(f"{path}: not a JSON file that can be read ({error}).") from None
     if not isinstance(entries, dict):
-        raise Refused(f"{path}: a JSON object is wanted, found {type(entries).__name__}.")
+        raise InputError(f"{path}: a JSON object is wanted, found {type(entries).__name__}.")
     return Config(path, entries)
 
 
 def folder_of(place: str, cache: Path) -> Path:
     """The folder of a place: its own, or for `hub:org/name` cache/org/name, downloaded there unless it exists.
 
-    Only settings and safetensors are downloaded. Raises Refused, with the repository and the folder, where that fails.
+    Only settings and safetensors are downloaded. Raises InputError, with the repository and the folder, where that fails.
     """
     if not place.startswith("hub:"):
         if not Path(place).is_dir():
-            raise Refused(f"{place}: no such folder; accepted are a folder in diffusers' format and hub:org/name.")
+            raise InputError(f"{place}: no such folder; accepted are a folder in diffusers' format and hub:org/name.")
         return Path(place)
     name = repository(place)
     folder = cache / name
@@ -98,10 +98,10 @@ def folder_of(place: str, cache: Path) -> Path:
 
 
 def repository(place: str) -> str:
-    """The repository org/name of a place hub:org/name. Raises Refused for what is none."""
+    """The repository org/name of a place hub:org/name. Raises InputError for what is none."""
     name = place.removeprefix("hub:")
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise Refused(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
+        raise InputError(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
     return name
 
 
@@ -113,14 +113,14 @@ def _download(name: str, folder: Path) -> None:
         huggingface_hub.snapshot_download(name, local_dir=part, allow_patterns=PATTERNS)
         part.rename(folder)
     except Exception as error:  # of the network, the hub or the disk, from several libraries
-        raise Refused(
+        raise InputError(
             f"hub:{name}: could not download the repository {name} ({_short(error)}). Without a connection, put its "
             f"files ({', '.join(PATTERNS)}, in its own subfolders) into {folder}."
         ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a network, one or its shards. Raises Refused where there are none, or of other kinds."""
+    """The safetensors files of a network, one or its shards. Raises InputError where there are none, or of other kinds."""
     index = folder / f"{WEIGHTS}.index.json"
     names = {WEIGHTS}
     if index.is_file():
@@ -129,11 +129,11 @@ def weight_files(folder: Path) -> list[Path]:
     paths = []
     for name in sorted(names):
         if name != Path(name).name or not name.endswith(".safetensors"):
-            raise Refused(f"{index}: names the file '{name}'; accepted are safetensors files of its own folder.")
+            raise InputError(f"{index}: names the file '{name}'; accepted are safetensors files of its own folder.")
         if not (folder / name).is_file():
             others = [path.name for path in folder.glob("*") if path.suffix in (".bin", ".safetensors", ".pt", ".ckpt")]
             found = f"found {', '.join(sorted(others)[:5])}" if others else "found no weights at all"
-            raise Refused(f"{folder / name}: missing, {found}; only safetensors of this name are read.")
+            raise InputError(f"{folder / name}: missing, {found}; only safetensors of this name are read.")
         paths.append(folder / name)
     return paths
 
@@ -141,7 +141,7 @@ def weight_files(folder: Path) -> list[Path]:
 def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -> nn.Module:
     """The network of settings with the weights of files, in float32 and evaluation mode.
 
-    Raises Refused for settings of absurd size and those that diffusers cannot build, and for weights that are damaged,
+    Raises InputError for settings of absurd size and those that diffusers cannot build, and for weights that are damaged,
     of another network, or not finite.
     """
     for key, entry in config.entries.items():
@@ -153,12 +153,12 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
     layers = [n for key, entry in config.entries.items() if "layers" in key
               for n in (entry if isinstance(entry, list) else [entry]) if isinstance(n, int)]  # fmt: skip
     if max(layers, default=1) * max(lists, default=1) > MOST_BLOCKS:
-        raise Refused(f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at most "
+        raise InputError(f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at most "
                       f"{MOST_BLOCKS} together.")  # fmt: skip
     with torch.device("meta"):  # without memory, to compare with the file what this will need
         frame = _made(make, config)
     if sum(buffer.numel() for buffer in frame.buffers()) > MOST_TABLE:
-        raise Refused(f"{config.path}: a network with tables of more than {MOST_TABLE} entries.")
+        raise InputError(f"{config.path}: a network with tables of more than {MOST_TABLE} entries.")
     _compare(files, {name: tuple(tensor.shape) for name, tensor in frame.state_dict().items()})
     for _ in _tensors(files):  # refuses entries that are not finite
         pass
@@ -173,11 +173,11 @@ def _made(make: Callable[[], nn.Module], config: Config) -> nn.Module:
     try:
         return make()
     except Exception as error:  # whatever its constructors raise for settings that do not go together
-        raise Refused(f"{config.path}: diffusers cannot build the network of it ({_short(error)}).") from None
+        raise InputError(f"{config.path}: diffusers cannot build the network of it ({_short(error)}).") from None
 
 
 def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises Refused where the headers of the files list other tensors than those wanted."""
+    """Raises InputError where the headers of the files list other tensors than those wanted."""
     found: dict[str, tuple[int, ...]] = {}
     for path in files:
         with open_safetensors(path) as file:
@@ -185,7 +185,9 @@ def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> No
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             have, want = (f"shape {s[name]}" if name in s else "none" for s in (found, wanted))
-            raise Refused(f"{files[0]}: the tensor '{name}': found {have}, the network of its {CONFIG} wants {want}.")
+            raise InputError(
+                f"{files[0]}: the tensor '{name}': found {have}, the network of its {CONFIG} wants {want}."
+            )
 
 
 def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
@@ -195,7 +197,7 @@ def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
                 stored = file.get_tensor(name)
                 tensor = stored.float()
                 if not stored.is_floating_point() or not is_finite(tensor):
-                    raise Refused(f"{path}: '{name}' ({stored.dtype}) has entries that are not finite numbers.")
+                    raise InputError(f"{path}: '{name}' ({stored.dtype}) has entries that are not finite numbers.")
                 yield _since(name), tensor
 
 

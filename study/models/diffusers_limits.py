@@ -55,7 +55,7 @@ def limit_of(config: Config) -> Limit | None:
     """What a scheduler's settings ask for; None for nothing, and of schedulers that would not do it.
 
     `thresholding` with `dynamic_thresholding_ratio` and `sample_max_value`, or else `clip_sample` with
-    `clip_sample_range`; what is not among the settings is as the scheduler has it by itself. Raises Refused for values
+    `clip_sample_range`; what is not among the settings is as the scheduler has it by itself. Raises InputError for values
     that are none of these.
     """
     name = config.entries["_class_name"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 from study.models.diffusers_files import Config
 from study.models.preconditioning import Limit, Network, Preconditioned, Scalings
 
@@ -46,7 +46,7 @@ class DiscreteSchedule(Preconditioned):
     def __init__(self, network: Network, sigmas: Tensor, prediction: str, limit: Limit | None = None) -> None:
         super().__init__(network, limit=limit)
         if prediction not in PREDICTIONS:
-            raise Refused(f"prediction '{prediction}': accepted are {', '.join(PREDICTIONS)}.")
+            raise InputError(f"prediction '{prediction}': accepted are {', '.join(PREDICTIONS)}.")
         self.prediction = prediction
         self.register_buffer("sigmas", sigmas)
 
@@ -78,13 +78,13 @@ def noise_levels(config: Config) -> Tensor:
     f(u) = √(r/(1 + r)), ln r = ½·sgn(u − ½)·ln(1 − 2|u − ½| + 10⁻⁶); sigmoid and laplace of a DDPM scheduler, exp of a
     Heun scheduler. rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last
     timestep, where σ is infinite, is left out. How to sample, spacing and all, is not the schedule's.
-    Raises Refused for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al. 2024; Lin et al. 2024, algorithm 1;
+    Raises InputError for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al. 2024; Lin et al. 2024, algorithm 1;
     diffusers' schedulers)
     """
     config.choice("_class_name", SCHEDULERS)
     betas = _betas(config)
     if len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
-        raise Refused(f"{config.path}: its betas are not two or more numbers between 0 and 1.")
+        raise InputError(f"{config.path}: its betas are not two or more numbers between 0 and 1.")
     remaining = (1 - betas).log().cumsum(0).exp()  # ᾱ
     if config.entries.get("rescale_betas_zero_snr"):
         root = remaining.sqrt()
@@ -92,7 +92,7 @@ def noise_levels(config: Config) -> Tensor:
     sigmas = ((1 - remaining) / remaining).sqrt()
     single = sigmas.float()  # what samplers of float32 tell apart
     if len(sigmas) < 2 or not (single[1:] > single[:-1]).all() or not single.isfinite().all():
-        raise Refused(f"{config.path}: the noise levels of its betas do not rise from timestep to timestep.")
+        raise InputError(f"{config.path}: the noise levels of its betas do not rise from timestep to timestep.")
     return sigmas
 
 

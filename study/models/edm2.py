@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, LabelSite, Refused, Site
+from degradations import Draws, InputError, LabelSite, Site
 from study.models.preconditioning import PRECISIONS, Network
 from study.models.unet import columns
 
@@ -25,7 +25,7 @@ class EDM2UNet(Network):
 
     Weights are loaded as published and normalised once, then, so a loaded network holds w/(ε + rms(w))/√fan_in.
     Its sites: 'dropout' before the second convolution of every block, 'block' at its residual branches, 'attention',
-    'map' at its entry, 'label' where there are classes. Raises Refused for numbers that do not fit.
+    'map' at its entry, 'label' where there are classes. Raises InputError for numbers that do not fit.
     """
 
     precisions = PRECISIONS
@@ -40,7 +40,7 @@ class EDM2UNet(Network):
         super().__init__()
         widths, halved = [width * m for m in multipliers], len(multipliers) - 1
         if resolution % 2**halved:
-            raise Refused(f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be halved {halved} "
+            raise InputError(f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be halved {halved} "
                           "times.")  # fmt: skip
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
         embedding = width * (max(multipliers) if embedding_multiplier is None else embedding_multiplier)
@@ -53,7 +53,7 @@ class EDM2UNet(Network):
         def block(before: int, after: int, flavor: Literal["enc", "dec"], attends: bool, resample: Resample) -> _Block:
             heads = after // head_width if attends else 0
             if heads and after % heads:
-                raise Refused(f"EDM2UNet: {after} channels cannot be divided among {heads} heads.")
+                raise InputError(f"EDM2UNet: {after} channels cannot be divided among {heads} heads.")
             return _Block(before, after, embedding, flavor, heads, resample, residual_balance, attention_balance, clip)
 
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()

@@ -16,7 +16,7 @@ class VP(Preconditioned):
     """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = (M − 1)·σ⁻¹(σ), the variance-preserving ODE.
 
     σ⁻¹(σ) = (√(β_min² + 2·β_d·ln(1 + σ²)) − β_min)/β_d is the time of a noise level; steps: M. Made for σ(t) =
-    √(exp(β_d·t²/2 + β_min·t) − 1), t from epsilon_t to 1. Raises Refused where these are none. (Karras et al. 2022,
+    √(exp(β_d·t²/2 + β_min·t) − 1), t from epsilon_t to 1. Raises InputError where these are none. (Karras et al. 2022,
     table 1, column VP)
     """
 
@@ -35,7 +35,7 @@ class VP(Preconditioned):
 class VE(Preconditioned):
     """c_skip = 1, c_out = σ, c_in = 1, c_noise = ln(σ/2), the variance-exploding ODE.
 
-    Made for σ from sigma_min to sigma_max. Raises Refused where that is no range. (table 1, column VE)
+    Made for σ from sigma_min to sigma_max. Raises InputError where that is no range. (table 1, column VE)
     """
 
     def __init__(self, network: Network, sigma_min: float = 0.02, sigma_max: float = 100.0) -> None:
@@ -51,7 +51,7 @@ class IDDPM(Preconditioned):
 
     u_M = 0, u_{j−1} = √((u_j² + 1)/max(ᾱ_{j−1}/ᾱ_j, C₁) − 1), ᾱ_j = sin²(π/2·j/(M·(C₂ + 1))) are the noise levels of
     its training, and u_0 … u_{M−1} those that it was made for. Of any other σ only c_noise is rounded to them, the
-    other scalings take it as it is. steps: M. The buffer `u`, [M + 1], is published with the weights. Raises Refused
+    other scalings take it as it is. steps: M. The buffer `u`, [M + 1], is published with the weights. Raises InputError
     where the levels do not fall. (Karras et al. 2022, table 1, column iDDPM + DDIM)
     """
 

@@ -3,20 +3,20 @@
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, Refused
+from degradations import Denoiser, Draws, InputError
 from degradations.denoiser import column
 
 
 class ExactGaussian(Denoiser):
     """The exact denoiser of N(mean, std²·I) in any dimension: D(x; σ) = mean + std²/(std² + σ²)·(x − mean).
 
-    std, mean: in the units of x. Raises Refused unless std > 0. (Karras et al. 2022, appendix B.6)
+    std, mean: in the units of x. Raises InputError unless std > 0. (Karras et al. 2022, appendix B.6)
     """
 
     def __init__(self, std: float, mean: float = 0.0) -> None:
         super().__init__()
         if not std > 0:
-            raise Refused(f"ExactGaussian: std must be above 0, found {std}.")
+            raise InputError(f"ExactGaussian: std must be above 0, found {std}.")
         self.std, self.mean = std, mean
 
     def forward(
@@ -33,7 +33,7 @@ class ExactMixture(Denoiser):
 
     means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class of each component
     or None. A label restricts the mixture to the components of its class; −1 does not. x: [B, d].
-    Raises Refused for other shapes.
+    Raises InputError for other shapes.
     """
 
     means: Tensor
@@ -46,7 +46,7 @@ class ExactMixture(Denoiser):
         super().__init__()
         k, d = means.shape
         if covariances.shape != (k, d, d) or weights.shape != (k,):
-            raise Refused(
+            raise InputError(
                 f"ExactMixture: means {[k, d]} want covariances {[k, d, d]} and weights {[k]}, "
                 f"found {list(covariances.shape)} and {list(weights.shape)}."
             )

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from degradations import Denoiser, Draws, Levels, Refused
+from degradations import Denoiser, Draws, InputError, Levels
 from degradations.denoiser import column
 
 Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
@@ -29,13 +29,13 @@ class Network(nn.Module, ABC):
         raise NotImplementedError
 
     def use(self, precision: torch.dtype) -> None:
-        """Compute in a precision from now on, of those that the network knows. Raises Refused for others.
+        """Compute in a precision from now on, of those that the network knows. Raises InputError for others.
 
         Parameters are rounded in place, once: use it before the network is cloned, and do not expect fp32 to bring back
         what a lower precision has rounded away.
         """
         if precision not in self.precisions:
-            raise Refused(f"precision: {type(self).__name__} computes in {' or '.join(map(_short, self.precisions))}, "
+            raise InputError(f"precision: {type(self).__name__} computes in {' or '.join(map(_short, self.precisions))}, "
                           f"found {_short(precision)}.")  # fmt: skip
         self._round(precision)
         self.precision = precision
@@ -86,7 +86,7 @@ class EDM(Preconditioned):
     """c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4.
 
     σd, the standard deviation of the data, in the units of x; sigma_min, sigma_max: the noise levels that it was made
-    for. Raises Refused for a range that is none. (Karras et al. 2022, table 1, column EDM)
+    for. Raises InputError for a range that is none. (Karras et al. 2022, table 1, column EDM)
     """
 
     def __init__(

@@ -20,7 +20,7 @@ class SongUNet(UNet):
     features of the noise level, in widths; augmentations: entries of a label of training that sampling never gives,
     whose weights are kept and do nothing; encoder: what a level takes in beside the features from above it, 'skip' x at
     its resolution, 'residual' a convolution of what the level above took in, 'standard' nothing; decoder: whether the
-    output is read off the top level, 'standard', or summed over all, 'skip'. The rest as in `UNet`. Raises Refused for
+    output is read off the top level, 'standard', or summed over all, 'skip'. The rest as in `UNet`. Raises InputError for
     numbers that do not fit together.
 
     A residual sum is scaled by √½, attention has one head. (as in Karras et al. 2022, appendix F and table 7)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, Refused, Site
+from degradations import Draws, InputError, Site
 from study.models.mlp import ConditionedNetwork, ResidualBlock
 
 
@@ -14,7 +14,7 @@ class PatchTransformer(ConditionedNetwork):
 
     A block: map site; h + attention(LayerNorm(h)), its map through an attention site; then the residual block of
     `ResidualMLP`, token by token. x: [B, C, H, W], shape = (C, H, W). Its sites have the roles 'map' ([B, width,
-    H/patch, W/patch]), 'attention', 'dropout', 'block' and, where there are classes, 'label'. Raises Refused for a
+    H/patch, W/patch]), 'attention', 'dropout', 'block' and, where there are classes, 'label'. Raises InputError for a
     shape that patches do not fill and a width that the heads do not divide. (After DiT, Peebles & Xie 2023)
     """
 
@@ -23,9 +23,9 @@ class PatchTransformer(ConditionedNetwork):
         embedding: int = 32, heads: int = 4, patch: int = 2,
     ) -> None:  # fmt: skip
         if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
-            raise Refused(f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of {patch}.")
+            raise InputError(f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of {patch}.")
         if width % heads:
-            raise Refused(f"PatchTransformer: width {width} is not a multiple of the {heads} heads.")
+            raise InputError(f"PatchTransformer: width {width} is not a multiple of the {heads} heads.")
         super().__init__(classes, embedding)
         self.patch, features = patch, shape[0] * patch**2
         tokens = (shape[1] // patch) * (shape[2] // patch)

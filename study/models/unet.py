@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from degradations import Draws, LabelSite, Refused, Site
+from degradations import Draws, InputError, LabelSite, Site
 from study.models.preconditioning import PRECISIONS, Network
 
 Way = Literal["keep", "down", "up"]
@@ -43,7 +43,7 @@ class UNet(Network, ABC):
     channels of each level; attention_at: sides of the maps that attend, last_only: and on the way up only in the last
     block of their level. Weights start as PyTorch's do: these networks are here to be loaded. Its sites: 'map' at the
     entry of every block, 'dropout' before its last convolution, 'block' at its residual branches, 'attention', and
-    'label' where there are classes. Raises Refused for numbers that do not fit together.
+    'label' where there are classes. Raises InputError for numbers that do not fit together.
     """
 
     precisions = PRECISIONS
@@ -54,7 +54,7 @@ class UNet(Network, ABC):
     ) -> None:  # fmt: skip
         super().__init__()
         if resolution % 2 ** (len(widths) - 1):
-            raise Refused(f"{type(self).__name__}: resolution {resolution}, wanted a multiple of "
+            raise InputError(f"{type(self).__name__}: resolution {resolution}, wanted a multiple of "
                           f"{2 ** (len(widths) - 1)}, to be halved {len(widths) - 1} times.")  # fmt: skip
         self.channels, self.blocks = channels, blocks
         self.sides = [resolution >> level for level in range(len(widths))]
@@ -151,7 +151,9 @@ class Block(nn.Module):
         self.heads = 0 if not attends else 1 if style.head_width is None else after // style.head_width
         if self.heads:
             if after % self.heads:
-                raise Refused(f"U-Net: {after} channels are not a multiple of their {self.heads} heads of attention.")
+                raise InputError(
+                    f"U-Net: {after} channels are not a multiple of their {self.heads} heads of attention."
+                )
             self.norm2 = group_norm(after, style.eps)
             self.qkv = Conv(after, 3 * after, 1)
             self.proj = Conv(after, after, 1)
@@ -231,7 +233,7 @@ class Resample(nn.Module):
 class Positional(nn.Module):
     """Angles c·10000^(−k/n), k = 0 … n − 1, n = features/2, [B] → [B, n]; k/(n − 1) where the last is an endpoint.
 
-    (Vaswani et al. 2017, § 3.5) Raises Refused for features that are not an even number from 4 on.
+    (Vaswani et al. 2017, § 3.5) Raises InputError for features that are not an even number from 4 on.
     """
 
     def __init__(self, features: int, endpoint: bool) -> None:
@@ -247,7 +249,7 @@ class Positional(nn.Module):
 class Fourier(nn.Module):
     """Angles 2πf·c, f ~ N(0, 16²) drawn once, [B] → [B, features/2]. (Tancik et al. 2020; Song et al. 2021, § C.2)
 
-    Raises Refused for features that are not an even number from 4 on.
+    Raises InputError for features that are not an even number from 4 on.
     """
 
     freqs: Tensor
@@ -271,25 +273,25 @@ def columns(weight: Tensor, label: Tensor) -> Tensor:
 
 
 def group_norm(channels: int, eps: float) -> nn.GroupNorm:
-    """Of 32 groups, or fewer so that each has 4 channels. Raises Refused for channels that the groups do not divide."""
+    """Of 32 groups, or fewer so that each has 4 channels. Raises InputError for channels that the groups do not divide."""
     groups = min(32, channels // 4)
     if not groups or channels % groups:
-        raise Refused(f"U-Net: {channels} channels cannot be normalised in {groups} groups; wanted are multiples of 4, "
+        raise InputError(f"U-Net: {channels} channels cannot be normalised in {groups} groups; wanted are multiples of 4, "
                       f"from 128 on of 32.")  # fmt: skip
     return nn.GroupNorm(groups, channels, eps)
 
 
 def _half(features: int) -> int:
     if features < 4 or features % 2:
-        raise Refused(f"U-Net: {features} features of the noise level, wanted an even number from 4 on.")
+        raise InputError(f"U-Net: {features} features of the noise level, wanted an even number from 4 on.")
     return features // 2
 
 
 def _filter(taps: Sequence[float]) -> Tensor:
-    """The outer product of the taps with themselves, its sum 1: [1, 1, n, n]. Raises Refused for an odd number."""
+    """The outer product of the taps with themselves, its sum 1: [1, 1, n, n]. Raises InputError for an odd number."""
     f = torch.as_tensor(taps, dtype=torch.float32)
     if len(taps) % 2:
-        raise Refused(f"U-Net: a resampling filter of {len(taps)} taps, wanted an even number.")
+        raise InputError(f"U-Net: a resampling filter of {len(taps)} taps, wanted an even number.")
     return (torch.outer(f, f) / f.sum() ** 2)[None, None]
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.records.task import Task
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Group:
         dist.all_reduce(total, group=_members())
         return total.numpy()
 
-    def hear(self, value: Any = None) -> Any:
+    def broadcast(self, value: Any = None) -> Any:
         """What the first process says. All processes must call it."""
         if self.world == 1:
             return value
@@ -92,7 +92,7 @@ def _launched() -> "ClusterEnvironment | None":
     return SLURMEnvironment() if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect() else None
 
 
-class Evaluates(Protocol):
+class GroupEvaluator(Protocol):
     """What a group can do together: an evaluator."""
 
     announce: Callable[[str, Task], None]
@@ -101,32 +101,32 @@ class Evaluates(Protocol):
     def samples(self, task: Task) -> Any: ...
 
 
-def agree(about: str, value: Any) -> None:
-    """Raises Refused, in all processes, where they do not have the same value of something."""
+def check_equal(about: str, value: Any) -> None:
+    """Raises InputError, in all processes, where they do not have the same value of something."""
     found = group().gather(value)
     differ = [rank for rank, each in enumerate(found) if each != found[0]]
     if differ:
-        raise Refused(f"the processes of this group differ in {about}: rank {differ[0]} from rank 0.")
+        raise InputError(f"the processes of this group differ in {about}: rank {differ[0]} from rank 0.")
 
 
 @contextmanager
-def leading(evaluator: Evaluates) -> Iterator[None]:
+def as_leader(evaluator: GroupEvaluator) -> Iterator[None]:
     """The first process's part: what it evaluates in the block, the others evaluate with it; then they are let go.
 
     Where the block fails they are not: they may be waiting in the midst of an evaluation, and end as its process does.
     """
     together = group()
     if together.world > 1:
-        evaluator.announce = lambda what, task: together.hear((what, task))
+        evaluator.announce = lambda what, task: together.broadcast((what, task))
     yield
-    together.hear(None)
+    together.broadcast(None)
 
 
-def follow(evaluator: Evaluates) -> None:
+def serve(evaluator: GroupEvaluator) -> None:
     """The others' part: evaluate what the first process does until it ends. What fails there fails here, and is its."""
-    while (said := group().hear()) is not None:
+    while (said := group().broadcast()) is not None:
         what, task = said
         try:
             {"outcome": evaluator.outcome, "samples": evaluator.samples}[what](task)
-        except (Failed, Refused):
+        except (RunError, InputError):
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 Verdict = Literal["improves", "blends", "no gain", "undecided"]
 LEAST = 0.05  # a gain smaller than this share of the damage counts as none
@@ -38,10 +38,10 @@ def compare(weight: float, base: Sequence[float], main: Sequence[float], guided:
     *improves* (w > 1) or *blends* (w < 1) if mean(d) − t₀.₉₅,R₋₁·sd(d)/√R > 0.05·mean(c); *no gain* if
     mean(d) + t₀.₉₅,R₋₁·sd(d)/√R < 0.05·mean(c); otherwise *undecided*. The interval of recovered is
     ± t₀.₉₇₅,R₋₁·sd(d − recovered·c)/(√R·mean(c)) (delta method). Where mean(c) ≤ 0 nothing
-    was damaged, and the bounds are compared with 0. Raises Refused for fewer than two seed sets or unequal lengths.
+    was damaged, and the bounds are compared with 0. Raises InputError for fewer than two seed sets or unequal lengths.
     """
     if not len(base) == len(main) == len(guided) >= 2:
-        raise Refused(f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and {len(guided)}.")
+        raise InputError(f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and {len(guided)}.")
     r = len(base)
     d, c = np.subtract(main, guided), np.subtract(main, base)
     root, t95, t975 = math.sqrt(r), float(stdtrit(r - 1, 0.95)), float(stdtrit(r - 1, 0.975))
@@ -86,10 +86,12 @@ def difference(
 ) -> Interval:
     """FD(a) − FD(b) on common random numbers: `jackknife` of the difference, in which the common noise cancels.
 
-    The replicates are without the same groups in the same order. Raises Refused for unequal numbers of them.
+    The replicates are without the same groups in the same order. Raises InputError for unequal numbers of them.
     """
     if len(replicates_a) != len(replicates_b):
-        raise Refused(f"jackknife: as many groups of both are wanted, found {len(replicates_a)}, {len(replicates_b)}.")
+        raise InputError(
+            f"jackknife: as many groups of both are wanted, found {len(replicates_a)}, {len(replicates_b)}."
+        )
     return jackknife(a - b, [x - y for x, y in zip(replicates_a, replicates_b, strict=True)], level)
 
 
@@ -100,7 +102,7 @@ def extrapolate(
 
     curve: pairs (n, FD of n samples); replicates: the same without each group; `study.metrics.size_curves` gives both.
     It is nearly unbiased, so of a distance near 0 it may be below 0; and there, where FD is quadratic in the samples'
-    errors, the interval is about half again as wide as need be. The reference stays what it is. Raises Refused for a
+    errors, the interval is about half again as wide as need be. The reference stays what it is. Raises InputError for a
     curve with fewer than two different n. (Chong & Forsyth 2020, with whole groups for their random subsets)
     """
     return jackknife(_limit(curve), [_limit(other) for other in replicates], level)
@@ -128,12 +130,12 @@ def best_weight(
     their samples alone. The weight is kept within the fitted ones. An end of the interval is infinite where it lies
     beyond the tried weights, or where the least FD is at the last tried weight on that side. With fewer than three
     weights, or values that have no logarithm, it is the weight tried with the least, and nothing bounds it. Raises
-    Refused for no weight, weights that come twice, and unequal lengths.
+    InputError for no weight, weights that come twice, and unequal lengths.
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
-        raise Refused(f"best weight: different weights want an FD with replicates each, found {list(weights)}.")
+        raise InputError(f"best weight: different weights want an FD with replicates each, found {list(weights)}.")
     if len({len(row) for row in replicates}) > 1:
-        raise Refused("best weight: as many replicates are wanted at every weight.")
+        raise InputError("best weight: as many replicates are wanted at every weight.")
     order = np.argsort(weights)
     w = np.asarray(weights, float)[order]
     fd = np.column_stack([values, replicates])[order]  # the FD itself, then a column a group
@@ -174,7 +176,7 @@ def _vertex(a: float, b: float, first: float, last: float) -> float:
 def _limit(curve: Sequence[tuple[float, float]]) -> float:
     n, fd = np.transpose(curve)
     if len(set(n)) < 2:
-        raise Refused(f"FD∞: FDs of at least 2 different numbers of samples are wanted, found {list(n)}.")
+        raise InputError(f"FD∞: FDs of at least 2 different numbers of samples are wanted, found {list(n)}.")
     return float(np.polyfit(1 / n, fd, 1)[1])
 
 

@@ -71,7 +71,7 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     if base and ends and metric in ends.outcome.curve:
         curve = ends.outcome.curve
         axes.plot(
-            curve["weight"], np.divide(curve[metric], base[0]), ":", lw=1, color=colour, label="foretold by endpoints"
+            curve["weight"], np.divide(curve[metric], base[0]), ":", lw=1, color=colour, label="predicted by endpoints"
         )
     if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"

@@ -1,4 +1,4 @@
-"""The map of a matrix study: what each main gains from each guide, and what the probes foretold."""
+"""The map of a matrix study: what each main gains from each guide, and what the probes predicted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from study.records.results import Results
 from study.report.figures import heat
 
-FORETOLD = ("cosine", "ratio", "criterion", "gain", "weight", "endpoint_weight", "endpoint_gain", "loss_weight")
+PREDICTED = ("cosine", "ratio", "criterion", "gain", "weight", "endpoint_weight", "endpoint_gain", "loss_weight")
 
 
 def cells(results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -32,21 +32,21 @@ def cells(results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[
             "main_kind": _kind(pairing.main), "guide_kind": _kind(pairing.guide),
             **{key: row[key] for key in kept}, "measured_gain": row["gain"], "measured_gain_bounds": row["gain_bounds"],
             "weights_tried": len({e.task.weight for e in results.searches[pairing]}),
-            **{f"foretold_{key}": probe.get(key) for key in FORETOLD},
-            **{f"foretold_{key}_on_trajectories": probe.get("on_trajectories", {}).get(key)
+            **{f"predicted_{key}": probe.get(key) for key in PREDICTED},
+            **{f"predicted_{key}_on_trajectories": probe.get("on_trajectories", {}).get(key)
                for key in ("cosine", "ratio", "criterion", "gain", "weight")},
-            **{f"foretold_{key}": value for key, value in measured.items()},
+            **{f"predicted_{key}": value for key, value in measured.items()},
         })  # fmt: skip
     return pd.DataFrame(found)
 
 
 def maps(cells: pd.DataFrame) -> dict[str, Figure]:
-    """Heat maps over kinds: recovered and best weight as measured, criterion and endpoint weight as foretold."""
+    """Heat maps over kinds: recovered and best weight as measured, criterion and endpoint weight as predicted."""
     shown = {
         "recovered": ("recovered: share of the main's damage that guidance undoes; ? undecided", 0, 1, "recovered"),
         "best-weight": ("best weight, 1 where nothing is gained; ? undecided", -0.5, 2.5, "weight"),
-        "foretold-criterion": ("mean errors: C/A = ρ·r, above 1 foretells a gain", -1, 3, "foretold_criterion"),
-        "foretold-endpoint-weight": ("endpoints: best weight of the mixture", -0.5, 2.5, "foretold_endpoint_weight"),
+        "predicted-criterion": ("mean errors: C/A = ρ·r, above 1 predicts a gain", -1, 3, "predicted_criterion"),
+        "predicted-endpoint-weight": ("endpoints: best weight of the mixture", -0.5, 2.5, "predicted_endpoint_weight"),
     }  # fmt: skip
     undecided = grid(cells, "verdict").map(lambda verdict: " ?" if verdict == "undecided" else "")
     found = {}
@@ -72,21 +72,21 @@ def _kind(name: str) -> str:
 
 
 def judge(cells: pd.DataFrame) -> pd.DataFrame:
-    """How well each probe foretold the cells, a row a probe.
+    """How well each probe predicted the cells, a row a probe.
 
-    foretold: cells in which it says that guidance gains; agreement: share of cells where that is the verdict (improves
+    predicted: cells in which it says that guidance gains; agreement: share of cells where that is the verdict (improves
     or not); missed, wrong: cells that it was wrong about; rank_correlation: Spearman's, of its score with recovered. A
-    probe that is undetermined foretells nothing. (The thresholds are those of `notebooks/log.md`, set before the run.)
+    probe that is undetermined predicts nothing. (The thresholds are those of `notebooks/log.md`, set before the run.)
     """
     improves = cells["verdict"] == "improves"
-    probes = {"endpoint": ("foretold_endpoint_weight", 1.0, "foretold_endpoint_gain"),
-              "ρ·r > 1": ("foretold_criterion", 1.0, "foretold_criterion"),
-              "ρ > 0.5": ("foretold_cosine", 0.5, "foretold_cosine")}  # fmt: skip
+    probes = {"endpoint": ("predicted_endpoint_weight", 1.0, "predicted_endpoint_gain"),
+              "ρ·r > 1": ("predicted_criterion", 1.0, "predicted_criterion"),
+              "ρ > 0.5": ("predicted_cosine", 0.5, "predicted_cosine")}  # fmt: skip
     found = []
     for name, (column, threshold, score) in probes.items():
         says = pd.to_numeric(cells[column]).fillna(-np.inf) > threshold
         ranked = pd.to_numeric(cells[score]).corr(cells["recovered"].fillna(0.0), method="spearman")
-        found.append({"probe": name, "cells": len(cells), "improves": int(improves.sum()), "foretold": int(says.sum()),
+        found.append({"probe": name, "cells": len(cells), "improves": int(improves.sum()), "predicted": int(says.sum()),
                       "agreement": float((says == improves).mean()), "missed": int((improves & ~says).sum()),
                       "wrong": int((says & ~improves).sum()), "rank_correlation": float(ranked)})  # fmt: skip
     return pd.DataFrame(found)

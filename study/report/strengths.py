@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from degradations import Refused
+from degradations import InputError
 
 FORMATS = ("md", "csv", "json")
 
@@ -14,7 +14,7 @@ FORMATS = ("md", "csv", "json")
 def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
     """What was found of each kind: strength and ratio of every level, or why there is none.
 
-    Raises Refused for a format that is none of FORMATS.
+    Raises InputError for a format that is none of FORMATS.
     """
     check(form)
     if form == "json":
@@ -31,6 +31,6 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
 
 
 def check(form: str) -> None:
-    """Raises Refused for a format that is none of FORMATS."""
+    """Raises InputError for a format that is none of FORMATS."""
     if form not in FORMATS:
-        raise Refused(f"--format {form}: accepted are {', '.join(FORMATS)}.")
+        raise InputError(f"--format {form}: accepted are {', '.join(FORMATS)}.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degradations import Refused
+from degradations import InputError
 from study.records.results import Results
 from study.records.statistics import compare
 from study.records.task import BASE, Task
@@ -23,11 +23,11 @@ def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
 
     Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and `fd` is `fd_main`,
     and what was tested stands in `tested_weight`, `tested_fd`.
-    Raises Refused for a metric that was not measured.
+    Raises InputError for a metric that was not measured.
     """
     metric = metric or results.primary
     if metric not in results.metrics:
-        raise Refused(f"metric '{metric}': the Fréchet distances of this study are {', '.join(results.metrics)}.")
+        raise InputError(f"metric '{metric}': the Fréchet distances of this study are {', '.join(results.metrics)}.")
     return [_row(results, pairing, metric) for pairing in results.spec.pairings]
 
 
@@ -139,9 +139,9 @@ def _few(row: dict[str, Any]) -> str:
 
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:
-    """The table as md, csv, json or latex. Raises Refused for another format."""
+    """The table as md, csv, json or latex. Raises InputError for another format."""
     if form not in FORMATS:
-        raise Refused(f"format '{form}': accepted are {', '.join(FORMATS)}.")
+        raise InputError(f"format '{form}': accepted are {', '.join(FORMATS)}.")
     if form == "json":
         return json.dumps(list(table), indent=2, ensure_ascii=False, allow_nan=False)
     if form == "csv":

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from degradations import Levels, Refused
+from degradations import InputError, Levels
 
 
 def edm_sigmas(
@@ -13,19 +13,19 @@ def edm_sigmas(
 
     levels: those of the denoiser (`Denoiser.levels`), None for all. σmin is raised to their lowest, σmax lowered to
     their highest, and σ_i rounded to the nearest of their table, as EDM samples the VP, VE and iDDPM networks.
-    Raises Refused unless N ≥ 2, 0 < σmin < σmax and ρ > 0, and where none of the levels lie between σmin and σmax.
+    Raises InputError unless N ≥ 2, 0 < σmin < σmax and ρ > 0, and where none of the levels lie between σmin and σmax.
     (Karras et al. 2022, eq. 5 and table 1)
     """
     if steps < 2:
-        raise Refused(f"sampler: steps must be at least 2, found {steps}.")
+        raise InputError(f"sampler: steps must be at least 2, found {steps}.")
     if not 0 < sigma_min < sigma_max < float("inf"):
-        raise Refused(f"sampler: 0 < sigma_min < sigma_max is wanted, found {sigma_min} and {sigma_max}.")
+        raise InputError(f"sampler: 0 < sigma_min < sigma_max is wanted, found {sigma_min} and {sigma_max}.")
     if not 0 < rho < float("inf"):
-        raise Refused(f"sampler: rho must be above 0, found {rho}.")
+        raise InputError(f"sampler: rho must be above 0, found {rho}.")
     levels = levels or Levels()
     low, high = max(sigma_min, levels.low), min(sigma_max, levels.high)
     if not low < high:
-        raise Refused(
+        raise InputError(
             f"sampler: no noise level from sigma_min {sigma_min:g} to sigma_max {sigma_max:g} is among those that the "
             f"denoiser was made for, {levels.low:.4g} to {levels.high:.4g}."
         )

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Refused
+from degradations import Denoiser, InputError
 from study.sampling.grid import edm_sigmas
 from study.sampling.solvers import SOLVERS
 from study.sampling.sources import Fixed, Start
@@ -30,7 +30,7 @@ class Churn:
 
     def __post_init__(self) -> None:
         if not (0 <= self.amount < math.inf and 0 <= self.low <= self.high and 0 <= self.noise < math.inf):
-            raise Refused(f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}.")
+            raise InputError(f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}.")
 
 
 @torch.inference_mode()
@@ -39,10 +39,10 @@ def sample_chunk(
 ) -> Tensor:
     """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise. sigmas: [N + 1], falling to 0.
 
-    Raises Refused for an unknown solver.
+    Raises InputError for an unknown solver.
     """
     if solver not in SOLVERS:
-        raise Refused(f"solver '{solver}': accepted are {' and '.join(SOLVERS)}.")
+        raise InputError(f"solver '{solver}': accepted are {' and '.join(SOLVERS)}.")
     step, (noise, label, draws) = SOLVERS[solver], start
     gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
     levels = denoiser.levels()
@@ -80,7 +80,7 @@ def sample(
 
     The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`).
     labels: [n] class indices or None; chunk: samples computed together, part of what determines the random numbers.
-    Raises Refused for a bad shape, grid, solver or number of labels.
+    Raises InputError for a bad shape, grid, solver or number of labels.
     """
     sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho, denoiser.levels()).tolist()
     source = Fixed(shape, chunk, labels, device)

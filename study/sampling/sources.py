@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degradations import Draws, Refused
+from degradations import Draws, InputError
 
 SEED_SET = 50_000  # seeds of a set, as published FIDs have them: 0…49999, 50000…99999, …
 
@@ -31,7 +31,7 @@ class Source(ABC):
 
     def __init__(self, shape: Sequence[int], chunk: int, device: torch.device | str = "cpu") -> None:
         if len(shape) < 2 or min(shape) < 1 or chunk < 1:
-            raise Refused(
+            raise InputError(
                 f"sampler: a shape [n, …] and a chunk, all above 0, are wanted; found {list(shape)}, {chunk}."
             )
         self.shape, self.chunk, self.device = tuple(shape), chunk, device
@@ -56,7 +56,7 @@ class Fixed(Source):
     ) -> None:
         super().__init__(shape, chunk, device)
         if labels is not None and len(labels) != shape[0]:
-            raise Refused(f"sampler: {shape[0]} samples want as many labels, found {len(labels)}.")
+            raise InputError(f"sampler: {shape[0]} samples want as many labels, found {len(labels)}.")
         self.labels = labels
 
     def start(self, seed: int, chunk: int, dtype: torch.dtype = torch.float32) -> Start:

@@ -2,9 +2,9 @@
 
 from study.search.database import existing_storage, forget, names, open_storage
 from study.search.propose import distributions, parameters, propose, spent
-from study.search.store import CONFIRM, Elsewhere, Notebook, check_fingerprint
+from study.search.store import CONFIRM, RemoteTrial, Store, check_fingerprint
 
 __all__ = [
-    "CONFIRM", "Elsewhere", "Notebook", "check_fingerprint", "distributions", "existing_storage", "forget", "names",
+    "CONFIRM", "RemoteTrial", "Store", "check_fingerprint", "distributions", "existing_storage", "forget", "names",
     "open_storage", "parameters", "propose", "spent",
 ]  # fmt: skip

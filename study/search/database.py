@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from degradations import Refused
+from degradations import InputError
 from study.files.lock import locked
 from study.files.sqlite import connect, damage, make_whole
 
@@ -18,7 +18,7 @@ TABLES = ("studies", "trials", "trial_user_attributes", "trial_values", "alembic
 def open_storage(root: Path) -> RDBStorage:
     """The database of all studies under a root; made, under a lock, where there is none.
 
-    Raises Refused for a file that is no database of Optuna, or is damaged.
+    Raises InputError for a file that is no database of Optuna, or is damaged.
     """
     path = root / "optuna.db"
     if not path.exists():
@@ -32,11 +32,11 @@ def open_storage(root: Path) -> RDBStorage:
 def existing_storage(root: Path) -> RDBStorage:
     """The database under a root, for which no permission to write is needed.
 
-    Raises Refused where there is none, for reading must not make one, and where it is damaged.
+    Raises InputError where there is none, for reading must not make one, and where it is damaged.
     """
     path = root / "optuna.db"
     if not path.is_file():
-        raise Refused(f"{root}: no studies here (no optuna.db); `study run CONFIG` makes one.")
+        raise InputError(f"{root}: no studies here (no optuna.db); `study run CONFIG` makes one.")
     return _opened(path)
 
 
@@ -59,11 +59,11 @@ def path_of(storage: RDBStorage) -> Path:
 
 @contextmanager
 def intact(path: Path) -> Iterator[None]:
-    """Raises Refused, naming the file and what to do, where what is read from it in the block is damaged."""
+    """Raises InputError, naming the file and what to do, where what is read from it in the block is damaged."""
     try:
         yield
     except (DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, (OperationalError, Refused)):  # a lock, a full disk; what was said already
+        if isinstance(error, (OperationalError, InputError)):  # a lock, a full disk; what was said already
             raise
         raise _damaged(path, f"{type(error).__name__}: {str(error).splitlines()[0][:100]}") from error
 
@@ -82,8 +82,8 @@ def _make(path: Path) -> None:
     RDBStorage(f"sqlite:///{path}").engine.dispose()
 
 
-def _damaged(path: Path, why: str) -> Refused:
-    return Refused(
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(
         f"{path}: damaged, or not a database of studies ({why}). Put a copy of it back; or save what can be read, "
         f"`sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its place; or move it away to begin anew."
     )

@@ -20,7 +20,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from degradations import Failed, Refused
+from degradations import InputError, RunError
 from study.files.lock import locked
 from study.records.task import Evaluation, Outcome, Task
 from study.search.database import intact, path_of
@@ -39,7 +39,7 @@ class Claim:
         self.outcome = outcome
 
 
-class Elsewhere(NamedTuple):
+class RemoteTrial(NamedTuple):
     """A trial at work in a process that cannot be looked at from here: on another machine, or in another container."""
 
     task: Task
@@ -48,7 +48,7 @@ class Elsewhere(NamedTuple):
     began: float
 
 
-class Notebook:
+class Store:
     """The evaluations of one Optuna study: looked up by task, and kept as they are finished.
 
     What it says is what the database held when it was last read: by `refresh`, or before a claim.
@@ -93,10 +93,10 @@ class Notebook:
         """The tasks that a live process is at work on."""
         return {Task.of(trial.user_attrs["task"]) for trial in self._at_work() if not _dead(trial)}
 
-    def elsewhere(self) -> list[Elsewhere]:
+    def remote(self) -> list[RemoteTrial]:
         """What is at work in processes of which this one cannot tell whether they live."""
         owners = ((trial, trial.user_attrs["owner"]) for trial in self._at_work() if not _is_here(trial))
-        return [Elsewhere(Task.of(trial.user_attrs["task"]), owner["host"], owner["pid"], _started(trial))
+        return [RemoteTrial(Task.of(trial.user_attrs["task"]), owner["host"], owner["pid"], _started(trial))
                 for trial, owner in owners]  # fmt: skip
 
     def release_lost(self) -> int:
@@ -125,7 +125,7 @@ class Notebook:
     ) -> Iterator["Claim | None"]:  # fmt: skip
         """Take a task for this process: the block calls `keep` with what it found. None where another was first.
 
-        A block that raises Failed leaves a failed trial with its reason; one that is interrupted, or keeps nothing,
+        A block that raises RunError leaves a failed trial with its reason; one that is interrupted, or keeps nothing,
         leaves a trial that counts for nothing. `params` within `space` are the trial's own, from which samplers learn;
         the score by `metric` is its value.
         """
@@ -136,7 +136,7 @@ class Notebook:
         claim = Claim()
         try:
             yield claim
-        except Failed as error:
+        except RunError as error:
             self._fail(trial, str(error))
         except BaseException:
             self._fail(trial, LOST)
@@ -179,25 +179,25 @@ class Notebook:
             self._study._storage.set_trial_state_values(trial, TrialState.FAIL)
 
 
-def check_fingerprint(notebook: Notebook, fingerprint: dict[str, Any], begun: bool = True) -> None:
+def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = True) -> None:
     """Keep what determines the scores of a study, or compare it with what was kept, if there are scores (`begun`).
 
-    Raises Refused for a difference, naming the keys.
+    Raises InputError for a difference, naming the keys.
     """
-    kept = notebook.attributes().get("fingerprint")
+    kept = store.attributes().get("fingerprint")
     fingerprint = json.loads(json.dumps(fingerprint))
     if kept is None or not begun:
-        notebook.remember("fingerprint", fingerprint)
+        store.remember("fingerprint", fingerprint)
     elif changed := sorted(k for k in kept.keys() | fingerprint.keys() if _differ(kept, fingerprint, k)):
         lines = [f"  {key}: {kept.get(key)} then, {fingerprint.get(key)} now" for key in changed]
-        study = notebook.name.rsplit("/", 1)[0]
-        raise Refused(
+        study = store.name.rsplit("/", 1)[0]
+        raise InputError(
             f"The study '{study}' was begun with other values, and its scores would not be comparable:\n"
             + "\n".join(lines)
             + f"\nGive them back, or begin another study (--name {study}-2), or discard the old one (--fresh)."
         )
     elif fingerprint.keys() - kept.keys():
-        notebook.remember("fingerprint", kept | fingerprint)
+        store.remember("fingerprint", kept | fingerprint)
 
 
 def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:

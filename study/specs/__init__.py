@@ -1,6 +1,6 @@
 """What a study is: plain dataclasses, the shape of a config. No heavy import.
 
-Each checks its values when it is made and raises Refused, naming the key, what was found and what is accepted.
+Each checks its values when it is made and raises InputError, naming the key, what was found and what is accepted.
 """
 
 from study.specs.recipe import NetworkSpec, RecipeSpec

@@ -1,6 +1,6 @@
 """How a spec refuses a value, and how a message shows one."""
 
-from degradations.errors import Refused
+from degradations.errors import InputError
 
 SHOWN = 100  # characters of a value in a message
 MOST_SAMPLES = 10_000_000  # two hundred times what is published: FD's bias, ∝ 1/n, is then far below its noise
@@ -8,13 +8,13 @@ MOST_TRIALS = 10_000  # evaluations of one search, as many as a grid has weights
 
 
 def want(good: bool, key: str, found: object, wanted: str) -> None:
-    """Raises Refused, with the key, what was found and what is wanted, unless it is good."""
+    """Raises InputError, with the key, what was found and what is wanted, unless it is good."""
     if not good:
-        raise Refused(f"{key}: found {shown(found)}, wanted {wanted}.")
+        raise InputError(f"{key}: found {shown(found)}, wanted {wanted}.")
 
 
 def want_between(value: int, key: str, least: int, most: int, why: str = "") -> None:
-    """Raises Refused unless least ≤ value ≤ most; why: what the lower bound is for."""
+    """Raises InputError unless least ≤ value ≤ most; why: what the lower bound is for."""
     want(least <= value <= most, key, value, f"at least {least}{why} and at most {most:,}")
 
 

@@ -7,18 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from degradations import Failed
+from degradations import RunError
 from study.tracking.database import artifacts, database, open_client
 
 
 def serve(root: Path, port: int) -> int:
-    """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises Failed for a port in use."""
+    """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises RunError for a port in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise Failed(
+            raise RunError(
                 f"Port {port} on 127.0.0.1 cannot be used ({error.strerror}); give another with --port."
             ) from None
     open_client(root)

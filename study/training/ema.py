@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Refused
+from degradations import InputError
 
 
 class Profile(NamedTuple):
@@ -24,10 +24,10 @@ class Profile(NamedTuple):
 def exponent(sigma_rel: float) -> float:
     """γ of the profile tᵞ whose standard deviation is σ_rel of the training time: σ_rel² = (γ + 1)/((γ + 2)²(γ + 3)).
 
-    Raises Refused unless 0 < σ_rel < 12^(−1/2), the width of γ = 0. (EDM2, eq. 126 and algorithm 2)
+    Raises InputError unless 0 < σ_rel < 12^(−1/2), the width of γ = 0. (EDM2, eq. 126 and algorithm 2)
     """
     if not 0 < sigma_rel < 12**-0.5:
-        raise Refused(f"EMA: the relative width must lie between 0 and {12**-0.5:.3f}, found {sigma_rel}.")
+        raise InputError(f"EMA: the relative width must lie between 0 and {12**-0.5:.3f}, found {sigma_rel}.")
     t = sigma_rel**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
 
@@ -52,7 +52,7 @@ def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[n
     """Coefficients c, [n], of kept averages whose sum comes nearest to a wanted one, and its error |Σ cᵢpᵢ − p|/|p|.
 
     The least squares of ∫(Σ cᵢpᵢ − p)² dt under Σ cᵢ = 1, without which a sum would shrink the weights. What is kept of
-    later steps than the wanted one has no part in it. Raises Refused where nothing earlier is kept. (EDM2, § 3.2)
+    later steps than the wanted one has no part in it. Raises InputError where nothing earlier is kept. (EDM2, § 3.2)
     """
     coefficients = np.zeros(len(kept))
     if wanted in kept:
@@ -60,7 +60,7 @@ def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[n
         return coefficients, 0.0
     used = [i for i, p in enumerate(kept) if p.step <= wanted.step]
     if not used:
-        raise Refused(f"EMA: no average up to step {wanted.step:g} was kept.")
+        raise InputError(f"EMA: no average up to step {wanted.step:g} was kept.")
     n, norm = len(used), inner(wanted, wanted)
     scale = np.array([(inner(kept[i], kept[i]) / norm) ** 0.5 for i in used])  # so that the diagonal is one
     matrix = np.array([[inner(kept[i], kept[j]) for j in used] for i in used]) / np.outer(scale, scale) / norm

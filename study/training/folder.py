@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from degradations import Refused
+from degradations import InputError
 from study.specs import RecipeSpec
 
 STATE = "training.ckpt"
@@ -15,11 +15,11 @@ MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
-    """Raises Refused, naming the keys, where a kept recipe is not this one."""
+    """Raises InputError, naming the keys, where a kept recipe is not this one."""
     now = asdict(recipe)
     changed = [f"recipe.{key}: {kept.get(key)} then, {now[key]} now" for key in now if kept.get(key) != now[key]]
     if changed:
-        raise Refused(
+        raise InputError(
             f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to discard it."
         )
 

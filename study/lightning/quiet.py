@@ -11,7 +11,7 @@ from study.parallel.signals import interrupt
 
 
 @contextmanager
-def polite() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt for Ctrl-C and SIGTERM.
 
     Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored, and swallows SIGTERM unless another handles it.
