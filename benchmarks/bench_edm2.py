@@ -1,8 +1,10 @@
-"""edm2_speedup: guided Heun sampling by EDM2-XS, ours against its formulas written down plainly (plain_edm2.py).
+"""edm2_speedup: guided Heun sampling by EDM2-XS, ours against its formulas written down plainly
+(plain_edm2.py).
 
-The plain one normalises every weight in every call, forms attention maps by einsum, and evaluates main and guide one
-after the other. Both start from the same noise, and their samples are compared. On a CPU in fp32; on a GPU in fp16,
-ours compiled, and the share of the device's matrix peak, that of a large product, is stated.
+The plain one normalises every weight in every call, forms attention maps by einsum, and evaluates
+main and guide one after the other. Both start from the same noise, and their samples are compared.
+On a CPU in fp32; on a GPU in fp16, ours compiled, and the share of the device's matrix peak, that
+of a large product, is stated.
 """
 
 from itertools import pairwise
@@ -28,7 +30,10 @@ def network(seed: int) -> tuple[dict[str, Tensor], EDM]:
     """A random EDM2-XS for 64×64 latents: its raw tensors, and the denoiser that loaded them."""
     torch.manual_seed(seed)
     unet = EDM2UNet(64, 4, CLASSES, width=128)
-    raw = {name: torch.ones([]) if "gain" in name else torch.randn_like(t) for name, t in unet.state_dict().items()}
+    raw = {
+        name: torch.ones([]) if "gain" in name else torch.randn_like(t)
+        for name, t in unet.state_dict().items()
+    }
     unet.load_state_dict(raw)
     denoiser = EDM(unet, 0.5).eval().requires_grad_(False).to(DEVICE)
     denoiser.network.use(DTYPE)

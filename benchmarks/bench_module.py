@@ -1,4 +1,5 @@
-"""module_overhead: guided sampling through the Lightning module against a bare loop over the same networks."""
+"""module_overhead: guided sampling through the Lightning module against a bare loop over the same
+networks."""
 
 from itertools import pairwise
 
@@ -35,10 +36,14 @@ def main() -> None:
             theirs = draws.child("guide")
             x = noise * sigmas[0]
             for s, t in pairwise(sigmas):
-                d = (x - (WEIGHT * d1(x, s, label, draws) + (1 - WEIGHT) * d0(x, s, label, theirs))) / s
+                d = (
+                    x - (WEIGHT * d1(x, s, label, draws) + (1 - WEIGHT) * d0(x, s, label, theirs))
+                ) / s
                 x_next = x + (t - s) * d
                 if t > 0:
-                    guided = WEIGHT * d1(x_next, t, label, draws) + (1 - WEIGHT) * d0(x_next, t, label, theirs)
+                    guided = WEIGHT * d1(x_next, t, label, draws) + (1 - WEIGHT) * d0(
+                        x_next, t, label, theirs
+                    )
                     x_next = x + (t - s) * (d + (x_next - guided) / t) / 2
                 x = x_next
             chunks.append(x)

@@ -1,4 +1,5 @@
-"""evaluation_overhead: milliseconds of an evaluation that samples nothing, kept and shown as all are; the median."""
+"""evaluation_overhead: milliseconds of an evaluation that samples nothing, kept and shown as all
+are; the median."""
 
 import os
 
@@ -19,14 +20,30 @@ from study.engine.session import opened
 
 EVALUATIONS = 50
 SMALL = [
-    "--extractors", "[pixels]", "--search.samples", "8", "--search.budget", "null", "--search.tolerance", "null",
-    "--search.method", "grid", "--search.weight", "[1, 3.5]", "--pairings", "[{main: noise(0.2), guide: noise(0.4)}]",
-    "--confirm.samples", "8", "--confirm.seed_sets", "2",
-]  # fmt: skip
+    "--extractors",
+    "[pixels]",
+    "--search.samples",
+    "8",
+    "--search.budget",
+    "null",
+    "--search.tolerance",
+    "null",
+    "--search.method",
+    "grid",
+    "--search.weight",
+    "[1, 3.5]",
+    "--pairings",
+    "[{main: noise(0.2), guide: noise(0.4)}]",
+    "--confirm.samples",
+    "8",
+    "--confirm.seed_sets",
+    "2",
+]
 
 
 def main() -> None:
-    """A grid of weights of the digits base, with a sampler that returns its noise, by one process."""
+    """A grid of weights of the digits base, with a sampler that returns its noise, by one
+    process."""
     began: list[float] = []
     sampling.sample_chunk = lambda denoiser, start, *_: start.noise  # type: ignore[assignment]
     spec = load_spec(Path(__file__).parent.parent / "configs" / "digits.yaml", SMALL)

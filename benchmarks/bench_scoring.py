@@ -1,14 +1,17 @@
-"""scoring_speedup, pixels_speedup: generated images scored by us and by clean-fid's path for a generator.
+"""scoring_speedup, pixels_speedup: generated images scored by us and by clean-fid's path for a
+generator.
 
-2000 images of 64 × 64 (smooth colours and some noise, uint8, made beforehand, handed over in batches of 100) and one
-TorchScript with Inception's interface and 2048 features of random weights, of 75 million multiplications an image: a
-few milliseconds on a CPU, where Inception itself would take so long that nothing else counted. None of its features is
-constant, for a covariance with empty rows is a faster root. Pixels: from images to features by
-`cleanfid.fid.get_model_features`, against `Tally.fold`, which also takes their moments; median of 3 ratios, measured in
-turns after a batch each to warm up. Scoring: the last of these and the distance to statistics of 4000 other images (of
-fewer than features the covariance would be singular, which references that are published are not), by
-`cleanfid.fid.frechet_distance` with its moments, once; as in a study, which scores many against one, the reference's
-root is known, or, with_root, not. Both distances must agree to 1e-3. Both sides use as many threads as PyTorch chooses.
+2000 images of 64 × 64 (smooth colours and some noise, uint8, made beforehand, handed over in
+batches of 100) and one TorchScript with Inception's interface and 2048 features of random weights,
+of 75 million multiplications an image: a few milliseconds on a CPU, where Inception itself would
+take so long that nothing else counted. None of its features is constant, for a covariance with
+empty rows is a faster root. Pixels: from images to features by `cleanfid.fid.get_model_features`,
+against `Tally.fold`, which also takes their moments; median of 3 ratios, measured in turns after a
+batch each to warm up. Scoring: the last of these and the distance to statistics of 4000 other
+images (of fewer than features the covariance would be singular, which references that are published
+are not), by `cleanfid.fid.frechet_distance` with its moments, once; as in a study, which scores
+many against one, the reference's root is known, or, with_root, not. Both distances must agree to
+1e-3. Both sides use as many threads as PyTorch chooses.
 """
 
 import json
@@ -33,9 +36,16 @@ class Layers(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, 16, 7, 4), nn.ReLU(), nn.Conv2d(16, 64, 3, 2), nn.ReLU(),
-            nn.Conv2d(64, 256, 3, 2), nn.ReLU(), nn.AvgPool2d(4), nn.Conv2d(256, D, 1), nn.SiLU(),
-        )  # fmt: skip
+            nn.Conv2d(3, 16, 7, 4),
+            nn.ReLU(),
+            nn.Conv2d(16, 64, 3, 2),
+            nn.ReLU(),
+            nn.Conv2d(64, 256, 3, 2),
+            nn.ReLU(),
+            nn.AvgPool2d(4),
+            nn.Conv2d(256, D, 1),
+            nn.SiLU(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x).mean([2, 3])
@@ -53,9 +63,15 @@ class Script(nn.Module):
 def images(seed: int, n: int = N) -> Tensor:
     """[n, 3, SIDE, SIDE], uint8; another seed has another balance of colours."""
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, 3, 6, 6, generator=generator) * torch.linspace(1, 0.7 + 0.1 * seed, 3).view(3, 1, 1)
+    coarse = torch.rand(n, 3, 6, 6, generator=generator) * torch.linspace(
+        1, 0.7 + 0.1 * seed, 3
+    ).view(3, 1, 1)
     smooth = nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic")
-    return ((smooth + 0.05 * torch.randn(n, 3, SIDE, SIDE, generator=generator)) * 255).clamp(0, 255).byte()
+    return (
+        ((smooth + 0.05 * torch.randn(n, 3, SIDE, SIDE, generator=generator)) * 255)
+        .clamp(0, 255)
+        .byte()
+    )
 
 
 def main() -> None:
@@ -66,7 +82,10 @@ def main() -> None:
         torch.jit.script(Script()).save(str(file))
         card = {"kind": "extractor", "file": file.name, "sha256": sha256(file), "mode": "clean"}
         (Path(folder) / "net.json").write_text(json.dumps(card))
-        extractor, script = load_extractor(f"{folder}/net.json").eval(), torch.jit.load(str(file)).eval()
+        extractor, script = (
+            load_extractor(f"{folder}/net.json").eval(),
+            torch.jit.load(str(file)).eval(),
+        )
     real, made = images(1, 2 * N), images(2)
     found: dict[str, Any] = {}
     statistics = Tally([extractor])
@@ -83,9 +102,14 @@ def main() -> None:
     def their_features(n: int = N) -> None:
         batches = iter(torch.split(made, BATCH))
         found["theirs"] = fid.get_model_features(
-            lambda z: next(batches), lambda x: script.layers((x - 128) / 128), "clean", num_gen=n, batch_size=BATCH,
-            device=torch.device("cpu"), verbose=False,
-        )  # fmt: skip
+            lambda z: next(batches),
+            lambda x: script.layers((x - 128) / 128),
+            "clean",
+            num_gen=n,
+            batch_size=BATCH,
+            device=torch.device("cpu"),
+            verbose=False,
+        )
 
     reference = FrechetReference(mean, covariance)
     once = seconds(lambda: reference.root)
@@ -95,7 +119,9 @@ def main() -> None:
 
     def their_distance() -> None:
         f = found["theirs"]
-        found["their fd"] = fid.frechet_distance(np.mean(f, axis=0), np.cov(f, rowvar=False), mean, covariance)
+        found["their fd"] = fid.frechet_distance(
+            np.mean(f, axis=0), np.cov(f, rowvar=False), mean, covariance
+        )
 
     our_features(BATCH)
     their_features(BATCH)

@@ -1,8 +1,10 @@
-"""search_cost, search_regret: the search of configs/digits.yaml against the grid from 1.00 to 3.50 in steps of 0.05.
+"""search_cost, search_regret: the search of configs/digits.yaml against the grid from 1.00 to 3.50
+in steps of 0.05.
 
-The four pairings with independent draws. Cost: network evaluations of the search, its probe included, over those of the
-grid; the confirmation, which both need, is apart. Regret: FD at the search's weight less FD at the grid's winner, both
-rescored on the same fresh seed sets, over the standard deviation of FD over them. The worst pairing is quoted.
+The four pairings with independent draws. Cost: network evaluations of the search, its probe
+included, over those of the grid; the confirmation, which both need, is apart. Regret: FD at the
+search's weight less FD at the grid's winner, both rescored on the same fresh seed sets, over the
+standard deviation of FD over them. The worst pairing is quoted.
 """
 
 import sys
@@ -22,7 +24,8 @@ from study.specs import PairingSpec, SearchSpec, StudySpec
 
 
 def searched(spec: StudySpec, root: Path) -> tuple[Worker, dict[PairingSpec, int]]:
-    """A worker that has searched, and the network evaluations of each pairing: those kept with its evaluations."""
+    """A worker that has searched, and the network evaluations of each pairing: those kept with its
+    evaluations."""
     worker = Worker(evaluator_of(spec, root), root)
     with Progress() as progress:
         worker.work(schedule.searches, progress)
@@ -31,7 +34,8 @@ def searched(spec: StudySpec, root: Path) -> tuple[Worker, dict[PairingSpec, int
 
 
 def evaluations(results: Results, pairing: PairingSpec) -> int:
-    """What a pairing's search would have cost by itself: pairings share mains and guides, which is not counted here."""
+    """What a pairing's search would have cost by itself: pairings share mains and guides, which is
+    not counted here."""
     spec = results.spec
     alone = spec.search.samples * spec.nfe
     guided = sum(e.outcome.evaluations for e in results.searches[pairing])
@@ -51,13 +55,22 @@ def main() -> None:
             cost[pairing] = spent[pairing] / all_spent[pairing]
             ends = [ours.results.leader(pairing), theirs.results.leader(pairing)]
             found, winner = (
-                [ours.evaluator.outcome(task).scores[ours.metric] for task in ours.results.confirmed(end)]
-                for end in ends if end is not None
-            )  # fmt: skip
-            regret[pairing] = float(np.mean(found) - np.mean(winner)) / float(np.std(winner, ddof=1))
+                [
+                    ours.evaluator.outcome(task).scores[ours.metric]
+                    for task in ours.results.confirmed(end)
+                ]
+                for end in ends
+                if end is not None
+            )
+            regret[pairing] = float(np.mean(found) - np.mean(winner)) / float(
+                np.std(winner, ddof=1)
+            )
             weights = " and ".join(f"{end.weight:g}" for end in ends if end is not None)
-            print(f"{pairing.name}: w {weights} (grid), cost {cost[pairing]:.3f}, regret {regret[pairing]:.2f}",
-                  file=sys.stderr)  # fmt: skip
+            print(
+                f"{pairing.name}: w {weights} (grid), cost {cost[pairing]:.3f}, regret "
+                f"{regret[pairing]:.2f}",
+                file=sys.stderr,
+            )
     print(f"search_cost {max(cost.values()):.3f}")
     print(f"search_regret {max(regret.values()):.2f}")
 

@@ -19,7 +19,8 @@ from study.metrics import Tally
 
 
 def main() -> None:
-    """configs/digits.yaml as it is; imports of this file and the base's loading are not counted, all else is."""
+    """configs/digits.yaml as it is; imports of this file and the base's loading are not counted,
+    all else is."""
     spent = [0.0]
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
-"""workers_speedup: a study by one worker with one thread, over the same by two workers with one thread each."""
+"""workers_speedup: a study by one worker with one thread, over the same by two workers with one
+thread each."""
 
 import os
 import subprocess
@@ -15,10 +16,23 @@ CONFIG = Path(__file__).parent.parent / "configs" / "digits.yaml"
 
 
 def study(root: str, workers: int) -> tuple[float, pd.DataFrame]:
-    """The wall time of a study in processes of their own, imports, confirmation and report included, and its scores."""
-    command = [sys.executable, "-m", "study.cli", "run", str(CONFIG), "--root", root, "--workers", str(workers)]
+    """The wall time of a study in processes of their own, imports, confirmation and report
+    included, and its scores."""
+    command = [
+        sys.executable,
+        "-m",
+        "study.cli",
+        "run",
+        str(CONFIG),
+        "--root",
+        root,
+        "--workers",
+        str(workers),
+    ]
     began = time.perf_counter()
-    subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True
+    )
     seconds = time.perf_counter() - began
     keys = ["part", "main", "guide", "coupling", "weight", "seed", "steps", "ends"]
     return seconds, read("digits", root).trials.set_index(keys).sort_index()["fd_digits"]

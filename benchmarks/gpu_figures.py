@@ -1,4 +1,5 @@
-"""Speeds of gpu.py: guided sampling by EDM2-S, and scoring by networks of the size of Inception-v3 and DINOv2 ViT-L.
+"""Speeds of gpu.py: guided sampling by EDM2-S, and scoring by networks of the size of Inception-v3
+and DINOv2 ViT-L.
 
 Weights are random throughout. On a CPU the networks are small, and the figures mean nothing.
 """
@@ -58,7 +59,8 @@ def peak(precision: torch.dtype) -> float:
 
 
 def operations() -> int:
-    """Floating-point operations of a network evaluation of one sample, a multiplication and an addition being two."""
+    """Floating-point operations of a network evaluation of one sample, a multiplication and an
+    addition being two."""
     from torch.utils.flop_counter import FlopCounterMode
 
     denoiser = edm2("meta")
@@ -69,7 +71,8 @@ def operations() -> int:
 
 
 def sampling_eager(checks: Checks, left: Left) -> None:
-    """Guided Heun sampling: noise(0.1) → noise(0.2) in fp16 and bf16, then dropout, then a larger batch."""
+    """Guided Heun sampling: noise(0.1) → noise(0.2) in fp16 and bf16, then dropout, then a larger
+    batch."""
     best, flop = {name: peak(precision) for name, precision in PRECISIONS.items()}, operations()
     for name, value in best.items():
         show(f"matrix_{name}_tflops", value / 1e12)
@@ -77,7 +80,14 @@ def sampling_eager(checks: Checks, left: Left) -> None:
     for name, precision in PRECISIONS.items():
         _sample(f"edm2_s_{name}_eager", _base(precision), BATCH, flop, best[name])
     base = _base(torch.float16)
-    _sample("edm2_s_fp16_dropout", base, BATCH, flop, best["fp16"], Pair(base, Dropout(0.05), Dropout(0.1)))
+    _sample(
+        "edm2_s_fp16_dropout",
+        base,
+        BATCH,
+        flop,
+        best["fp16"],
+        Pair(base, Dropout(0.05), Dropout(0.1)),
+    )
     if left() > 10:
         _sample("edm2_s_fp16_large_batch", base, 4 * BATCH, flop, best["fp16"])
 
@@ -99,7 +109,11 @@ def sampling_compiled(checks: Checks, left: Left) -> None:
                 show(f"edm2_s_{name}_compile_seconds", spent)
                 found = difference(base(80 * noise, 80.0, label), eager)
             # Each of the two is rounded, in places of its own.
-            checks.at_most(f"edm2_s_{name}_compiled_difference", found, math.sqrt(2) * rounding(base, precision))
+            checks.at_most(
+                f"edm2_s_{name}_compiled_difference",
+                found,
+                math.sqrt(2) * rounding(base, precision),
+            )
             _sample(f"edm2_s_{name}_compiled", base, BATCH, flop, peak(precision))
         except Exception as error:
             print(f"# compiled {name}: {type(error).__name__}: {first_line(error)}", flush=True)
@@ -115,15 +129,19 @@ def _start(batch: int) -> Start:
     return PerSample((batch, *shape()), batch, 10, device()).start(0, 0)
 
 
-def _sample(name: str, base: Preconditioned, batch: int, flop: int, best: float, pair: Pair | None = None) -> None:
-    """Print images a second of 32 Heun steps of a guided pair, reckoned from its first ones, and what they take."""
+def _sample(
+    name: str, base: Preconditioned, batch: int, flop: int, best: float, pair: Pair | None = None
+) -> None:
+    """Print images a second of 32 Heun steps of a guided pair, reckoned from its first ones, and
+    what they take."""
     guided = (pair or Pair(base, InputNoise(0.1), InputNoise(0.2))).at(2.0)
     start = _start(batch)
     sigmas = edm_sigmas(STEPS, 0.002, 80).tolist()[: TIMED_STEPS + 1]
     if not REDUCED:
         torch.accelerator.empty_cache()
         torch.accelerator.reset_peak_memory_stats()
-    seconds = median_of(3, lambda: sample_chunk(guided, start, sigmas)) / (2 * TIMED_STEPS)  # of an evaluation of both
+    # of an evaluation of both
+    seconds = median_of(3, lambda: sample_chunk(guided, start, sigmas)) / (2 * TIMED_STEPS)
     images = batch / (seconds * (2 * STEPS - 1))
     show(f"{name}_images_per_second", images)
     show(f"{name}_share_of_peak", 2 * batch * flop / seconds / best)
@@ -132,7 +150,8 @@ def _sample(name: str, base: Preconditioned, batch: int, flop: int, best: float,
 
 
 def scoring(checks: Checks, left: Left) -> None:
-    """Images a second of resizing, features and float64 moments; what decoding takes; the Fréchet distance."""
+    """Images a second of resizing, features and float64 moments; what decoding takes; the Fréchet
+    distance."""
     checks.run("frechet", _frechet)
     allow_tf32(False)  # as in a study
     for make in (_inception, _dinov2, _autoencoder):
@@ -150,7 +169,9 @@ def _inception(checks: Checks) -> None:
     from study.metrics.inception import Script
 
     with device():
-        network = inception_v3(weights=None, aux_logits=False, init_weights=False, transform_input=False)
+        network = inception_v3(
+            weights=None, aux_logits=False, init_weights=False, transform_input=False
+        )
     network.fc = nn.Identity()
     script = nn.Module()
     script.layers = network
@@ -167,7 +188,8 @@ def _dinov2(checks: Checks) -> None:
 
 
 def _score(name: str, network: nn.Module) -> None:
-    """Print images a second of a network of features, of images of 512 × 512, by batches and groups of moments."""
+    """Print images a second of a network of features, of images of 512 × 512, by batches and groups
+    of moments."""
     from study.metrics import Tally
     from study.metrics.extractors import Images
     from study.metrics.tally import strata
@@ -188,7 +210,8 @@ def _score(name: str, network: nn.Module) -> None:
 
 @torch.inference_mode()
 def _autoencoder(checks: Checks) -> None:
-    """Images a second of an autoencoder of the size of Stable Diffusion's, which decodes EDM2's latents."""
+    """Images a second of an autoencoder of the size of Stable Diffusion's, which decodes EDM2's
+    latents."""
     import diffusers
 
     from study.models.diffusers import VAEDecoder
@@ -196,23 +219,32 @@ def _autoencoder(checks: Checks) -> None:
     widths = (8, 16) if REDUCED else (128, 256, 512, 512)
     with device():
         vae = diffusers.AutoencoderKL(
-            block_out_channels=widths, down_block_types=("DownEncoderBlock2D",) * len(widths),
-            up_block_types=("UpDecoderBlock2D",) * len(widths), layers_per_block=2, sample_size=512,
+            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),
+            up_block_types=("UpDecoderBlock2D",) * len(widths),
+            layers_per_block=2,
+            sample_size=512,
             norm_num_groups=8 if REDUCED else 32,
-        ).eval()  # fmt: skip
+        ).eval()
         latents = torch.randn(2 if REDUCED else 32, *shape())
     decode = VAEDecoder(vae, torch.ones(1), torch.zeros(1), signed=False)
     show("decoder_images_per_second", len(latents) / median_of(3, lambda: decode(latents)))
 
 
 def _frechet(checks: Checks) -> None:
-    """The distance of two Gaussian fits, the root known: by LAPACK on the CPU, by the same formula on the device."""
+    """The distance of two Gaussian fits, the root known: by LAPACK on the CPU, by the same formula
+    on the device."""
     from study.metrics import FrechetReference
 
     d = 64 if REDUCED else 2048
     rng = np.random.default_rng(0)
-    fits = [rng.standard_normal((4 * d, d)) @ (np.eye(d) + rng.standard_normal((d, d)) / d) for _ in range(2)]
-    (mean, covariance), (other, of_other) = ((fit.mean(0), np.cov(fit, rowvar=False)) for fit in fits)
+    fits = [
+        rng.standard_normal((4 * d, d)) @ (np.eye(d) + rng.standard_normal((d, d)) / d)
+        for _ in range(2)
+    ]
+    (mean, covariance), (other, of_other) = (
+        (fit.mean(0), np.cov(fit, rowvar=False)) for fit in fits
+    )
     reference = FrechetReference(other, of_other)
     on_cpu = median_of(3, lambda: reference.distance(mean, covariance))
     moved = [torch.from_numpy(array).to(device()) for array in (mean, covariance, other, of_other)]
@@ -220,7 +252,12 @@ def _frechet(checks: Checks) -> None:
 
     def distance() -> Tensor:
         values = torch.linalg.eigvalsh(root @ moved[1] @ root.T).clamp(min=0)
-        return (moved[0] - moved[2]).square().sum() + moved[1].trace() + moved[3].trace() - 2 * values.sqrt().sum()
+        return (
+            (moved[0] - moved[2]).square().sum()
+            + moved[1].trace()
+            + moved[3].trace()
+            - 2 * values.sqrt().sum()
+        )
 
     show("frechet_cpu_ms", 1000 * on_cpu)
     show("frechet_device_ms", 1000 * median_of(3, distance))

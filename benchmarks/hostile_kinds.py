@@ -1,4 +1,5 @@
-"""Files of every kind that the study reads from outside, small and whole, for `hostile_files.py` to damage."""
+"""Files of every kind that the study reads from outside, small and whole, for `hostile_files.py` to
+damage."""
 
 import io
 import json
@@ -28,8 +29,14 @@ from study.models.by_class import published
 from study.specs import NetworkSpec
 
 Reader = Callable[[Path], object]
-SMALL = {"img_resolution": 8, "img_channels": 3, "model_channels": 8, "channel_mult": [1], "num_blocks": 1,
-         "attn_resolutions": []}  # fmt: skip
+SMALL = {
+    "img_resolution": 8,
+    "img_channels": 3,
+    "model_channels": 8,
+    "channel_mult": [1],
+    "num_blocks": 1,
+    "attn_resolutions": [],
+}
 
 
 class Case(NamedTuple):
@@ -41,7 +48,8 @@ class Case(NamedTuple):
 
 
 Content = bytes | Callable[[Path], object]  # what a file holds, or what makes it
-Crafted = Mapping[str, tuple[str, Mapping[str, Content]]]  # by name: its reader, and its files, the first of them read
+# by name: its reader, and its files, the first of them read
+Crafted = Mapping[str, tuple[str, Mapping[str, Content]]]
 
 
 def samples(path: Path) -> object:
@@ -64,12 +72,19 @@ def extractor(path: Path) -> object:
 
 
 READERS: Mapping[str, Reader] = {
-    "samples": samples, "folder": lambda path: samples(path.parent), "statistics": statistics, "base": base,
-    "own": lambda path: base(path.parent), "extractor": extractor, "dinov2": load_dinov2,
-}  # fmt: skip
+    "samples": samples,
+    "folder": lambda path: samples(path.parent),
+    "statistics": statistics,
+    "base": base,
+    "own": lambda path: base(path.parent),
+    "extractor": extractor,
+    "dinov2": load_dinov2,
+}
 
 
-def image(format_: str, mode: str = "RGB", side: int = 16, frames: int = 1, **options: Any) -> bytes:
+def image(
+    format_: str, mode: str = "RGB", side: int = 16, frames: int = 1, **options: Any
+) -> bytes:
     shades = np.random.default_rng(0).integers(0, 256, (frames, side, side, 3), dtype=np.uint8)
     first, *others = (Image.fromarray(each).convert(mode) for each in shades)
     if others:
@@ -131,7 +146,12 @@ def own_base() -> dict[str, bytes]:
     spec = NetworkSpec(8, 8, 1, 4)
     with tempfile.TemporaryDirectory() as name:
         denoiser = build(spec, load_data("digits"), 0.5)
-        save_base(Path(name), denoiser, "denoiser", {"data": "digits", "sigma_data": 0.5, "network": vars(spec)})
+        save_base(
+            Path(name),
+            denoiser,
+            "denoiser",
+            {"data": "digits", "sigma_data": 0.5, "network": vars(spec)},
+        )
         return {file.name: file.read_bytes() for file in sorted(Path(name).iterdir())}
 
 
@@ -141,23 +161,31 @@ def of_diffusers() -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as name:
         diffusers.UNet2DModel(
-            sample_size=8, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
-            down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
-        ).save_pretrained(name)  # fmt: skip
+            sample_size=8,
+            block_out_channels=(8, 8),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D",) * 2,
+            up_block_types=("UpBlock2D",) * 2,
+        ).save_pretrained(name)
         diffusers.DDIMScheduler().save_pretrained(name)
         return {file.name: file.read_bytes() for file in sorted(Path(name).iterdir())}
 
 
 def network_pickle(kind: str, arguments: dict[str, Any], tensors: dict[str, torch.Tensor]) -> bytes:
     """As EDM and EDM2 publish their networks."""
-    inside = {f"{'unet' if kind == 'Precond' else 'model'}.{name}": tensor for name, tensor in tensors.items()}
+    inside = {
+        f"{'unet' if kind == 'Precond' else 'model'}.{name}": tensor
+        for name, tensor in tensors.items()
+    }
     network = _module(kind, inside)
     network.meta["state"] |= {"_init_args": (), "_init_kwargs": _EasyDict(arguments)}
     return _dumps(_EasyDict(ema=network))
 
 
 def mutated(content: bytes, draws: random.Random) -> bytes:
-    """A file with some damages: bits, bytes and numbers changed, parts cut out, doubled or zeroed, its end lost."""
+    """A file with some damages: bits, bytes and numbers changed, parts cut out, doubled or zeroed,
+    its end lost."""
     found = bytearray(content)
     for _ in range(draws.choice([1, 1, 2, 5])):
         at, span = draws.randrange(len(found)), draws.choice([1, 4, 8, 50, 1000])
@@ -167,7 +195,9 @@ def mutated(content: bytes, draws: random.Random) -> bytes:
             case 1:
                 found[at] = draws.randrange(256)
             case 2:
-                found[at : at + 4] = struct.pack("<I", draws.choice([0, 1, 2**16, 2**31 - 1, 2**32 - 1]))
+                found[at : at + 4] = struct.pack(
+                    "<I", draws.choice([0, 1, 2**16, 2**31 - 1, 2**32 - 1])
+                )
             case 3:
                 del found[at : at + span]
             case 4:
@@ -189,7 +219,9 @@ def _reconstruct_persistent_obj(meta: Any) -> None:
 
 class _Persistent:
     def __init__(self, name: str, state: dict[str, Any]) -> None:
-        self.meta = _EasyDict(type="class", version=6, module_src="raise SystemExit", class_name=name, state=state)
+        self.meta = _EasyDict(
+            type="class", version=6, module_src="raise SystemExit", class_name=name, state=state
+        )
 
     def __reduce__(self) -> Any:
         return _reconstruct_persistent_obj, (self.meta,)
@@ -210,7 +242,10 @@ def _module(name: str, tensors: dict[str, torch.Tensor]) -> _Persistent:
 
 def _dumps(value: Any) -> bytes:
     """A pickle in which the classes above have the names of the originals."""
-    modules = {name: ModuleType(name) for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")}
+    modules = {
+        name: ModuleType(name)
+        for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
+    }
     renamed: tuple[tuple[Any, str, str], ...] = (
         (_EasyDict, "dnnlib.util", "EasyDict"),
         (_reconstruct_persistent_obj, "torch_utils.persistence", "_reconstruct_persistent_obj"),

@@ -1,11 +1,13 @@
-"""Kills processes of a small study at random, and counts what is lost, left behind or hangs: everything should be 0.
+"""Kills processes of a small study at random, and counts what is lost, left behind or hangs:
+everything should be 0.
 
     python benchmarks/kills.py [KILLS] [SEED]
 
-A round begins with an empty root. `run --workers 2`, sometimes `probe` or `calibrate` instead, often with a worker
-beside it, is started again and again, and after a random time one of the processes is sent SIGKILL, SIGTERM or SIGHUP:
-the command itself, its helper, or the worker. At the end of a round `run` is given once more, which has to leave
-nothing that looks as if it ran, then `probe` and `calibrate`, and all scores are compared with an undisturbed study's.
+A round begins with an empty root. `run --workers 2`, sometimes `probe` or `calibrate` instead,
+often with a worker beside it, is started again and again, and after a random time one of the
+processes is sent SIGKILL, SIGTERM or SIGHUP: the command itself, its helper, or the worker. At the
+end of a round `run` is given once more, which has to leave nothing that looks as if it ran, then
+`probe` and `calibrate`, and all scores are compared with an undisturbed study's.
 """
 
 import contextlib
@@ -42,7 +44,10 @@ Scores = dict[tuple[str, str], dict[str, float]]
 
 
 def main() -> int:
-    kills, seed = int(sys.argv[1]) if len(sys.argv) > 1 else 200, int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    kills, seed = (
+        int(sys.argv[1]) if len(sys.argv) > 1 else 200,
+        int(sys.argv[2]) if len(sys.argv) > 2 else 0,
+    )
     chance, found = random.Random(seed), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = Path(folder) / "undisturbed"
@@ -51,7 +56,13 @@ def main() -> int:
         wanted, number = _scores(undisturbed), 0
         while found["kills"] < kills:
             number += 1
-            _round(Path(folder) / str(number), min(PER_ROUND, kills - found["kills"]), chance, found, wanted)
+            _round(
+                Path(folder) / str(number),
+                min(PER_ROUND, kills - found["kills"]),
+                chance,
+                found,
+                wanted,
+            )
             print(dict(found), file=sys.stderr, flush=True)
     for key in (
         "kills",
@@ -68,10 +79,17 @@ def main() -> int:
         "alive",
     ):
         print(f"{key} {found[key]}")
-    return int(any(found[key] for key in ("hangs", "lost", "changed", "running", "stale", "failed", "alive")))
+    return int(
+        any(
+            found[key]
+            for key in ("hangs", "lost", "changed", "running", "stale", "failed", "alive")
+        )
+    )
 
 
-def _round(root: Path, kills: int, chance: random.Random, found: Counter[str], wanted: Scores) -> None:
+def _round(
+    root: Path, kills: int, chance: random.Random, found: Counter[str], wanted: Scores
+) -> None:
     kept: Scores = {}
     for _ in range(kills):
         command = chance.choices(("run", "probe", "calibrate"), (4, 1, 1))[0]
@@ -107,7 +125,9 @@ def _round(root: Path, kills: int, chance: random.Random, found: Counter[str], w
         ]
         found["stale"] += len(stale)
         if last.returncode or stale:
-            print(command, last.returncode, stale, (root / "log").read_text()[-2000:], file=sys.stderr)
+            print(
+                command, last.returncode, stale, (root / "log").read_text()[-2000:], file=sys.stderr
+            )
     found["changed"] += _scores(root) != wanted
 
 

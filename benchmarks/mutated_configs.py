@@ -2,12 +2,14 @@
 
     python benchmarks/mutated_configs.py [N] [--first SEED] [--limit SECONDS]
 
-Each of N mutants (1000) is a config of configs/ with one to three changes, all drawn from its seed: a value replaced by
-null, another type, an extreme number, a long text, a list or mapping; a key deleted, misspelt, moved or added; a number
-or a letter within the name of a degradation; or, of the text, bytes flipped, cut, repeated or inserted, and YAML's odd
-constructs. Every one goes through `study.cli.config.load_spec` and, where that accepts it, `study.engine.plan.estimate`.
-Printed: how many were accepted, how many refused with the project's own errors, and the seeds of those that ended in
-any other exception or took longer than the limit (5 s), of which there must be none: else the exit status is 1.
+Each of N mutants (1000) is a config of configs/ with one to three changes, all drawn from its seed:
+a value replaced by null, another type, an extreme number, a long text, a list or mapping; a key
+deleted, misspelt, moved or added; a number or a letter within the name of a degradation; or, of the
+text, bytes flipped, cut, repeated or inserted, and YAML's odd constructs. Every one goes through
+`study.cli.config.load_spec` and, where that accepts it, `study.engine.plan.estimate`. Printed: how
+many were accepted, how many refused with the project's own errors, and the seeds of those that
+ended in any other exception or took longer than the limit (5 s), of which there must be none: else
+the exit status is 1.
 """
 
 import argparse
@@ -30,29 +32,169 @@ import yaml
 CONFIGS = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
 PATIENCE = 12  # limits after which a mutant is given up
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 10**6, 10**11, 10**30, 10**400, -(10**20), 0.0, -0.5, 1.5, 1e-300, 5e-324, 1e300,
-    float("nan"), float("inf"), float("-inf"), "", " ", "null", "true", "x", "digits", "fractal", "img512", "1e5", "~",
-    "none", "grid", "probe", "gp", "..", "../../etc", "hub:../../etc", "hub:a/b", "a\0b", "a\nb", "x" * 300,
-    "x/" * 3000, "\u00fc" * 200, "\U0001f600", "\ud800", "[1, 2]", "{a: 1}", "[" * 500, "*a", "&a", "!x", "%", "- -",
-    [], [[]], {}, {"a": {}}, [None], [1, 2], [1.0, 0.5], ["x"], ["digits", "digits"], {"a": 1}, [{}],
-    [{"main": "none"}], [{"main": "none", "guide": "noise(0.1)"}] * 2, list(range(2000)), b"\x00\xff", {1: 2},
-    {str(i): i for i in range(500)}, datetime.date(2020, 1, 1), datetime.datetime(2020, 1, 1), {(1, 2): 3},
-    {"a", "b"}, {None: 1},
-]  # fmt: skip
-NUMBERS = ["0", "0.3", "0.5", "1", "2", "-1", "1e400", "nan", "inf", "-inf", "1e-320", "10" * 40, "", "x", "0.1.2",
-           "1_0", "\u0663", "0x10", "1+1"]  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    10**6,
+    10**11,
+    10**30,
+    10**400,
+    -(10**20),
+    0.0,
+    -0.5,
+    1.5,
+    1e-300,
+    5e-324,
+    1e300,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    "",
+    " ",
+    "null",
+    "true",
+    "x",
+    "digits",
+    "fractal",
+    "img512",
+    "1e5",
+    "~",
+    "none",
+    "grid",
+    "probe",
+    "gp",
+    "..",
+    "../../etc",
+    "hub:../../etc",
+    "hub:a/b",
+    "a\0b",
+    "a\nb",
+    "x" * 300,
+    "x/" * 3000,
+    "\u00fc" * 200,
+    "\U0001f600",
+    "\ud800",
+    "[1, 2]",
+    "{a: 1}",
+    "[" * 500,
+    "*a",
+    "&a",
+    "!x",
+    "%",
+    "- -",
+    [],
+    [[]],
+    {},
+    {"a": {}},
+    [None],
+    [1, 2],
+    [1.0, 0.5],
+    ["x"],
+    ["digits", "digits"],
+    {"a": 1},
+    [{}],
+    [{"main": "none"}],
+    [{"main": "none", "guide": "noise(0.1)"}] * 2,
+    list(range(2000)),
+    b"\x00\xff",
+    {1: 2},
+    {str(i): i for i in range(500)},
+    datetime.date(2020, 1, 1),
+    datetime.datetime(2020, 1, 1),
+    {(1, 2): 3},
+    {"a", "b"},
+    {None: 1},
+]
+NUMBERS = [
+    "0",
+    "0.3",
+    "0.5",
+    "1",
+    "2",
+    "-1",
+    "1e400",
+    "nan",
+    "inf",
+    "-inf",
+    "1e-320",
+    "10" * 40,
+    "",
+    "x",
+    "0.1.2",
+    "1_0",
+    "\u0663",
+    "0x10",
+    "1+1",
+]
 DOUBLED = "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
 TEXTS = [
-    "\t", "\0", "\x07", "\x85", "\u2028", "\ufeff", "---\n", "...\n", "--- {}\n", "%YAML 9.9\n", "? ", "- ", ": ", "{",
-    "]", "<<: *a\n", "&a ", "*a ", "*b\n", "!!set {a, b}\n", "!!binary AAAA\n", "!!timestamp 2020-99-99\n", "!!int x\n",
-    "!!float []\n", "!!bool maybe\n", "!!omap [a: 1]\n", "!!python/object/apply:os.system [true]\n", "!local ", "!<!> ",
-    "seed: 1:1:1:1:1\n", "seed: 0b12\n", "seed: 0o8\n", "seed: 2020-02-30\n", "seed: 1e9999\n", "name: 'a\n",
-    '"\\ud800"', "name: yes\n", "1: 2\n", "[a]: 2\n", "? {a: 1}\n: 2\n", "null: 1\n", "=: 1\n", "seed: =\n",
-    "seed: |\n  1\n", "# \0", "# a remark\n", "seed: 3\n", "seed: '3'\n", "probe: {}\n", "sampler.steps: 5\n",
-    "sampler.steps.x: 5\n", "a.b.c: 1\n", ".: 1\n", "sampler: &s {steps: *s}\n", "[" * 20000 + "\n", "{a: " * 2000,
-    "a: " * 50 + "\n", "x" * 100_000 + ": 1\n", "seed: 0x" + "f" * 20000 + "\n", "seed: " + "9" * 9000 + "\n",
-    "- " * 500 + "\n", "a0: &a0 [x, x]\n" + DOUBLED,
-]  # fmt: skip
+    "\t",
+    "\0",
+    "\x07",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "---\n",
+    "...\n",
+    "--- {}\n",
+    "%YAML 9.9\n",
+    "? ",
+    "- ",
+    ": ",
+    "{",
+    "]",
+    "<<: *a\n",
+    "&a ",
+    "*a ",
+    "*b\n",
+    "!!set {a, b}\n",
+    "!!binary AAAA\n",
+    "!!timestamp 2020-99-99\n",
+    "!!int x\n",
+    "!!float []\n",
+    "!!bool maybe\n",
+    "!!omap [a: 1]\n",
+    "!!python/object/apply:os.system [true]\n",
+    "!local ",
+    "!<!> ",
+    "seed: 1:1:1:1:1\n",
+    "seed: 0b12\n",
+    "seed: 0o8\n",
+    "seed: 2020-02-30\n",
+    "seed: 1e9999\n",
+    "name: 'a\n",
+    '"\\ud800"',
+    "name: yes\n",
+    "1: 2\n",
+    "[a]: 2\n",
+    "? {a: 1}\n: 2\n",
+    "null: 1\n",
+    "=: 1\n",
+    "seed: =\n",
+    "seed: |\n  1\n",
+    "# \0",
+    "# a remark\n",
+    "seed: 3\n",
+    "seed: '3'\n",
+    "probe: {}\n",
+    "sampler.steps: 5\n",
+    "sampler.steps.x: 5\n",
+    "a.b.c: 1\n",
+    ".: 1\n",
+    "sampler: &s {steps: *s}\n",
+    "[" * 20000 + "\n",
+    "{a: " * 2000,
+    "a: " * 50 + "\n",
+    "x" * 100_000 + ": 1\n",
+    "seed: 0x" + "f" * 20000 + "\n",
+    "seed: " + "9" * 9000 + "\n",
+    "- " * 500 + "\n",
+    "a0: &a0 [x, x]\n" + DOUBLED,
+]
 
 
 def mutant(seed: int) -> bytes:
@@ -62,8 +204,12 @@ def mutant(seed: int) -> bytes:
     if rng.random() < 0.6:
         values = yaml.safe_load(text)
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
-            rng.choice([_replace, _scale, _scale, _name, _name, _delete, _misspell, _add, _move])(values, rng)
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=rng.random() < 0.5).encode("utf-8", "replace")
+            rng.choice([_replace, _scale, _scale, _name, _name, _delete, _misspell, _add, _move])(
+                values, rng
+            )
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=rng.random() < 0.5).encode(
+            "utf-8", "replace"
+        )
     content = text.encode()
     for _ in range(rng.randint(1, 3)):
         content = rng.choice([_flip, _cut, _repeat, _insert, _insert, _encode])(content, rng)
@@ -72,11 +218,19 @@ def mutant(seed: int) -> bytes:
 
 def _places(values: Any) -> list[tuple[Any, Any]]:
     """Every container and key of a tree."""
-    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    items = (
+        values.items()
+        if isinstance(values, dict)
+        else enumerate(values)
+        if isinstance(values, list)
+        else ()
+    )
     return [place for key, each in items for place in [(values, key), *_places(each)]]
 
 
-def _place(values: Any, rng: random.Random, good: Callable[[Any], bool] = lambda value: True) -> tuple[Any, Any] | None:
+def _place(
+    values: Any, rng: random.Random, good: Callable[[Any], bool] = lambda value: True
+) -> tuple[Any, Any] | None:
     found = [(inside, key) for inside, key in _places(values) if good(inside[key])]
     return rng.choice(found) if found else None
 
@@ -105,9 +259,13 @@ def _name(values: Any, rng: random.Random) -> None:
         ]
         if where >= 0:
             changed += [f"{text[:where]}({rng.choice(NUMBERS)})"] * 4
-            changed += [f"{text[:where]}(0.1, {option}={rng.choice(NUMBERS)})" for option in ("seed", "angle", "x")]
+            changed += [
+                f"{text[:where]}(0.1, {option}={rng.choice(NUMBERS)})"
+                for option in ("seed", "angle", "x")
+            ]
         changed += [
-            f"digits@{key}={rng.choice(NUMBERS)}" for key in ("snapshot", "ema", "width", "seed", "samples", "x")
+            f"digits@{key}={rng.choice(NUMBERS)}"
+            for key in ("snapshot", "ema", "width", "seed", "samples", "x")
         ]
         place[0][place[1]] = rng.choice(changed)
 
@@ -119,19 +277,33 @@ def _delete(values: Any, rng: random.Random) -> None:
 
 def _misspell(values: Any, rng: random.Random) -> None:
     found = [
-        (inside, key) for inside, key in _places(values) if isinstance(inside, dict) and isinstance(key, str) and key
+        (inside, key)
+        for inside, key in _places(values)
+        if isinstance(inside, dict) and isinstance(key, str) and key
     ]
     if found:
         inside, key = rng.choice(found)
         at = rng.randrange(len(key))
         other = rng.choice(
-            [key[:at] + key[at + 1 :], key + "s", key.upper(), key[::-1], f"{key}.{key}", f"{key}\0", "", 3]
+            [
+                key[:at] + key[at + 1 :],
+                key + "s",
+                key.upper(),
+                key[::-1],
+                f"{key}.{key}",
+                f"{key}\0",
+                "",
+                3,
+            ]
         )
         inside[other] = inside.pop(key)
 
 
 def _add(values: Any, rng: random.Random) -> None:
-    groups = [values, *(inside[key] for inside, key in _places(values) if isinstance(inside[key], dict))]
+    groups = [
+        values,
+        *(inside[key] for inside, key in _places(values) if isinstance(inside[key], dict)),
+    ]
     keys = [
         "x",
         "steps",
@@ -145,7 +317,9 @@ def _add(values: Any, rng: random.Random) -> None:
         "class_path",
         "kinds",
     ]
-    rng.choice([each for each in groups if isinstance(each, dict)] or [{}])[rng.choice(keys)] = rng.choice(VALUES)
+    rng.choice([each for each in groups if isinstance(each, dict)] or [{}])[rng.choice(keys)] = (
+        rng.choice(VALUES)
+    )
 
 
 def _move(values: Any, rng: random.Random) -> None:
@@ -170,7 +344,9 @@ def _cut(content: bytes, rng: random.Random) -> bytes:
 def _repeat(content: bytes, rng: random.Random) -> bytes:
     lines = content.splitlines(keepends=True) or [b""]
     line = rng.randrange(len(lines))
-    return b"".join(rng.choice([[*lines[: line + 1], *lines[line:]], lines * 2, rng.sample(lines, len(lines))]))
+    return b"".join(
+        rng.choice([[*lines[: line + 1], *lines[line:]], lines * 2, rng.sample(lines, len(lines))])
+    )
 
 
 def _insert(content: bytes, rng: random.Random) -> bytes:
@@ -210,12 +386,17 @@ def outcome(content: bytes, folder: Path) -> str:
         return "given up"
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}:{where.lineno})"
+        return (
+            f"{type(error).__name__}: {str(error)[:200]} "
+            f"({Path(where.filename).name}:{where.lineno})"
+        )
     return "accepted" if not (folder / "root").exists() else "a folder was made"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("n", type=int, nargs="?", default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--limit", type=float, default=5.0)
@@ -243,8 +424,10 @@ def main() -> int:
             if seconds > asked.limit:
                 found["slow"] += 1
                 print(f"seed {seed}: {seconds:.1f} s, {said}", flush=True)
-    print(f"mutated_configs {asked.n}: {found['accepted']} accepted, {found['refused']} refused, "
-          f"{found['other']} other exceptions, {found['slow']} over {asked.limit:g} s")  # fmt: skip
+    print(
+        f"mutated_configs {asked.n}: {found['accepted']} accepted, {found['refused']} refused, "
+        f"{found['other']} other exceptions, {found['slow']} over {asked.limit:g} s"
+    )
     return 1 if found["other"] or found["slow"] else 0
 
 

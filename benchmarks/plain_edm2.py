@@ -1,7 +1,7 @@
 """EDM2's network written down plainly, formula by formula, as a function of its published tensors.
 
-Every weight is normalised whenever it is used and attention forms its map: what `study.models.edm2` is compared with,
-in values by the tests and in speed by `bench_edm2.py`.
+Every weight is normalised whenever it is used and attention forms its map: what `study.models.edm2`
+is compared with, in values by the tests and in speed by `bench_edm2.py`.
 """
 
 import math
@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional as nf
 
 
-def denoise(w: Mapping[str, Tensor], x: Tensor, sigma: Tensor, onehot: Tensor, sigma_data: float = 0.5) -> Tensor:
-    """D(x; σ, c) by EDM2's defaults: 64 channels a head, balances 0.3, 0.5. x: [B, C, H, W], onehot: [B, classes]."""
+def denoise(
+    w: Mapping[str, Tensor], x: Tensor, sigma: Tensor, onehot: Tensor, sigma_data: float = 0.5
+) -> Tensor:
+    """D(x; σ, c) by EDM2's defaults: 64 channels a head, balances 0.3, 0.5. x: [B, C, H, W],
+    onehot: [B, classes]."""
     s = sigma.reshape(-1, 1, 1, 1)
     total = s**2 + sigma_data**2
     f = _unet(w, x / total.sqrt(), s.flatten().log() / 4, onehot)
@@ -21,7 +24,9 @@ def denoise(w: Mapping[str, Tensor], x: Tensor, sigma: Tensor, onehot: Tensor, s
 
 
 def _unet(w: Mapping[str, Tensor], x: Tensor, c_noise: Tensor, onehot: Tensor) -> Tensor:
-    waves = math.sqrt(2) * (c_noise[:, None] * w["emb_fourier.freqs"] + w["emb_fourier.phases"]).cos()
+    waves = (
+        math.sqrt(2) * (c_noise[:, None] * w["emb_fourier.freqs"] + w["emb_fourier.phases"]).cos()
+    )
     noise = waves @ _normal(w["emb_noise.weight"]).T
     label = onehot * math.sqrt(onehot.shape[1]) @ _normal(w["emb_label.weight"]).T
     emb = _silu(_sum(noise, label, 0.5))
@@ -39,7 +44,9 @@ def _unet(w: Mapping[str, Tensor], x: Tensor, c_noise: Tensor, onehot: Tensor) -
 
 
 def _blocks(w: Mapping[str, Tensor], part: str) -> list[str]:
-    return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in w if name.startswith(f"{part}.")))
+    return list(
+        dict.fromkeys(".".join(name.split(".")[:2]) for name in w if name.startswith(f"{part}."))
+    )
 
 
 def _block(w: Mapping[str, Tensor], name: str, x: Tensor, emb: Tensor) -> Tensor:
@@ -69,7 +76,9 @@ def _block(w: Mapping[str, Tensor], name: str, x: Tensor, emb: Tensor) -> Tensor
 
 def _normal(weight: Tensor) -> Tensor:
     flat = weight.flatten(1)
-    return (flat / (1e-4 + (flat**2).mean(1, keepdim=True).sqrt()) / math.sqrt(flat.shape[1])).reshape(weight.shape)
+    return (
+        flat / (1e-4 + (flat**2).mean(1, keepdim=True).sqrt()) / math.sqrt(flat.shape[1])
+    ).reshape(weight.shape)
 
 
 def _conv(x: Tensor, weight: Tensor) -> Tensor:

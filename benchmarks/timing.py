@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 
 def ratio(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> float:
-    """Median over repeats of time(ours)/time(theirs), measured in turns within one run, after one warm-up of each."""
+    """Median over repeats of time(ours)/time(theirs), measured in turns within one run, after one
+    warm-up of each."""
     ours()
     theirs()
     ratios = []
@@ -22,7 +23,8 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 class Checks:
-    """Prints `name value` with a bound and whether the value is within it, and remembers whether all were."""
+    """Prints `name value` with a bound and whether the value is within it, and remembers whether
+    all were."""
 
     failed = False
 
@@ -32,7 +34,8 @@ class Checks:
         print(f"{name} {found:.2g} {'ok' if good else 'FAILED'}, at most {bound:.2g}", flush=True)
 
     def run(self, name: str, check: Callable[["Checks"], None]) -> None:
-        """Run a check; what it raises fails it, unless it is that a package of others is not installed."""
+        """Run a check; what it raises fails it, unless it is that a package of others is not
+        installed."""
         try:
             check(self)
         except Exception as error:

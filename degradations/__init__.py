@@ -1,6 +1,7 @@
 """What makes a denoiser worse, and how two of them form a guided one. Depends on PyTorch alone.
 
-What `exports` names is imported on first use (PEP 562): PyTorch takes a second, which `study --help` need not wait for.
+What `exports` names is imported on first use (PEP 562): PyTorch takes a second, which `study
+--help` need not wait for.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -12,10 +12,11 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class BlockDropout(Kind):
-    """`block-dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) a sample, at every site of the role 'block'.
+    """`block-dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) a sample, at every site of the role
+    'block'.
 
-    Drawn anew at every evaluation as m = [u ≥ p], nested as those of `dropout`. (Stochastic depth, Huang et al. 2016,
-    switched on after training)
+    Drawn anew at every evaluation as m = [u ≥ p], nested as those of `dropout`. (Stochastic depth,
+    Huang et al. 2016, switched on after training)
     """
 
     kind: ClassVar[str] = "block-dropout"
@@ -25,5 +26,7 @@ class BlockDropout(Kind):
         return base.with_sites("block", lambda site: site.then(self._mask), wanted_by=str(self))
 
     def _mask(self, h: Tensor, draws: Draws | None) -> Tensor:
-        kept = required(draws, self.kind).uniform("block-dropout", h.flatten(1)[:, 0]) >= self.strength
+        kept = (
+            required(draws, self.kind).uniform("block-dropout", h.flatten(1)[:, 0]) >= self.strength
+        )
         return h * column(kept / (1 - self.strength), h)

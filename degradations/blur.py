@@ -7,11 +7,13 @@ from torch import Tensor
 
 
 def blur(x: Tensor, std: float) -> Tensor:
-    """G_s x: x, [B, C, H, W], smoothed by a Gaussian of standard deviation `std` in pixels, any number above 0.
+    """G_s x: x, [B, C, H, W], smoothed by a Gaussian of standard deviation `std` in pixels, any
+    number above 0.
 
-    An axis of n pixels is multiplied by Cᵀ exp(−s²ω²/2) C, C the orthonormal cosine transform (DCT-II) with frequencies
-    ω = πk/n: the heat equation on pixels reflected at the edges. It keeps the mean of every channel, tends to it for
-    large s and to x for small s, and blurs in a row add up, G_s G_t = G_√(s² + t²). (Rissanen et al. 2023, § 2)
+    An axis of n pixels is multiplied by Cᵀ exp(−s²ω²/2) C, C the orthonormal cosine transform
+    (DCT-II) with frequencies ω = πk/n: the heat equation on pixels reflected at the edges. It keeps
+    the mean of every channel, tends to it for large s and to x for small s, and blurs in a row add
+    up, G_s G_t = G_√(s² + t²). (Rissanen et al. 2023, § 2)
     """
     rows, columns = (_smoothing(n, std, x) for n in x.shape[-2:])
     return rows @ x @ columns

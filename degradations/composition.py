@@ -12,8 +12,8 @@ from degradations.identity import Identity
 class Composition(Degradation):
     """`a+b`: the degradations one after the other, from the left, b(a(D)).
 
-    Compositions among the parts are replaced by their parts. Raises InputError for fewer than two parts, and for `none`
-    among them: one denoiser has one name.
+    Compositions among the parts are replaced by their parts. Raises InputError for fewer than two
+    parts, and for `none` among them: one denoiser has one name.
     """
 
     parts: tuple[Degradation, ...]
@@ -22,7 +22,9 @@ class Composition(Degradation):
         nested = (part.parts if isinstance(part, Composition) else (part,) for part in self.parts)
         parts = tuple(part for parts in nested for part in parts)
         if len(parts) < 2 or Identity() in parts:
-            raise InputError(f"'{self}': a composition has two parts or more, and 'none' is not one of them.")
+            raise InputError(
+                f"'{self}': a composition has two parts or more, and 'none' is not one of them."
+            )
         object.__setattr__(self, "parts", parts)
 
     def __call__(self, base: Denoiser) -> Denoiser:

@@ -14,8 +14,8 @@ class Degradation(ABC):
 
     @abstractmethod
     def __call__(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises InputError where the base
-        lacks what the degradation acts on."""
+        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises
+        InputError where the base lacks what the degradation acts on."""
         raise NotImplementedError
 
     @abstractmethod
@@ -27,10 +27,11 @@ class Degradation(ABC):
 class Kind(Degradation):
     """One way to make a denoiser worse, with a strength as its dial, named `kind(strength)`.
 
-    A kind gives its name; the strength that changes nothing, at which the base itself is returned; the range of the
-    other strengths, [least, below), or [least, most] where `most` is given; whether damage rises with the strength; and
-    what it does to a denoiser. Further fields are its options, numbers with defaults: `kind(strength, option=number)`.
-    Raises InputError for a strength outside the range and an option that is not a finite number of its default's type.
+    A kind gives its name; the strength that changes nothing, at which the base itself is returned;
+    the range of the other strengths, [least, below), or [least, most] where `most` is given;
+    whether damage rises with the strength; and what it does to a denoiser. Further fields are its
+    options, numbers with defaults: `kind(strength, option=number)`. Raises InputError for a
+    strength outside the range and an option that is not a finite number of its default's type.
     """
 
     strength: float
@@ -48,7 +49,10 @@ class Kind(Degradation):
         inside = self.least <= strength <= self.most and strength < self.below
         if not inside and strength != self.identity:
             limits = {f"at most {self.most:g}": self.most, f"below {self.below:g}": self.below}
-            upper = " and ".join(words for words, limit in limits.items() if limit < math.inf) or "finite"
+            upper = (
+                " and ".join(words for words, limit in limits.items() if limit < math.inf)
+                or "finite"
+            )
             other = "" if self.least <= self.identity < math.inf else f", or {self.identity:g}"
             accepted = f"at least {self.least:g} and {upper}{other}"
             raise InputError(f"{self}: the strength must be {accepted}, found {_short(strength)}.")
@@ -56,21 +60,25 @@ class Kind(Degradation):
             found = getattr(self, name)
             option = type(default)(found)
             if option != found or not abs(option) < math.inf:
-                raise InputError(f"{self}: {name} must be a finite {type(default).__name__}, found {found}.")
+                raise InputError(
+                    f"{self}: {name} must be a finite {type(default).__name__}, found {found}."
+                )
             object.__setattr__(self, name, option)
 
     def __call__(self, base: Denoiser) -> Denoiser:
         return base if self.strength == self.identity else self.degrade(base)
 
     def __str__(self) -> str:
-        unusual = [name for name, default in self.options().items() if getattr(self, name) != default]
+        unusual = [
+            name for name, default in self.options().items() if getattr(self, name) != default
+        ]
         options = "".join(f", {name}={_short(getattr(self, name))}" for name in unusual)
         return f"{self.kind}({_short(self.strength)}{options})"
 
     @abstractmethod
     def degrade(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser for a strength that is not the identity's. Raises InputError where the base lacks what the
-        kind acts on."""
+        """The degraded denoiser for a strength that is not the identity's. Raises InputError where
+        the base lacks what the kind acts on."""
         raise NotImplementedError
 
     @classmethod

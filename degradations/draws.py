@@ -9,11 +9,13 @@ from degradations.errors import InputError
 
 
 class Draws:
-    """Named streams of random numbers, determined by (seed, chunk, role) and by how often each was used.
+    """Named streams of random numbers, determined by (seed, chunk, role) and by how often each was
+    used.
 
-    A draw is keyed by (seed, chunk, role, stream, count), where count numbers the draws of its stream. So a result
-    depends neither on which process computed the chunk nor on what other streams were used for: a guide that is not
-    evaluated takes nothing from the main. A chunk is a fixed group of samples, the unit of work.
+    A draw is keyed by (seed, chunk, role, stream, count), where count numbers the draws of its
+    stream. So a result depends neither on which process computed the chunk nor on what other
+    streams were used for: a guide that is not evaluated takes nothing from the main. A chunk is a
+    fixed group of samples, the unit of work.
 
     On a CPU PyTorch's generator keeps 32 bits of the key: two draws coincide with probability 2⁻³².
     """
@@ -23,7 +25,8 @@ class Draws:
         self._counts: dict[str, int] = {}
         self._children: dict[str, Draws] = {}
         self._extra: Draws | None = None  # what followers draw beyond these
-        self._lead: tuple[Draws, Draws] | None = None  # of a follower: whom it follows, and a twin that repeats them
+        # of a follower: whom it follows, and a twin that repeats them
+        self._lead: tuple[Draws, Draws] | None = None
 
     def child(self, role: str) -> "Draws":
         """The draws of a part of this role; the same object whenever it is asked for."""
@@ -45,12 +48,13 @@ class Draws:
         return twin
 
     def follower(self, since: "Draws") -> "Draws":
-        """Draws for another denoiser of the same evaluation, which see what these gave in it; since: their twin,
-        made when it began.
+        """Draws for another denoiser of the same evaluation, which see what these gave in it;
+        since: their twin, made when it began.
 
-        Of a stream they repeat what these have given since then. What is drawn beyond that is drawn nowhere else, now
-        or later: from a role of its own, and of a stream that these have never used from this role (one that is used at
-        all is used at every evaluation). These themselves are as if there were no follower.
+        Of a stream they repeat what these have given since then. What is drawn beyond that is drawn
+        nowhere else, now or later: from a role of its own, and of a stream that these have never
+        used from this role (one that is used at all is used at every evaluation). These themselves
+        are as if there were no follower.
         """
         follower = Draws(self.seed, self.chunk, self.role)
         follower._lead = self, since
@@ -65,12 +69,17 @@ class Draws:
     def normal(self, stream: str, like: Tensor) -> Tensor:
         """n ~ N(0, I), of the shape, device and dtype of `like`."""
         return torch.randn(
-            like.shape, generator=self.generator(stream, like.device), device=like.device, dtype=like.dtype
+            like.shape,
+            generator=self.generator(stream, like.device),
+            device=like.device,
+            dtype=like.dtype,
         )
 
     def uniform(self, stream: str, like: Tensor) -> Tensor:
         """u ~ U[0, 1), of the shape and device of `like`, float32."""
-        return torch.rand(like.shape, generator=self.generator(stream, like.device), device=like.device)
+        return torch.rand(
+            like.shape, generator=self.generator(stream, like.device), device=like.device
+        )
 
     def generator(self, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
         """The generator of the next draw of a stream."""
@@ -96,7 +105,8 @@ class Draws:
 
     @property
     def _beyond(self) -> "Draws":
-        """What counts the draws of followers beyond these; a follower itself lasts for one evaluation only."""
+        """What counts the draws of followers beyond these; a follower itself lasts for one
+        evaluation only."""
         if self._lead is not None:
             return self._lead[0]._beyond._beyond
         if self._extra is None:

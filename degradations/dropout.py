@@ -12,10 +12,12 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class Dropout(Kind):
-    """`dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) an element, at every site of the role 'dropout'.
+    """`dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) an element, at every site of the role
+    'dropout'.
 
-    Masks are drawn anew at every evaluation as m = [u ≥ p], u ~ U[0, 1): under common draws those of a larger p lie
-    within those of a smaller one. Nothing else goes into training mode. (Karras et al. 2024, synthetic degradations)
+    Masks are drawn anew at every evaluation as m = [u ≥ p], u ~ U[0, 1): under common draws those
+    of a larger p lie within those of a smaller one. Nothing else goes into training mode. (Karras
+    et al. 2024, synthetic degradations)
     """
 
     kind: ClassVar[str] = "dropout"
@@ -26,5 +28,8 @@ class Dropout(Kind):
 
     def _mask(self, h: Tensor, draws: Draws | None) -> Tensor:
         p = self.strength
-        # One multiplication by 0 or 1/(1 − p) instead of a masking and a scaling: the sites are a hot path.
-        return h * required(draws, self.kind).uniform("dropout", h).ge_(p).mul_(1 / (1 - p)).to(h.dtype)
+        # One multiplication by 0 or 1/(1 − p) instead of a masking and a scaling: the sites are a
+        # hot path.
+        return h * required(draws, self.kind).uniform("dropout", h).ge_(p).mul_(1 / (1 - p)).to(
+            h.dtype
+        )

@@ -31,8 +31,14 @@ class _Blurred(Denoiser):
         self.base, self.std = base, std
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         if x.ndim != 4:
-            raise InputError(f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}.")
+            raise InputError(
+                f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}."
+            )
         return self.base(blur(x, self.std), sigma, label, draws)

@@ -14,8 +14,8 @@ from degradations.rounding import rounded
 
 @dataclass(frozen=True)
 class InputQuantize(Kind):
-    """`input-quantize(k)`: D(Q x; σ), Q rounding each sample to multiples of Δ = 2·max|x|/(2^k − 1); k bits, any real
-    number.
+    """`input-quantize(k)`: D(Q x; σ), Q rounding each sample to multiples of Δ = 2·max|x|/(2^k −
+    1); k bits, any real number.
 
     See `degradations.rounding`; k = inf is the identity.
     """
@@ -36,7 +36,11 @@ class _Rounded(Denoiser):
         self.base, self.bits = base, bits
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         largest = column(x.abs().flatten(1).amax(dim=1), x)
         return self.base(rounded(x, largest, self.bits), sigma, label, draws)

@@ -12,10 +12,11 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class LabelDrop(Kind):
-    """`label-drop(p)`: with probability p a sample is denoised without its label, at the sites of the role 'label'.
+    """`label-drop(p)`: with probability p a sample is denoised without its label, at the sites of
+    the role 'label'.
 
-    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p drops, a larger one drops
-    too. (p = 1 is the guide of classifier-free guidance, Ho & Salimans 2022)
+    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p drops,
+    a larger one drops too. (p = 1 is the guide of classifier-free guidance, Ho & Salimans 2022)
     """
 
     kind: ClassVar[str] = "label-drop"
@@ -25,4 +26,6 @@ class LabelDrop(Kind):
         return base.with_sites("label", lambda site: site.then(self._drop), wanted_by=str(self))
 
     def _drop(self, label: Tensor, draws: Draws | None) -> Tensor:
-        return label.masked_fill(required(draws, self.kind).uniform("label-drop", label) < self.strength, -1)
+        return label.masked_fill(
+            required(draws, self.kind).uniform("label-drop", label) < self.strength, -1
+        )

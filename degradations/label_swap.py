@@ -14,11 +14,11 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class LabelSwap(Kind):
-    """`label-swap(p)`: with probability p a sample's label is replaced by a class drawn uniformly from all of them, at
-    the sites of the role 'label'; a sample without a label stays without.
+    """`label-swap(p)`: with probability p a sample's label is replaced by a class drawn uniformly
+    from all of them, at the sites of the role 'label'; a sample without a label stays without.
 
-    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p swaps, a larger one swaps
-    too, and for the same class.
+    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p swaps,
+    a larger one swaps too, and for the same class.
     """
 
     kind: ClassVar[str] = "label-swap"
@@ -35,5 +35,7 @@ class LabelSwap(Kind):
         draws = required(draws, self.kind)
         swapped = (draws.uniform("label-swap", label) < self.strength) & (label >= 0)
         generator = draws.generator("label-swap/class", label.device)
-        drawn = torch.randint(classes, label.shape, generator=generator, device=label.device, dtype=label.dtype)
+        drawn = torch.randint(
+            classes, label.shape, generator=generator, device=label.device, dtype=label.dtype
+        )
         return torch.where(swapped, drawn, label)

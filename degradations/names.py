@@ -15,11 +15,13 @@ def kinds() -> dict[str, type[Kind]]:
 
 
 def parse(text: str) -> Degradation:
-    """The degradation of a name: `none`, `dropout(0.2)`, `weight-noise(0.1, seed=1)`, `dropout(0.05)+noise(0.1)`.
+    """The degradation of a name: `none`, `dropout(0.2)`, `weight-noise(0.1, seed=1)`,
+    `dropout(0.05)+noise(0.1)`.
 
     Raises InputError for anything else.
     """
-    parts = re.split(r"\+(?![^(]*\))", text)  # at each + outside brackets: within them it may belong to 1e+3
+    # at each + outside brackets: within them it may belong to 1e+3
+    parts = re.split(r"\+(?![^(]*\))", text)
     if len(parts) == 1:
         return _part(text, f"'{text}'")
     return Composition(tuple(_part(part, f"'{part.strip()}' in '{text}'") for part in parts))
@@ -36,7 +38,9 @@ def _part(text: str, found: str) -> Degradation:
         close = get_close_matches(name.partition("(")[0].strip(), kinds(), 1)
         meant = f"did you mean {close[0]}? " if close else ""
         known = ", ".join(["none", *map(_form, kinds().values())])
-        raise InputError(f"{found} is not a degradation; {meant}known are {known}, and several joined by +.")
+        raise InputError(
+            f"{found} is not a degradation; {meant}known are {known}, and several joined by +."
+        )
     kind = kinds()[name]
     defaults = kind.options()
     try:

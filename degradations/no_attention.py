@@ -13,16 +13,20 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class NoAttention(Kind):
-    """`no-attention(s)`: A ↦ (1 − s)·A + s·I for every map of self-attention A, the sites of the role 'attention'.
+    """`no-attention(s)`: A ↦ (1 − s)·A + s·I for every map of self-attention A, the sites of the
+    role 'attention'.
 
-    s = 1, every position attending to itself alone, is the guide of perturbed-attention guidance. (Ahn et al. 2024)
+    s = 1, every position attending to itself alone, is the guide of perturbed-attention guidance.
+    (Ahn et al. 2024)
     """
 
     kind: ClassVar[str] = "no-attention"
     most: ClassVar[float] = 1.0
 
     def degrade(self, base: Denoiser) -> Denoiser:
-        return base.with_sites("attention", lambda site: site.then(self._straighten), wanted_by=str(self))
+        return base.with_sites(
+            "attention", lambda site: site.then(self._straighten), wanted_by=str(self)
+        )
 
     def _straighten(self, attention: Tensor, draws: Draws | None) -> Tensor:
         itself = torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)

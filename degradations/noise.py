@@ -13,7 +13,8 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class InputNoise(Kind):
-    """`noise(a)`: D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I): the noise level rises by the fraction a.
+    """`noise(a)`: D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I): the noise level rises by the
+    fraction a.
 
     n is drawn anew at every evaluation. (Karras et al. 2024, synthetic degradations)
     """
@@ -31,7 +32,15 @@ class _Noisy(Denoiser):
         self.base, self.a = base, a
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
-        added = math.sqrt((1 + self.a) ** 2 - 1) * column(sigma, x) * required(draws, "noise").normal("noise", x)
+        added = (
+            math.sqrt((1 + self.a) ** 2 - 1)
+            * column(sigma, x)
+            * required(draws, "noise").normal("noise", x)
+        )
         return self.base(x + added, (1 + self.a) * sigma, label, draws)

@@ -11,7 +11,8 @@ from degradations.denoiser import Denoiser
 
 @dataclass(frozen=True)
 class Prune(Kind):
-    """`prune(f)`: in every weight matrix the fraction f of smallest |w| is set to 0, rounded to a number of weights.
+    """`prune(f)`: in every weight matrix the fraction f of smallest |w| is set to 0, rounded to a
+    number of weights.
 
     (Magnitude pruning, Han et al. 2015, without retraining)
     """
@@ -23,5 +24,7 @@ class Prune(Kind):
         return base.with_weights(self._zero, wanted_by=str(self))
 
     def _zero(self, name: str, weight: Tensor) -> Tensor:
-        smallest = weight.abs().flatten().argsort(stable=True)[: round(self.strength * weight.numel())]
+        smallest = (
+            weight.abs().flatten().argsort(stable=True)[: round(self.strength * weight.numel())]
+        )
         return weight.flatten().index_fill(0, smallest, 0).reshape(weight.shape)

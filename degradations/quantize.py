@@ -13,7 +13,8 @@ from degradations.rounding import rounded
 
 @dataclass(frozen=True)
 class Quantize(Kind):
-    """`quantize(k)`: every weight matrix W rounded to multiples of Δ = 2·max|W|/(2^k − 1); k bits, any real number.
+    """`quantize(k)`: every weight matrix W rounded to multiples of Δ = 2·max|W|/(2^k − 1); k bits,
+    any real number.
 
     See `degradations.rounding`; k = inf is the identity, k = 1 makes every W zero.
     """

@@ -12,7 +12,8 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class SigmaError(Kind):
-    """`sigma(a)`: D(x; (1 + a)·σ): the denoiser is told a noise level too high by the fraction a."""
+    """`sigma(a)`: D(x; (1 + a)·σ): the denoiser is told a noise level too high by the fraction
+    a."""
 
     kind: ClassVar[str] = "sigma"
 
@@ -26,6 +27,10 @@ class _WrongSigma(Denoiser):
         self.base, self.a = base, a
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         return self.base(x, (1 + self.a) * sigma, label, draws)

@@ -14,12 +14,13 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class Turned(Kind):
-    """`turned(r, angle=0)`: D + r·R u, with u(x; σ) = D(x; 1.2·σ) − D(x; σ) and R a rotation by `angle` degrees.
+    """`turned(r, angle=0)`: D + r·R u, with u(x; σ) = D(x; 1.2·σ) − D(x; σ) and R a rotation by
+    `angle` degrees.
 
-    R rotates coordinates 1 and 2, 3 and 4, … of the flattened sample; an odd last one stays. So in an even number of
-    coordinates the errors of turned(r) and turned(q, angle=θ) have lengths in proportion r : q and the cosine cos θ,
-    everywhere: what a measure of how two errors match can be tested with. Where D is random, both evaluations see the
-    same draws.
+    R rotates coordinates 1 and 2, 3 and 4, … of the flattened sample; an odd last one stays. So in
+    an even number of coordinates the errors of turned(r) and turned(q, angle=θ) have lengths in
+    proportion r : q and the cosine cos θ, everywhere: what a measure of how two errors match can be
+    tested with. Where D is random, both evaluations see the same draws.
     """
 
     angle: float = 0.0
@@ -36,7 +37,11 @@ class _Turned(Denoiser):
         self.base, self.r, self.theta = base, r, theta
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         twin = draws and draws.twin()
         d = self.base(x, sigma, label, draws)

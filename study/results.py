@@ -1,5 +1,6 @@
 """Reading a study back: for tables, for MLflow, and for notebooks."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from study.search.collect import collect
 
 
 class StudyFrames:
-    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by name, as paths.
+    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by
+    name, as paths.
 
     differences: FD(w) − FD(1) of every weight that was searched, with paired intervals.
     """
@@ -27,30 +29,50 @@ class StudyFrames:
         self.table = pd.DataFrame(self.rows)
         self.summary = table.frame(self.rows)
         searched = [_flat(e, p.name) for p, found in self.results.searches.items() for e in found]
-        self.trials = pd.DataFrame(searched + [_flat(e, CONFIRM) for e in self.results.shared.values()])
+        self.trials = pd.DataFrame(
+            searched + [_flat(e, CONFIRM) for e in self.results.shared.values()]
+        )
         self.differences = pd.DataFrame(_differences(self.results))
         self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
 
 
 def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
-    """A finished or running study as data frames. Raises InputError for a study that is not there."""
+    """A finished or running study as data frames. Raises InputError for a study that is not
+    there."""
     return StudyFrames(Path(root), name)
 
 
 def _differences(results: Results) -> list[dict[str, Any]]:
-    """FD(w) − FD(1) of every weight that a search tried, on the same samples, with its interval at 95 %."""
+    """FD(w) − FD(1) of every weight that a search tried, on the same samples, with its interval at
+    95 %."""
     found = []
     for pairing, evaluations in results.searches.items():
-        alone = next((e for e in evaluations if e.task.weight == 1 and e.scores), None)
-        for e in evaluations if alone else ():
-            for metric in results.metrics if e.scores and e.task.weight != 1 else ():
-                gap = difference(e.scores[metric], alone.scores[metric], e.replicates(metric), alone.replicates(metric))  # type: ignore[union-attr]
-                found.append({"part": pairing.name, "denoiser": e.task.name, "weight": e.task.weight, "metric": metric,
-                              "difference": gap.mean, "low": gap.low, "high": gap.high})  # fmt: skip
+        scored = [e for e in evaluations if e.scores]
+        alone = next((e for e in scored if e.task.weight == 1), None)
+        if alone is None:
+            continue
+        for e, metric in product((e for e in scored if e.task.weight != 1), results.metrics):
+            gap = difference(
+                e.scores[metric],
+                alone.scores[metric],
+                e.replicates(metric),
+                alone.replicates(metric),
+            )
+            row = {"part": pairing.name, "denoiser": e.task.name, "weight": e.task.weight}
+            found.append(
+                {**row, "metric": metric, "difference": gap.mean, "low": gap.low, "high": gap.high}
+            )
     return found
 
 
 def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
     seconds = evaluation.ended - evaluation.started
-    return {"part": part, "denoiser": evaluation.task.name, **evaluation.task.as_dict(), **evaluation.scores,
-            "evaluations": evaluation.outcome.evaluations, "seconds": seconds, "reason": evaluation.reason}  # fmt: skip
+    return {
+        "part": part,
+        "denoiser": evaluation.task.name,
+        **evaluation.task.as_dict(),
+        **evaluation.scores,
+        "evaluations": evaluation.outcome.evaluations,
+        "seconds": seconds,
+        "reason": evaluation.reason,
+    }

@@ -12,13 +12,19 @@ from study.sampling import edm_sigmas
 
 def small_network(dim: int = 16, classes: int = 3, seed: int = 0) -> EDM:
     """A random denoiser with dropout sites whose output layers are not zero."""
-    return _shaken(lambda: ResidualMLP(dim, classes, width=16, hidden=24, blocks=2, embedding=8), seed)
+    return _shaken(
+        lambda: ResidualMLP(dim, classes, width=16, hidden=24, blocks=2, embedding=8), seed
+    )
 
 
 def small_transformer(classes: int = 3, seed: int = 0) -> EDM:
-    """A random denoiser of images [B, 1, 4, 4] with every kind of site, whose output layers are not zero."""
+    """A random denoiser of images [B, 1, 4, 4] with every kind of site, whose output layers are not
+    zero."""
     return _shaken(
-        lambda: PatchTransformer((1, 4, 4), classes, width=16, hidden=24, blocks=2, embedding=8, heads=2, patch=1), seed
+        lambda: PatchTransformer(
+            (1, 4, 4), classes, width=16, hidden=24, blocks=2, embedding=8, heads=2, patch=1
+        ),
+        seed,
     )
 
 
@@ -32,12 +38,20 @@ def _shaken(make: Callable[[], Network], seed: int) -> EDM:
 
 
 def guided_gaussian_std(
-    std: float, a1: float, a0: float, w: float, steps: int, sigma_max: float, sigma_min: float = 0.002,
+    std: float,
+    a1: float,
+    a0: float,
+    w: float,
+    steps: int,
+    sigma_max: float,
+    sigma_min: float = 0.002,
     coupling: str = "independent",
-) -> float:  # fmt: skip
-    """The standard deviation of Heun samples of the exact N(0, std²) under input noise a1 (main), a0 (guide), weight w.
+) -> float:
+    """The standard deviation of Heun samples of the exact N(0, std²) under input noise a1 (main),
+    a0 (guide), weight w.
 
-    D_w(x; σ) = Kx + η is linear in x with Gaussian η, so a step maps variances linearly; nothing is sampled here.
+    D_w(x; σ) = Kx + η is linear in x with Gaussian η, so a step maps variances linearly; nothing is
+    sampled here.
     """
 
     def linear(sigma: float) -> tuple[float, float]:

@@ -26,9 +26,15 @@ UNPUBLISHED = replace(FILE, sha256=None, size=None)
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Puts a server of some content in the network's place; gives the list of the addresses that are asked for."""
+    """Puts a server of some content in the network's place; gives the list of the addresses that
+    are asked for."""
 
-    def start(content: bytes = CONTENT, fail: BaseException | None = None, wait: float = 0, length: bool = True) -> Any:
+    def start(
+        content: bytes = CONTENT,
+        fail: BaseException | None = None,
+        wait: float = 0,
+        length: bool = True,
+    ) -> Any:
         asked: list[str] = []
 
         @contextlib.contextmanager
@@ -42,7 +48,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 time.sleep(wait)
                 return body.read(size)
 
-            yield SimpleNamespace(read=read, headers={"Content-Length": str(len(CONTENT))} if length else {})
+            yield SimpleNamespace(
+                read=read, headers={"Content-Length": str(len(CONTENT))} if length else {}
+            )
 
         monkeypatch.setattr(cache, "_open", opened)
         return asked
@@ -66,7 +74,9 @@ def test_a_file_is_downloaded_once(serve: Any, tmp_path: Path) -> None:
 
 def test_two_that_want_it_download_once(serve: Any, tmp_path: Path) -> None:
     asked, found = serve(wait=0.02), []
-    threads = [threading.Thread(target=lambda: found.append(obtain(FILE, tmp_path))) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(obtain(FILE, tmp_path))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -77,10 +87,15 @@ def test_two_that_want_it_download_once(serve: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(CONTENT[:-1], f"{len(CONTENT) - 1} bytes came"), (CONTENT + b"x", "more bytes came"),
-     (b"x" + CONTENT[1:], "what came has SHA-256")],
-)  # fmt: skip
-def test_what_comes_damaged_is_not_kept(serve: Any, tmp_path: Path, content: bytes, says: str) -> None:
+    [
+        (CONTENT[:-1], f"{len(CONTENT) - 1} bytes came"),
+        (CONTENT + b"x", "more bytes came"),
+        (b"x" + CONTENT[1:], "what came has SHA-256"),
+    ],
+)
+def test_what_comes_damaged_is_not_kept(
+    serve: Any, tmp_path: Path, content: bytes, says: str
+) -> None:
     serve(content)
     with pytest.raises(InputError, match=says):
         obtain(FILE, tmp_path)
@@ -103,14 +118,24 @@ def test_a_length_that_only_the_server_says_is_checked(serve: Any, tmp_path: Pat
 
 
 @pytest.mark.parametrize("error", [urllib.error.URLError("no network"), TimeoutError("no network")])
-def test_what_cannot_be_had_is_put_there_by_hand(monkeypatch: Any, tmp_path: Path, error: Exception) -> None:
+def test_what_cannot_be_had_is_put_there_by_hand(
+    monkeypatch: Any, tmp_path: Path, error: Exception
+) -> None:
     def fail(address: str) -> Any:
         raise error
 
     monkeypatch.setattr(cache, "_open", fail)
     with pytest.raises(InputError) as refused:
         obtain(FILE, tmp_path / "cache")
-    for text in ("a net", FILE.address, SHA, str(len(CONTENT)), str(tmp_path / "cache"), "'net.pt'", "no network"):
+    for text in (
+        "a net",
+        FILE.address,
+        SHA,
+        str(len(CONTENT)),
+        str(tmp_path / "cache"),
+        "'net.pt'",
+        "no network",
+    ):
         assert text in str(refused.value)
     with pytest.raises(InputError, match="none is published"):
         obtain(UNPUBLISHED, tmp_path / "cache")
@@ -149,14 +174,17 @@ def test_a_hash_is_computed_again_only_of_a_changed_file(monkeypatch: Any, tmp_p
     (tmp_path / "net.pt").write_bytes(CONTENT)
     obtain(FILE, tmp_path)
     assert len(computed) == 2
-    with pytest.raises(InputError, match="damaged"):  # a note of another hash does not vouch for this one
+    # a note of another hash does not vouch for this one
+    with pytest.raises(InputError, match="damaged"):
         obtain(replace(FILE, sha256="0" * 64), tmp_path)
     (tmp_path / "net.pt").write_bytes(b"x" + CONTENT[1:])
     with pytest.raises(InputError, match="damaged"):
         obtain(FILE, tmp_path)
 
 
-def test_a_hash_that_is_not_published_is_that_of_the_first_use(serve: Any, tmp_path: Path, capsys: Any) -> None:
+def test_a_hash_that_is_not_published_is_that_of_the_first_use(
+    serve: Any, tmp_path: Path, capsys: Any
+) -> None:
     serve()
     obtain(UNPUBLISHED, tmp_path)
     assert f"must be {SHA}" in capsys.readouterr().err
@@ -193,4 +221,7 @@ def test_only_https_and_plain_names(tmp_path: Path) -> None:
     to = cache._OnlyHttps().redirect_request
     with pytest.raises(urllib.error.URLError, match="not https"):
         to(request, None, 302, "", {}, "http://example.org/net.pt")
-    assert to(request, None, 302, "", {}, "https://other.org/net.pt").full_url == "https://other.org/net.pt"
+    assert (
+        to(request, None, 302, "", {}, "https://other.org/net.pt").full_url
+        == "https://other.org/net.pt"
+    )

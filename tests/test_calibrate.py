@@ -13,7 +13,8 @@ from study.records.task import BASE, Evaluation, Outcome, Task
 from study.specs import CalibrateSpec, StudySpec
 
 FD = "fd_pixels"
-Law = Callable[[float], float | None]  # from the strength to FD relative to the base's; None: the evaluation failed
+# from the strength to FD relative to the base's; None: the evaluation failed
+Law = Callable[[float], float | None]
 
 
 def begun(**spec: object) -> Results:
@@ -25,9 +26,11 @@ def begun(**spec: object) -> Results:
 
 
 def calibrated(kind: str, law: Law, **spec: object) -> tuple[Calibration, list[float]]:
-    """Evaluate what is proposed until nothing is; returns where it ended, and the strengths in order.
+    """Evaluate what is proposed until nothing is; returns where it ended, and the strengths in
+    order.
 
-    Everything that is known is shuffled in between, since the order in which it was found must not count.
+    Everything that is known is shuffled in between, since the order in which it was found must not
+    count.
     """
     results, strengths = begun(**spec), []
     while (strength := calibrate(results, kind).next) is not None:
@@ -46,7 +49,8 @@ def calibrated(kind: str, law: Law, **spec: object) -> tuple[Calibration, list[f
 
 
 def power(middle: float, exponent: float) -> Callable[[float], float]:
-    """Damage that grows as a power of the strength: FD is 1.5 times the base's at `middle`, 3 at middle·4^(1/p)."""
+    """Damage that grows as a power of the strength: FD is 1.5 times the base's at `middle`, 3 at
+    middle·4^(1/p)."""
     return lambda strength: 1 + 0.5 * (strength / middle) ** exponent
 
 
@@ -59,15 +63,25 @@ RISING = [name for name, kind in kinds().items() if kind.rises]
 FALLING = [name for name, kind in kinds().items() if not kind.rises]
 WIDE = [name for name in RISING if min(kinds()[name].most, kinds()[name].below) > 100]
 LAWS = [
-    *((kind, power(s, p)) for kind in RISING for s, p in [(0.002, 0.5), (0.03, 0.5), (0.05, 1), (0.2, 2), (0.6, 4)]),
+    *(
+        (kind, power(s, p))
+        for kind in RISING
+        for s, p in [(0.002, 0.5), (0.03, 0.5), (0.05, 1), (0.2, 2), (0.6, 4)]
+    ),
     *((kind, power(s, p)) for kind in WIDE for s, p in [(8, 1), (30, 3)]),
-    *((kind, rounding(bits, p)) for kind in FALLING for bits, p in [(3.3, 1), (5.0, 2), (12.3, 2), (6.4, 4)]),
+    *(
+        (kind, rounding(bits, p))
+        for kind in FALLING
+        for bits, p in [(3.3, 1), (5.0, 2), (12.3, 2), (6.4, 4)]
+    ),
 ]
 
 
 @pytest.mark.parametrize(("kind", "law"), LAWS, ids=[name for name, _ in LAWS])
 @pytest.mark.parametrize("tolerance", [0.05, 0.01])
-def test_strengths_of_equal_damage_are_found(kind: str, law: Callable[[float], float], tolerance: float) -> None:
+def test_strengths_of_equal_damage_are_found(
+    kind: str, law: Callable[[float], float], tolerance: float
+) -> None:
     levels = (1.5, 3.0)
     found, strengths = calibrated(kind, law, levels=levels, tolerance=tolerance)
     assert (found.found, found.next, found.reason) == (True, None, "")
@@ -85,10 +99,13 @@ def test_strengths_of_equal_damage_are_found(kind: str, law: Callable[[float], f
 
 @pytest.mark.parametrize("kind", kinds())
 def test_a_level_that_no_strength_reaches_says_so(kind: str) -> None:
-    """And the one below it is found; the last strength tried is the worst that the kind has, or just before its end."""
+    """And the one below it is found; the last strength tried is the worst that the kind has, or
+    just before its end."""
     rises = kinds()[kind].rises
     end = (
-        min(100.0, kinds()[kind].most, 0.99 if kinds()[kind].below == 1 else math.inf) if rises else kinds()[kind].least
+        min(100.0, kinds()[kind].most, 0.99 if kinds()[kind].below == 1 else math.inf)
+        if rises
+        else kinds()[kind].least
     )
     weak = power(0.05, 1) if rises else rounding(6.5, 1)
     found, strengths = calibrated(kind, lambda s: min(weak(s), 2.0))
@@ -104,7 +121,9 @@ def test_a_level_that_the_weakest_strength_exceeds_says_so(kind: str) -> None:
     found, strengths = calibrated(kind, lambda strength: 2.0)
     weakest = 1e-4 if kinds()[kind].rises else 16
     assert found.strengths == (None, None)
-    assert found.reason == f"the weakest, {kind}({weakest:g}), does more damage than 1.5 times already"
+    assert (
+        found.reason == f"the weakest, {kind}({weakest:g}), does more damage than 1.5 times already"
+    )
     assert weakest in strengths
 
 
@@ -119,7 +138,10 @@ def test_damage_that_jumps_past_a_level_says_so(at: float) -> None:
 
 def test_a_kind_with_few_effects_jumps() -> None:
     """Bits that count only when they are whole."""
-    found, _ = calibrated("quantize", lambda bits: {7: 1.01, 6: 1.1, 5: 1.3, 4: 2.6, 3: 9.0}.get(math.ceil(bits), 20.0))
+    found, _ = calibrated(
+        "quantize",
+        lambda bits: {7: 1.01, 6: 1.1, 5: 1.3, 4: 2.6, 3: 9.0}.get(math.ceil(bits), 20.0),
+    )
     assert found.strengths == (None, None)
     assert "jumps past 1.5" in found.reason
 
@@ -134,7 +156,9 @@ def test_a_calibration_keeps_within_its_trials(trials: int) -> None:
 
 def test_a_strength_that_could_not_be_evaluated_is_too_strong() -> None:
     law = power(0.15, 1)
-    found, strengths = calibrated("noise", lambda strength: None if strength >= 0.2 else law(strength), levels=(1.5,))
+    found, strengths = calibrated(
+        "noise", lambda strength: None if strength >= 0.2 else law(strength), levels=(1.5,)
+    )
     assert 0.2 in strengths
     assert found.ratios[0] == pytest.approx(1.5, rel=0.05)
     found, _ = calibrated("noise", lambda strength: None)
@@ -142,7 +166,8 @@ def test_a_strength_that_could_not_be_evaluated_is_too_strong() -> None:
 
 
 def test_levels_share_what_is_known() -> None:
-    """A level within the tolerance of another's strength costs nothing more; the nearest strength is taken."""
+    """A level within the tolerance of another's strength costs nothing more; the nearest strength
+    is taken."""
     law = power(0.1, 1)
     one, few = calibrated("noise", law, levels=(1.5,))
     both, as_few = calibrated("noise", law, levels=(1.5, 1.52))
@@ -155,10 +180,13 @@ def test_only_the_kind_alone_on_the_search_s_seed_counts() -> None:
     results = begun()
     single = results.single("noise(0.1)")
     others = [
-        *(results.single(name) for name in ("noise(0.1)+dropout(0.1)", "dropout(0.1)", "input-blur(0.1)")),
+        *(
+            results.single(name)
+            for name in ("noise(0.1)+dropout(0.1)", "dropout(0.1)", "input-blur(0.1)")
+        ),
         *results.alone("noise(0.1)"),
         Task(**{**vars(single), "guide": "noise(0.4)", "weight": 2.0}),
-    ]  # fmt: skip
+    ]
     shared = {**results.shared, **{task: Evaluation(task, Outcome({FD: 3.0})) for task in others}}
     assert calibrate(Results(results.spec, {}, shared), "noise").next == 0.1
     weighted = results.single("weight-noise(0.1, seed=1)")

@@ -1,4 +1,5 @@
-"""Checkpoints from outside: what is not whole and right is refused, by name, and nothing is executed."""
+"""Checkpoints from outside: what is not whole and right is refused, by name, and nothing is
+executed."""
 
 import json
 import pickle
@@ -20,7 +21,12 @@ from study.specs import NetworkSpec, RecipeSpec
 def folder(tmp_path: Path) -> Path:
     network = NetworkSpec(8, 8, 1, 4)
     denoiser = build(network, load_data("digits"), 0.75)
-    save(tmp_path / "b", denoiser, "denoiser", {"data": "digits", "sigma_data": 0.75, "network": vars(network)})
+    save(
+        tmp_path / "b",
+        denoiser,
+        "denoiser",
+        {"data": "digits", "sigma_data": 0.75, "network": vars(network)},
+    )
     return tmp_path / "b"
 
 
@@ -69,7 +75,10 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
     ("change", "says"),
     [
         (lambda f: (f / "weights.safetensors").unlink(), "missing"),
-        (lambda f: (f / "card.json").unlink(), "neither a shipped card .digits.* nor a folder with a card.json"),
+        (
+            lambda f: (f / "card.json").unlink(),
+            "neither a shipped card .digits.* nor a folder with a card.json",
+        ),
         (lambda f: (f / "card.json").write_text("{"), "not a card in JSON"),
         (lambda f: (f / "card.json").write_text("[]"), "not an object"),
         (lambda f: (f / "card.json").write_text("[" * 100_000), "not a card in JSON"),
@@ -78,18 +87,33 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
         (lambda f: edit(f, data="fractal"), "'fractal'.*'digits'"),
         (lambda f: edit(f, network={"width": 10**9}), "network.width"),
         (lambda f: edit(f, network={"depth": 3}), "depth"),
-        (lambda f: edit(f, network={"kind": "unet"}), "network.kind: found 'unet', wanted mlp or transformer"),
-        (lambda f: edit(f, network={"kind": "transformer", "width": 30}), "network.width: found 30.*multiple of.*4"),
+        (
+            lambda f: edit(f, network={"kind": "unet"}),
+            "network.kind: found 'unet', wanted mlp or transformer",
+        ),
+        (
+            lambda f: edit(f, network={"kind": "transformer", "width": 30}),
+            "network.width: found 30.*multiple of.*4",
+        ),
         (lambda f: edit(f, recipe={"samples": 0}), "recipe.samples: found 0"),
         (lambda f: edit(f, recipe={"depth": 3}), "recipe is not one.*depth"),
         (lambda f: edit(f, network=None), "'network' should be"),
         (lambda f: edit(f, sigma_data="x"), "'sigma_data' should be of type float"),
         (lambda f: edit(f, sigma_data=-1.0), "above 0"),
         (lambda f: edit(f, weights_sha256=None), "'weights_sha256' should be"),
-        (lambda f: (f / "weights.safetensors").write_bytes(b"PK\x03\x04"), "damaged, or not its own"),
-        (lambda f: rewrite(f, lambda t: {k: v for k, v in t.items() if "leave" not in k}), "no tensor 'network.blocks"),
+        (
+            lambda f: (f / "weights.safetensors").write_bytes(b"PK\x03\x04"),
+            "damaged, or not its own",
+        ),
+        (
+            lambda f: rewrite(f, lambda t: {k: v for k, v in t.items() if "leave" not in k}),
+            "no tensor 'network.blocks",
+        ),
         (lambda f: rewrite(f, lambda t: {**t, "extra": torch.zeros(1)}), "a tensor 'extra'"),
-        (lambda f: rewrite(f, lambda t: {k: v[..., :1].clone() for k, v in t.items()}), "has shape"),
+        (
+            lambda f: rewrite(f, lambda t: {k: v[..., :1].clone() for k, v in t.items()}),
+            "has shape",
+        ),
         (lambda f: rewrite(f, lambda t: {k: v.half() for k, v in t.items()}), "float16"),
         (lambda f: rewrite(f, lambda t: {k: v * torch.nan for k, v in t.items()}), "not finite"),
     ],

@@ -1,4 +1,5 @@
-"""Configs as anybody may write them: what is read, and that whatever else there is gets one message, soon."""
+"""Configs as anybody may write them: what is read, and that whatever else there is gets one
+message, soon."""
 
 import time
 from pathlib import Path
@@ -12,7 +13,9 @@ from study.specs.serialisation import spec_to_yaml
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 PLAIN = "name: x\nbase: digits\n"
-DOUBLED = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+DOUBLED = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)
+)
 
 
 def refusal(content: str | bytes, tmp_path: Path, *overrides: str) -> str:
@@ -36,17 +39,45 @@ def test_a_spec_survives_yaml(path: Path, tmp_path: Path) -> None:
 
 
 ODD = [
-    ("null in search", PLAIN + "search: {weight: null}", "search.weight: found None; accepted is a list of two"),
-    ("null in confirm", PLAIN + "confirm: {samples: null}", "confirm.samples: found None; accepted is a whole number."),
-    ("null for a group", PLAIN + "recipe: {network: null}", "recipe.network: found None; accepted are keys"),
-    ("null for pairings", PLAIN + "pairings: null", "pairings: found None; accepted is a list of entries"),
+    (
+        "null in search",
+        PLAIN + "search: {weight: null}",
+        "search.weight: found None; accepted is a list of two",
+    ),
+    (
+        "null in confirm",
+        PLAIN + "confirm: {samples: null}",
+        "confirm.samples: found None; accepted is a whole number.",
+    ),
+    (
+        "null for a group",
+        PLAIN + "recipe: {network: null}",
+        "recipe.network: found None; accepted are keys",
+    ),
+    (
+        "null for pairings",
+        PLAIN + "pairings: null",
+        "pairings: found None; accepted is a list of entries",
+    ),
     ("a huge integer", PLAIN + "sampler: {rho: 1" + "0" * 400 + "}", "sampler.rho: found 1000"),
-    ("an integer that Python does not write", PLAIN + "seed: 0x" + "f" * 9000, "seed: found an integer of thousands"),
+    (
+        "an integer that Python does not write",
+        PLAIN + "seed: 0x" + "f" * 9000,
+        "seed: found an integer of thousands",
+    ),
     ("an integer that Python does not read", PLAIN + "seed: " + "9" * 9000, "not YAML"),
     ("nan", PLAIN + "search: {weight: [1.0, .nan]}", "search.weight"),
-    ("a set", PLAIN + "extractors: !!set {digits}", "line 3: the tag !!set; accepted are plain values"),
+    (
+        "a set",
+        PLAIN + "extractors: !!set {digits}",
+        "line 3: the tag !!set; accepted are plain values",
+    ),
     ("binary", PLAIN + "extractors: [!!binary AAAA]", "line 3: the tag !!binary"),
-    ("an object", PLAIN + "seed: !!python/object/apply:os.system [true]", "line 3: the tag !!python"),
+    (
+        "an object",
+        PLAIN + "seed: !!python/object/apply:os.system [true]",
+        "line 3: the tag !!python",
+    ),
     ("a value not of its tag", PLAIN + "seed: !!int x", "not YAML"),
     ("a key that is a number", PLAIN + "3: 4", "line 3: the key 3, where text is accepted"),
     ("a key that is a list", PLAIN + "? [a, b]\n: 1", "line 3: a list or mapping as a key"),
@@ -55,40 +86,114 @@ ODD = [
     ("a tab", PLAIN + "search:\n\tsamples: 3", "line 4: not YAML"),
     ("a NUL", PLAIN + "reference: \0", "not YAML"),
     ("half a character", PLAIN + 'reference: "\\ud800"', "not YAML"),
-    ("a control character", PLAIN + 'reference: "a\\0b"', "reference: found 'a\\x00b'; accepted is text without"),
+    (
+        "a control character",
+        PLAIN + 'reference: "a\\0b"',
+        "reference: found 'a\\x00b'; accepted is text without",
+    ),
     ("UTF-16", PLAIN.encode("utf-16"), "not UTF-8 text"),
     ("deep", PLAIN + "seed: " + "[" * 100_000 + "]" * 100_000, "one within another"),
-    ("an alias of its own", PLAIN + "pairings: &p [*p]", "line 3: the alias *p stands for nothing, or for a value"),
+    (
+        "an alias of its own",
+        PLAIN + "pairings: &p [*p]",
+        "line 3: the alias *p stands for nothing, or for a value",
+    ),
     ("a repeated key", PLAIN + "name: y", "line 3: the key 'name' is given twice, first in line 1"),
-    ("a repeated key of a group", PLAIN + "search:\n  samples: 3\n  samples: 4", "line 5: the key 'samples' is given"),
-    ("a repeated key of an entry", PLAIN + "pairings: [{main: none, main: none, guide: none}]", "the key 'main' is"),
-    ("a key with dots, repeated", PLAIN + "sampler.steps: 3\nsampler: {steps: 4}", "sampler.steps: given twice"),
+    (
+        "a repeated key of a group",
+        PLAIN + "search:\n  samples: 3\n  samples: 4",
+        "line 5: the key 'samples' is given",
+    ),
+    (
+        "a repeated key of an entry",
+        PLAIN + "pairings: [{main: none, main: none, guide: none}]",
+        "the key 'main' is",
+    ),
+    (
+        "a key with dots, repeated",
+        PLAIN + "sampler.steps: 3\nsampler: {steps: 4}",
+        "sampler.steps: given twice",
+    ),
     ("a class", PLAIN + "pairings: [{class_path: x.Y}]", "pairings[0].class_path: no such key"),
     ("many dots", PLAIN + "a." * 400 + "b: 1", "no such key"),
     ("a name too long for a file", "name: " + "ü" * 100 + "a\nbase: digits", "name"),
-    ("a name too long for a file, in bytes", "name: a" + "\U00020000" * 60 + "\nbase: digits", "at most 200 bytes"),
+    (
+        "a name too long for a file, in bytes",
+        "name: a" + "\U00020000" * 60 + "\nbase: digits",
+        "at most 200 bytes",
+    ),
     ("a name that MLflow has", "name: Default\nbase: digits", "MLflow"),
     ("a path too long for a file", f"name: x\nbase: /{'y' * 300}", "base: found 301 characters"),
-    ("a pairing too long for a file", PLAIN + f"pairings: [{{main: none, guide: {'y' * 300}}}]", "pairings[0].guide"),
-    ("a wrong name in a pairing", PLAIN + "pairings: [{main: none, guide: dropuot(1)}]", "pairings[0].guide: 'dropuot"),
-    ("a wrong name of a guide", PLAIN + "search: {method: gp, guides: [dropuot(1)]}", "search.guides[0]: 'dropuot"),
+    (
+        "a pairing too long for a file",
+        PLAIN + f"pairings: [{{main: none, guide: {'y' * 300}}}]",
+        "pairings[0].guide",
+    ),
+    (
+        "a wrong name in a pairing",
+        PLAIN + "pairings: [{main: none, guide: dropuot(1)}]",
+        "pairings[0].guide: 'dropuot",
+    ),
+    (
+        "a wrong name of a guide",
+        PLAIN + "search: {method: gp, guides: [dropuot(1)]}",
+        "search.guides[0]: 'dropuot",
+    ),
     ("a misspelt key", "nmae: x", "nmae: no such key. Did you mean name?"),
-    ("a misspelt key of a group", PLAIN + "sampler: {step: 3}", "sampler.step: no such key. Did you mean sampler.step"),
-    ("a misspelt key of an entry", PLAIN + "pairings: [{main: none, guide: none, couplng: shared}]",
-     "pairings[0].couplng: no such key. Did you mean pairings[0].coupling?"),
+    (
+        "a misspelt key of a group",
+        PLAIN + "sampler: {step: 3}",
+        "sampler.step: no such key. Did you mean sampler.step",
+    ),
+    (
+        "a misspelt key of an entry",
+        PLAIN + "pairings: [{main: none, guide: none, couplng: shared}]",
+        "pairings[0].couplng: no such key. Did you mean pairings[0].coupling?",
+    ),
     ("a key of a group", PLAIN + "step: 3", "step: no such key. Did you mean search.step?"),
     ("a missing key of an entry", PLAIN + "pairings: [{main: none}]", "pairings[0].guide: missing"),
     ("no name", "base: digits", "name: missing"),
-    ("a choice", PLAIN + "sampler: {solver: rk4}", "sampler.solver: found 'rk4'; accepted are euler, heun."),
-    ("a choice in an entry", PLAIN + "pairings: [{main: a, guide: b}, {main: a, guide: b, coupling: both}]",
-     "pairings[1].coupling: found 'both'; accepted are independent, shared."),
-    ("a fraction", PLAIN + "sampler: {steps: 1.5}", "sampler.steps: found 1.5; accepted is a whole number."),
-    ("true for a number", PLAIN + "sampler: {rho: true}", "sampler.rho: found True; accepted is a number."),
-    ("a number for text", "name: 3", "name: found 3; accepted is text (in quotes, if it is meant as text)."),
-    ("text for a truth", PLAIN + "search: {screen: maybe}", "search.screen: found 'maybe'; accepted is true or false."),
-    ("one number for two", PLAIN + "search: {interval: [1]}", "accepted is a list of two numbers, or null."),
-    ("an entry of a list", PLAIN + "search: {design: [1, b]}", "search.design[1]: found 'b'; accepted is a number."),
-]  # fmt: skip
+    (
+        "a choice",
+        PLAIN + "sampler: {solver: rk4}",
+        "sampler.solver: found 'rk4'; accepted are euler, heun.",
+    ),
+    (
+        "a choice in an entry",
+        PLAIN + "pairings: [{main: a, guide: b}, {main: a, guide: b, coupling: both}]",
+        "pairings[1].coupling: found 'both'; accepted are independent, shared.",
+    ),
+    (
+        "a fraction",
+        PLAIN + "sampler: {steps: 1.5}",
+        "sampler.steps: found 1.5; accepted is a whole number.",
+    ),
+    (
+        "true for a number",
+        PLAIN + "sampler: {rho: true}",
+        "sampler.rho: found True; accepted is a number.",
+    ),
+    (
+        "a number for text",
+        "name: 3",
+        "name: found 3; accepted is text (in quotes, if it is meant as text).",
+    ),
+    (
+        "text for a truth",
+        PLAIN + "search: {screen: maybe}",
+        "search.screen: found 'maybe'; accepted is true or false.",
+    ),
+    (
+        "one number for two",
+        PLAIN + "search: {interval: [1]}",
+        "accepted is a list of two numbers, or null.",
+    ),
+    (
+        "an entry of a list",
+        PLAIN + "search: {design: [1, b]}",
+        "search.design[1]: found 'b'; accepted is a number.",
+    ),
+]
 
 
 @pytest.mark.parametrize(("content", "says"), [pytest.param(c, s, id=i) for i, c, s in ODD])
@@ -96,12 +201,16 @@ def test_an_odd_config_gets_one_message(content: str | bytes, says: str, tmp_pat
     assert says in refusal(content, tmp_path)
 
 
-MERGED = "a0: &a0 {k: v}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60))
+MERGED = "a0: &a0 {k: v}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60)
+)
 LONG = "x: &x [" + "y, " * 100_000 + "]\nz: [" + "*x, " * 1000 + "]"
 
 
 @pytest.mark.parametrize(
-    "content", [DOUBLED, MERGED, LONG], ids=["aliases of aliases", "merges of merges", "a long list"]
+    "content",
+    [DOUBLED, MERGED, LONG],
+    ids=["aliases of aliases", "merges of merges", "a long list"],
 )
 def test_what_aliases_multiply_is_counted_before_it_is_built(content: str, tmp_path: Path) -> None:
     began = time.process_time()
@@ -112,21 +221,37 @@ def test_what_aliases_multiply_is_counted_before_it_is_built(content: str, tmp_p
 GOOD = [
     ("a byte order mark", b"\xef\xbb\xbf" + PLAIN.encode(), lambda spec: spec.name == "x"),
     ("a quoted number", PLAIN + "sampler: {steps: '8'}", lambda spec: spec.sampler.steps == 8),
-    ("an exponent without a point", PLAIN + "recipe: {lr: 1e-3}", lambda spec: spec.recipe.lr == 0.001),
-    ("whole numbers for others", PLAIN + "search: {weight: [1, 2], design: [1]}",
-     lambda spec: repr(spec.search.weight) == "(1.0, 2.0)"),
-    ("a date, which is text", "name: 2020-01-01\nbase: digits", lambda spec: spec.name == "2020-01-01"),
+    (
+        "an exponent without a point",
+        PLAIN + "recipe: {lr: 1e-3}",
+        lambda spec: spec.recipe.lr == 0.001,
+    ),
+    (
+        "whole numbers for others",
+        PLAIN + "search: {weight: [1, 2], design: [1]}",
+        lambda spec: repr(spec.search.weight) == "(1.0, 2.0)",
+    ),
+    (
+        "a date, which is text",
+        "name: 2020-01-01\nbase: digits",
+        lambda spec: spec.name == "2020-01-01",
+    ),
     ("a key with a dot", PLAIN + "sampler.steps: 8", lambda spec: spec.sampler.steps == 8),
     ("JSON", '{"name": "x", "base": null}', lambda spec: spec.base is None),
-    ("a merge", PLAIN + "pairings: [&a {main: none, guide: noise(0.10)}, {<<: *a, coupling: shared}]",
-     lambda spec: spec.pairings[1] == PairingSpec("none", "noise(0.1)", "shared")),
+    (
+        "a merge",
+        PLAIN + "pairings: [&a {main: none, guide: noise(0.10)}, {<<: *a, coupling: shared}]",
+        lambda spec: spec.pairings[1] == PairingSpec("none", "noise(0.1)", "shared"),
+    ),
     ("an empty matrix", PLAIN + "matrix: {}", lambda spec: spec.matrix is not None),
     ("the short form", PLAIN + "search: grid", lambda spec: spec.search.method == "grid"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("content", "good"), [pytest.param(c, g, id=i) for i, c, g in GOOD])
-def test_what_is_written_otherwise_is_read(content: str | bytes, good: object, tmp_path: Path) -> None:
+def test_what_is_written_otherwise_is_read(
+    content: str | bytes, good: object, tmp_path: Path
+) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert callable(good)
@@ -137,7 +262,9 @@ def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
     """Although an alias has one group stand in two places, and a group is given over another."""
     path = tmp_path / "c.yaml"
     path.write_text(PLAIN + "confirm: &c {samples: 30}\nsearch: *c\nsampler: {chunk: 60}\n")
-    spec = load_spec(path, ["--search.samples", "20", "--sampler", "{steps: 9}", "--matrix.coupling=independent"])
+    spec = load_spec(
+        path, ["--search.samples", "20", "--sampler", "{steps: 9}", "--matrix.coupling=independent"]
+    )
     assert (spec.search.samples, spec.confirm.samples) == (20, 30)
     assert (spec.sampler.steps, spec.sampler.chunk) == (9, 60)
     assert spec.matrix is not None
@@ -150,10 +277,19 @@ def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
 OVERRIDES = [
     (["--sampler.solver", "rk4"], "--sampler.solver: found 'rk4'; accepted are euler, heun."),
     (["--sampler.step", "3"], "--sampler.step: no such option. Did you mean --sampler.steps?"),
-    (["--search.interval", "3"], "--search.interval: found '3'; accepted is a list of two numbers, or null."),
-    (["--pairings", "[{main: none, guide: none, couplng: shared}]"], "Did you mean --pairings[0].coupling?"),
+    (
+        ["--search.interval", "3"],
+        "--search.interval: found '3'; accepted is a list of two numbers, or null.",
+    ),
+    (
+        ["--pairings", "[{main: none, guide: none, couplng: shared}]"],
+        "Did you mean --pairings[0].coupling?",
+    ),
     (["--sampler.steps"], "--sampler.steps: no value"),
-    (["--matrix", "3"], "--matrix: found '3'; accepted are keys with values (coupling, clean, tested)."),
+    (
+        ["--matrix", "3"],
+        "--matrix: found '3'; accepted are keys with values (coupling, clean, tested).",
+    ),
 ]
 
 
@@ -163,7 +299,10 @@ def test_an_override_that_is_none_is_named(overrides: list[str], says: str, tmp_
 
 
 def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
-    for name, meant in [("configs/digit.yaml", "configs/digits.yaml"), ("digits", "configs/digits.yaml")]:
+    for name, meant in [
+        ("configs/digit.yaml", "configs/digits.yaml"),
+        ("digits", "configs/digits.yaml"),
+    ]:
         with pytest.raises(InputError, match=rf"no such file\. Did you mean {meant}\?"):
             load_spec(name)
     for name in (tmp_path / "none.yaml", tmp_path, "x" * 300, "a\0b"):
@@ -173,7 +312,9 @@ def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
 
 def many(count: int, folder: Path) -> Path:
     path = folder / "many.yaml"
-    lines = [f"  - {{main: noise({i / 1e5}), guide: noise({i / 1e4})}}\n" for i in range(1, count + 1)]
+    lines = [
+        f"  - {{main: noise({i / 1e5}), guide: noise({i / 1e4})}}\n" for i in range(1, count + 1)
+    ]
     path.write_text(f"{PLAIN}extractors: [digits]\npairings:\n{''.join(lines)}")
     return path
 
@@ -190,7 +331,8 @@ def test_of_repeated_pairings_those_are_shown(tmp_path: Path) -> None:
     path = many(1, tmp_path)
     path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
     with pytest.raises(
-        InputError, match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each"
+        InputError,
+        match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each",
     ):
         load_spec(path)
 
@@ -201,7 +343,8 @@ def test_twenty_thousand_pairings_take_seconds(tmp_path: Path) -> None:
 
     path, began = many(20_000, tmp_path), time.process_time()
     said = estimate(load_spec(path), tmp_path / "root")
-    assert time.process_time() - began < 10  # 24 s to load them when every pairing was parsed as an argument
+    # 24 s to load them when every pairing was parsed as an argument
+    assert time.process_time() - began < 10
     assert "  and 19,988 more" in said
 
 

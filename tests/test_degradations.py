@@ -1,4 +1,5 @@
-"""The conformance suite of degradations, to which a new kind adds a row; then what each kind says of itself."""
+"""The conformance suite of degradations, to which a new kind adds a row; then what each kind says
+of itself."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +45,8 @@ from degradations.rounding import rounded
 from study.models import EDM, ExactGaussian
 from tests.helpers import small_network, small_transformer
 
-KINDS = [  # the kind, three strengths in the order of rising damage, and whether it draws random numbers
+# the kind, three strengths in the order of rising damage, and whether it draws random numbers
+KINDS = [
     pytest.param(Dropout, (0.05, 0.2, 0.5), True, id="dropout"),
     pytest.param(BlockDropout, (0.05, 0.2, 0.5), True, id="block-dropout"),
     pytest.param(WeightNoise, (0.05, 0.1, 0.4), False, id="weight-noise"),
@@ -65,7 +67,10 @@ KINDS_OF_IMAGES = [  # the same, for kinds that the MLP has no sites for
 ]
 CASES = [
     *(pytest.param(small_network, *row.values, id=f"{row.id}-mlp") for row in KINDS),
-    *(pytest.param(small_transformer, *row.values, id=f"{row.id}-transformer") for row in KINDS + KINDS_OF_IMAGES),
+    *(
+        pytest.param(small_transformer, *row.values, id=f"{row.id}-transformer")
+        for row in KINDS + KINDS_OF_IMAGES
+    ),
 ]
 OF_WEIGHTS = {WeightNoise, Prune, Quantize}
 Base = Callable[[], EDM]
@@ -113,21 +118,30 @@ class TestEveryKind:
             assert (parameter.data_ptr() in mine) == (kind not in OF_WEIGHTS or parameter.ndim < 2)
         assert len(list(degraded.parameters())) == len(mine)
 
-    def test_strength_orders_the_damage(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
+    def test_strength_orders_the_damage(
+        self, make: Base, kind: type[Kind], strengths: tuple, random: bool
+    ) -> None:
         base = make()
         clean = evaluate(base, None, 2048)
-        damage = [float(((evaluate(kind(s)(base), Draws(0), 2048) - clean) ** 2).mean()) for s in strengths]
+        damage = [
+            float(((evaluate(kind(s)(base), Draws(0), 2048) - clean) ** 2).mean())
+            for s in strengths
+        ]
         assert damage == sorted(damage)
         assert damage[-1] > 2 * damage[0] > 0
         assert kind.rises == (strengths[0] < strengths[-1])
 
-    def test_name_comes_back(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
+    def test_name_comes_back(
+        self, make: Base, kind: type[Kind], strengths: tuple, random: bool
+    ) -> None:
         for strength in (*strengths, kind.identity, strengths[0] + 1e-9 / 3):
             assert parse(str(kind(strength))) == kind(strength)
         assert str(kind(strengths[0])) == f"{kind.kind}({strengths[0]:g})"
         assert kinds()[kind.kind] is kind
 
-    def test_needs_draws_where_it_is_random(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
+    def test_needs_draws_where_it_is_random(
+        self, make: Base, kind: type[Kind], strengths: tuple, random: bool
+    ) -> None:
         degraded = kind(strengths[0])(make())
         if random:
             with pytest.raises(InputError, match=f"{kind.kind}.*draws"):
@@ -135,10 +149,14 @@ class TestEveryKind:
         else:
             evaluate(degraded, None)
 
-    def test_refuses_bad_strengths(self, make: Base, kind: type[Kind], strengths: tuple, random: bool) -> None:
+    def test_refuses_bad_strengths(
+        self, make: Base, kind: type[Kind], strengths: tuple, random: bool
+    ) -> None:
         beyond = math.nextafter(kind.most, math.inf) if kind.below == math.inf else kind.below
         for strength in {kind.least - 0.1, math.nan, -math.inf, math.inf, beyond} - {kind.identity}:
-            with pytest.raises(InputError, match=rf"^{kind.kind}\(.*at least {kind.least:g}.*found"):
+            with pytest.raises(
+                InputError, match=rf"^{kind.kind}\(.*at least {kind.least:g}.*found"
+            ):
                 kind(strength)
 
     def test_composed_with_input_noise_in_either_order(
@@ -205,7 +223,9 @@ def through(degradation: Degradation, role: str, h: Tensor, seed: int = 0) -> Te
 
 
 def labels_after(degradation: Degradation, classes: int, label: Tensor, seed: int = 0) -> Tensor:
-    return degradation(Through(LabelSite(classes)))(torch.zeros(len(label)), 1.0, label, Draws(seed))
+    return degradation(Through(LabelSite(classes)))(
+        torch.zeros(len(label)), 1.0, label, Draws(seed)
+    )
 
 
 class TestDropout:
@@ -232,7 +252,9 @@ class TestDropout:
         assert torch.equal(out, out[:, :1, :1].expand_as(out))
         variance = 4 * p / (1 - p)
         assert abs(float(out[:, 0, 0].double().mean()) - 2) < 4 * math.sqrt(variance / n)
-        assert sorted(set(out.double().flatten().tolist())) == pytest.approx([0, 2 / (1 - p)], rel=1e-6)
+        assert sorted(set(out.double().flatten().tolist())) == pytest.approx(
+            [0, 2 / (1 - p)], rel=1e-6
+        )
 
     def test_without_any_branch_a_network_sees_neither_noise_level_nor_label(self) -> None:
         base = small_network()
@@ -251,7 +273,9 @@ class TestWeights:
         torch.testing.assert_close(strong, 4 * weak, rtol=1e-3, atol=1e-5)
         assert float(weak.std()) == pytest.approx(0.1 * float(weight.std()), rel=0.05)
         other = weight_after(WeightNoise(0.1, seed=1), weight) - weight
-        assert abs(float(torch.corrcoef(torch.stack((weak.flatten(), other.flatten())))[0, 1])) < 0.1
+        assert (
+            abs(float(torch.corrcoef(torch.stack((weak.flatten(), other.flatten())))[0, 1])) < 0.1
+        )
 
     def test_noise_of_equal_matrices_differs_by_name(self) -> None:
         base = small_network()
@@ -328,7 +352,9 @@ class TestMaps:
 
     @pytest.mark.parametrize("std", [0.1, 0.5, 2.0, 1000.0])
     def test_blur_keeps_constants_and_means(self, std: float) -> None:
-        torch.testing.assert_close(blur(torch.full((2, 3, 8, 5), 0.7), std), torch.full((2, 3, 8, 5), 0.7))
+        torch.testing.assert_close(
+            blur(torch.full((2, 3, 8, 5), 0.7), std), torch.full((2, 3, 8, 5), 0.7)
+        )
         x = randn(2, 3, 8, 5)
         torch.testing.assert_close(blur(x, std).mean(dim=(2, 3)), x.mean(dim=(2, 3)))
 
@@ -346,7 +372,9 @@ class TestMaps:
         x = randn(1, 1, 8, 8).double()
         wide = torch.cat((x, x.flip(3)), dim=3)
         whole = torch.cat((wide, wide.flip(2)), dim=2).tile(1, 1, 3, 3)
-        torch.testing.assert_close(blur(whole, 1.3)[..., 16:24, 16:24], blur(x, 1.3), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            blur(whole, 1.3)[..., 16:24, 16:24], blur(x, 1.3), rtol=1e-6, atol=1e-6
+        )
 
     def test_blurs_add_up_from_none_to_the_mean(self) -> None:
         x = randn(2, 1, 8, 6).double()
@@ -361,12 +389,19 @@ class TestMaps:
         assert torch.equal(InputBlur(0.9)(Told())(x, 0.3), torch.full_like(x, 0.3))
 
     @pytest.mark.parametrize("f", [0.3, 1.0])
-    def test_shuffle_moves_a_fraction_of_the_positions_with_all_their_features(self, f: float) -> None:
+    def test_shuffle_moves_a_fraction_of_the_positions_with_all_their_features(
+        self, f: float
+    ) -> None:
         n, places = 2000, 12
-        h = torch.arange(places, dtype=torch.float32).reshape(3, 4) + torch.tensor([0, 100])[:, None, None]
+        h = (
+            torch.arange(places, dtype=torch.float32).reshape(3, 4)
+            + torch.tensor([0, 100])[:, None, None]
+        )
         out = through(MapShuffle(f), "map", h.expand(n, 2, 3, 4))
         assert torch.equal(out[:, 1], out[:, 0] + 100)
-        assert torch.equal(out[:, 0].flatten(1).sort(dim=1).values, torch.arange(12.0).expand(n, -1))
+        assert torch.equal(
+            out[:, 0].flatten(1).sort(dim=1).values, torch.arange(12.0).expand(n, -1)
+        )
         moved = (out != h).any(dim=1).flatten(1)
         assert bool((moved.sum(dim=1) != 1).all())
         # A position moves where it takes part and is not the only one to.
@@ -389,7 +424,9 @@ class TestInput:
         added = InputNoise(a)(Echo())(x, sigma, None, Draws(0))
         assert float(added.std()) == pytest.approx(math.sqrt(1.2**2 - 1) * sigma, rel=0.01)
         assert float(InputNoise(a)(Told())(x, sigma, None, Draws(0))[0]) == pytest.approx(0.96)
-        per_sample = InputNoise(a)(Echo())(torch.zeros(3, 100_000), torch.tensor([0.1, 1.0, 10.0]), None, Draws(0))
+        per_sample = InputNoise(a)(Echo())(
+            torch.zeros(3, 100_000), torch.tensor([0.1, 1.0, 10.0]), None, Draws(0)
+        )
         assert per_sample.std(dim=1).tolist() == pytest.approx([0.06633, 0.6633, 6.633], rel=0.02)
 
     def test_sigma_is_told_too_high(self) -> None:
@@ -412,7 +449,9 @@ class TestInput:
         assert torch.equal(InputQuantize(3)(Told())(x, 0.3), torch.full_like(x, 0.3))
 
     def test_blur_is_for_images(self) -> None:
-        with pytest.raises(InputError, match=r"input-blur acts on images \[B, C, H, W\].*\[32, 16\]"):
+        with pytest.raises(
+            InputError, match=r"input-blur acts on images \[B, C, H, W\].*\[32, 16\]"
+        ):
             InputBlur(1)(ExactGaussian(0.5))(torch.zeros(32, 16), 1.0)
 
 
@@ -446,7 +485,9 @@ class TestLabels:
             found = float((out == k).double().mean())
             assert abs(found - share) < 4 * math.sqrt(share * (1 - share) / n)
         assert bool((more[out > 0] == out[out > 0]).all())
-        assert labels_after(LabelSwap(1), 5, torch.full((1000,), 4)).bincount(minlength=5).min() > 100
+        assert (
+            labels_after(LabelSwap(1), 5, torch.full((1000,), 4)).bincount(minlength=5).min() > 100
+        )
 
     def test_swap_leaves_a_sample_without_label_alone(self) -> None:
         label = torch.full((100,), -1)
@@ -474,7 +515,9 @@ class TestTurned:
     def test_the_cosine_is_that_of_the_angle_and_the_length_is_chosen(self, angle: float) -> None:
         main, guide = self.error(Turned(1)), self.error(Turned(2, angle=angle))
         cosine = torch.cosine_similarity(main, guide, dim=1)
-        torch.testing.assert_close(cosine, torch.full_like(cosine, math.cos(math.radians(angle))), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            cosine, torch.full_like(cosine, math.cos(math.radians(angle))), rtol=1e-3, atol=1e-3
+        )
         torch.testing.assert_close(guide.norm(dim=1), 2 * main.norm(dim=1), rtol=1e-3, atol=1e-5)
 
     def test_an_odd_last_coordinate_stays(self) -> None:
@@ -482,7 +525,9 @@ class TestTurned:
             base, x = small_network(features), randn(32, features)
             u = base(x, 1.2 * 0.7) - base(x, 0.7)
             expected = torch.stack([sign * u[:, k] for sign, k in turned], dim=1)
-            torch.testing.assert_close(self.error(Turned(1, angle=90), features), expected, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(
+                self.error(Turned(1, angle=90), features), expected, rtol=1e-3, atol=1e-5
+            )
 
     def test_both_evaluations_see_the_same_draws(self) -> None:
         base, draws, x = Dropout(0.4)(small_network()), Draws(0), randn(32, 16)
@@ -506,7 +551,10 @@ class TestComposition:
         assert sorted(set(twice.tolist())) == pytest.approx([0, 1 / (0.8 * 0.5)])
         assert abs(float((twice > 0).double().mean()) - 0.4) < 0.01
         base = small_network()
-        one, two = (evaluate(parse(name)(base), Draws(0)) for name in ("dropout(0.2)", "dropout(0.2)+dropout(0.2)"))
+        one, two = (
+            evaluate(parse(name)(base), Draws(0))
+            for name in ("dropout(0.2)", "dropout(0.2)+dropout(0.2)")
+        )
         assert not torch.equal(one, two)
 
     def test_a_site_with_a_further_action_is_another_site(self) -> None:
@@ -523,8 +571,9 @@ class TestComposition:
         assert torch.equal(evaluate(once, Draws(0)), before)
 
     def test_sites_of_different_roles_and_weights_together(self) -> None:
-        text = "dropout(0.2)+block-dropout(0.1)+label-drop(0.3)+weight-noise(0.1)+noise(0.1)+prune(0.2)+map-blur(0.5)"
-        names, base = text.split("+"), small_transformer()
+        names = ["dropout(0.2)", "block-dropout(0.1)", "label-drop(0.3)", "weight-noise(0.1)"]
+        names += ["noise(0.1)", "prune(0.2)", "map-blur(0.5)"]
+        text, base = "+".join(names), small_transformer()
         whole = evaluate(parse(text)(base), Draws(0))
         for left_out in names:
             rest = parse("+".join(name for name in names if name != left_out))
@@ -532,7 +581,11 @@ class TestComposition:
 
     def test_nested_ones_are_flat(self) -> None:
         a, b, c = Dropout(0.1), InputNoise(0.2), Prune(0.3)
-        assert Composition((a, Composition((b, c)))) == Composition((Composition((a, b)), c)) == Composition((a, b, c))
+        assert (
+            Composition((a, Composition((b, c))))
+            == Composition((Composition((a, b)), c))
+            == Composition((a, b, c))
+        )
         assert str(Composition((a, b, c))) == "dropout(0.1)+noise(0.2)+prune(0.3)"
 
     @pytest.mark.parametrize("parts", [(), (Dropout(0.1),), (Dropout(0.1), Identity())])
@@ -543,33 +596,59 @@ class TestComposition:
     def test_a_part_at_identity_strength_changes_nothing(self) -> None:
         base = small_network()
         both = parse("dropout(0)+noise(0.2)")
-        assert torch.equal(evaluate(both(base), Draws(0)), evaluate(InputNoise(0.2)(base), Draws(0)))
+        assert torch.equal(
+            evaluate(both(base), Draws(0)), evaluate(InputNoise(0.2)(base), Draws(0))
+        )
 
 
 @pytest.mark.parametrize(
     ("degradation", "base", "says"),
     [
-        (Dropout(0.2), ExactGaussian(0.5), r"dropout\(0.2\).*'dropout'.*ExactGaussian has no sites"),
-        (BlockDropout(0.2), ExactGaussian(0.5), r"block-dropout\(0.2\).*'block'.*ExactGaussian has no sites"),
-        (NoAttention(0.5), small_network(), r"no-attention\(0.5\).*'attention'.*EDM has block, dropout, label"),
+        (
+            Dropout(0.2),
+            ExactGaussian(0.5),
+            r"dropout\(0.2\).*'dropout'.*ExactGaussian has no sites",
+        ),
+        (
+            BlockDropout(0.2),
+            ExactGaussian(0.5),
+            r"block-dropout\(0.2\).*'block'.*ExactGaussian has no sites",
+        ),
+        (
+            NoAttention(0.5),
+            small_network(),
+            r"no-attention\(0.5\).*'attention'.*EDM has block, dropout, label",
+        ),
         (MapBlur(1), small_network(), r"map-blur\(1\).*'map'"),
         (MapShuffle(1), small_network(), r"map-shuffle\(1\).*'map'"),
-        (LabelDrop(0.1), small_network(classes=0), r"label-drop\(0.1\).*'label'.*EDM has block, dropout\."),
+        (
+            LabelDrop(0.1),
+            small_network(classes=0),
+            r"label-drop\(0.1\).*'label'.*EDM has block, dropout\.",
+        ),
         (LabelSwap(0.1), small_transformer(classes=0), r"label-swap\(0.1\).*'label'"),
-        (WeightNoise(0.1), ExactGaussian(0.5), r"weight-noise\(0.1\).*weight matrices.*ExactGaussian has none"),
+        (
+            WeightNoise(0.1),
+            ExactGaussian(0.5),
+            r"weight-noise\(0.1\).*weight matrices.*ExactGaussian has none",
+        ),
         (Prune(0.1), ExactGaussian(0.5), r"prune\(0.1\).*ExactGaussian has none"),
         (Quantize(3), ExactGaussian(0.5), r"quantize\(3\).*ExactGaussian has none"),
         (parse("noise(0.1)+dropout(0.2)"), ExactGaussian(0.5), r"dropout\(0.2\).*'dropout'"),
     ],
 )
-def test_a_base_without_what_is_wanted_is_refused_by_name(degradation: Degradation, base: Denoiser, says: str) -> None:
+def test_a_base_without_what_is_wanted_is_refused_by_name(
+    degradation: Degradation, base: Denoiser, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         degradation(base)
 
 
 def test_every_kind_has_a_row() -> None:
     rows = {row.values[0] for row in KINDS + KINDS_OF_IMAGES}
-    assert {kind for kind in kinds().values() if kind.__module__.startswith("degradations.")} == rows
+    assert {
+        kind for kind in kinds().values() if kind.__module__.startswith("degradations.")
+    } == rows
     assert list(kinds()) == sorted(kinds())
 
 
@@ -618,7 +697,11 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("dropuot(0.1)", r"'dropuot\(0.1\)' is not.*did you mean dropout\? known are none, block-dropout\(STRENGTH\)"),
+        (
+            "dropuot(0.1)",
+            r"'dropuot\(0.1\)' is not.*did you mean dropout\? known are none, "
+            r"block-dropout\(STRENGTH\)",
+        ),
         ("dropout", r"write dropout\(STRENGTH\)"),
         ("dropout()", "number"),
         ("dropout(x)", "number"),

@@ -1,4 +1,5 @@
-"""diffusers' models as denoisers: against diffusers itself, against closed forms, and out of folders that are bad."""
+"""diffusers' models as denoisers: against diffusers itself, against closed forms, and out of
+folders that are bad."""
 
 import copy
 import importlib
@@ -43,33 +44,49 @@ def shaken(make: Callable[[], nn.Module]) -> nn.Module:
 
 def unet(**settings: Any) -> Any:
     small = {
-        "sample_size": 8, "block_out_channels": (16, 32), "layers_per_block": 1, "norm_num_groups": 8,
-        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
-        "num_class_embeds": 3, "dropout": 0.5,
-    }  # fmt: skip
+        "sample_size": 8,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+        "num_class_embeds": 3,
+        "dropout": 0.5,
+    }
     return shaken(lambda: diffusers.UNet2DModel(**small | settings))
 
 
 def dit(**settings: Any) -> Any:
     small = {
-        "num_layers": 2, "attention_head_dim": 8, "num_attention_heads": 2, "sample_size": 8, "in_channels": 4,
-        "out_channels": 8, "num_embeds_ada_norm": 3, "dropout": 0.5,
-    }  # fmt: skip
+        "num_layers": 2,
+        "attention_head_dim": 8,
+        "num_attention_heads": 2,
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 8,
+        "num_embeds_ada_norm": 3,
+        "dropout": 0.5,
+    }
     return shaken(lambda: diffusers.DiTTransformer2DModel(**small | settings))
 
 
 def vae(**settings: Any) -> Any:
     small = {
-        "block_out_channels": (8, 16), "down_block_types": ("DownEncoderBlock2D",) * 2, "norm_num_groups": 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 2, "sample_size": 8,
-    }  # fmt: skip
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "sample_size": 8,
+    }
     return shaken(lambda: diffusers.AutoencoderKL(**small | settings))
 
 
 def saved(folder: Path, model: nn.Module, part: str = "unet", **schedule: Any) -> Path:
     """A pipeline's folder with this model as one of its parts, and a scheduler."""
     model.save_pretrained(folder / part)  # type: ignore[operator]
-    diffusers.DDIMScheduler(**{"clip_sample": False} | schedule).save_pretrained(folder / "scheduler")
+    diffusers.DDIMScheduler(**{"clip_sample": False} | schedule).save_pretrained(
+        folder / "scheduler"
+    )
     return folder
 
 
@@ -77,7 +94,9 @@ MODELS = {"unet": unet, "transformer": dit}
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Loaded]:
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, Loaded]:
     """A model as diffusers has it, and as a denoiser."""
     model, folder = MODELS[request.param](), tmp_path_factory.mktemp(request.param)
     return model, load_diffusers(str(saved(folder, model, request.param)), folder)
@@ -100,20 +119,30 @@ def noisy(loaded: Loaded) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def config(**entries: Any) -> Config:
-    wanted = {"_class_name": "DDPMScheduler", "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02}
+    wanted = {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": 1000,
+        "beta_start": 0.0001,
+        "beta_end": 0.02,
+    }
     return Config(Path("here"), wanted | {"beta_schedule": "linear"} | entries)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 @pytest.mark.parametrize(
-    ("dtype", "spacing", "close"), [(torch.float32, "leading", 2e-5), (torch.float64, "trailing", 1e-12)]
+    ("dtype", "spacing", "close"),
+    [(torch.float32, "leading", 2e-5), (torch.float64, "trailing", 1e-12)],
 )
 def test_euler_steps_are_the_deterministic_sampler_of_diffusers(
     schedule: str, prediction: str, dtype: torch.dtype, spacing: str, close: float
 ) -> None:
     model = unet(num_class_embeds=None)
-    settings = {"beta_schedule": schedule, "prediction_type": prediction, "timestep_spacing": spacing}
+    settings = {
+        "beta_schedule": schedule,
+        "prediction_type": prediction,
+        "timestep_spacing": spacing,
+    }
     network: Any = DiffusersNetwork(copy.deepcopy(model), 0).to(dtype)
     denoiser = DiscreteSchedule(network, noise_levels(config(**settings)), prediction)
     ddim = diffusers.DDIMScheduler(**settings, clip_sample=False, set_alpha_to_one=True)
@@ -137,17 +166,25 @@ def test_euler_steps_are_the_deterministic_sampler_of_diffusers(
 
 @pytest.mark.parametrize(
     "settings",
-    [*({"beta_schedule": schedule} for schedule in SCHEDULES), {"beta_start": 0.001, "beta_end": 0.01},
-     {"trained_betas": [0.1, 0.3, 0.2], "num_train_timesteps": 3}, {"num_train_timesteps": 50}],
-)  # fmt: skip
+    [
+        *({"beta_schedule": schedule} for schedule in SCHEDULES),
+        {"beta_start": 0.001, "beta_end": 0.01},
+        {"trained_betas": [0.1, 0.3, 0.2], "num_train_timesteps": 3},
+        {"num_train_timesteps": 50},
+    ],
+)
 def test_noise_levels_are_those_of_diffusers(settings: dict[str, Any]) -> None:
     theirs = diffusers.DDPMScheduler(**settings).alphas_cumprod.double()
-    torch.testing.assert_close(noise_levels(config(**settings)), ((1 - theirs) / theirs).sqrt(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        noise_levels(config(**settings)), ((1 - theirs) / theirs).sqrt(), rtol=1e-3, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("schedule", [*SCHEDULES, "sigmoid", "laplace", "exp", "linearly"])
-def test_accepted_are_the_schedules_that_a_scheduler_of_diffusers_has(name: str, schedule: str) -> None:
+def test_accepted_are_the_schedules_that_a_scheduler_of_diffusers_has(
+    name: str, schedule: str
+) -> None:
     """And with them ᾱ is that of diffusers, which rounds to float32."""
     settings = {"beta_schedule": schedule, "num_train_timesteps": 200}
     try:
@@ -178,10 +215,22 @@ def test_a_schedule_that_ends_in_pure_noise_ends_before() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"beta_schedule": "exp"}, "'beta_schedule' found \"exp\"; accepted is linear, scaled_linear"),
-        ({"beta_schedule": "sigmoid", "_class_name": "DDIMScheduler"}, "'beta_schedule' found \"sigmoid\""),
-        ({"beta_schedule": "laplace", "_class_name": "EulerDiscreteScheduler"}, "'beta_schedule' found \"laplace\""),
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "'_class_name' found \"Flow.*accepted is DDPMScheduler"),
+        (
+            {"beta_schedule": "exp"},
+            "'beta_schedule' found \"exp\"; accepted is linear, scaled_linear",
+        ),
+        (
+            {"beta_schedule": "sigmoid", "_class_name": "DDIMScheduler"},
+            "'beta_schedule' found \"sigmoid\"",
+        ),
+        (
+            {"beta_schedule": "laplace", "_class_name": "EulerDiscreteScheduler"},
+            "'beta_schedule' found \"laplace\"",
+        ),
+        (
+            {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+            "'_class_name' found \"Flow.*accepted is DDPMScheduler",
+        ),
         ({"num_train_timesteps": 10**9}, "a whole number from 2 to"),
         ({"num_train_timesteps": True}, "a whole number from 2 to"),
         ({"beta_start": "0.1"}, "'beta_start' found .*a finite number"),
@@ -205,17 +254,23 @@ class Told(Network):
         super().__init__()
         self.answer = answer
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         self.x, self.t = x, c_noise
         return self.answer
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
 def test_a_true_prediction_gives_the_clean_sample(prediction: str) -> None:
-    y, n = torch.randn(2, 5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y, n = torch.randn(
+        2, 5, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     sigma = torch.tensor([0.02, 0.5, 1.0, 7.0, 100.0], dtype=torch.float64)
     angle = sigma.atan().reshape(-1, 1, 1, 1)  # √ᾱ = cos, √(1 − ᾱ) = sin
-    answer = {"epsilon": n, "sample": y, "v_prediction": angle.cos() * n - angle.sin() * y}[prediction]
+    answer = {"epsilon": n, "sample": y, "v_prediction": angle.cos() * n - angle.sin() * y}[
+        prediction
+    ]
     denoiser = DiscreteSchedule(network := Told(answer), noise_levels(config()), prediction)
     found = denoiser(y + angle.tan() * n, sigma)
     torch.testing.assert_close(found, y, rtol=0, atol=1e-11)
@@ -233,7 +288,9 @@ def test_a_noise_level_of_the_table_is_its_timestep(schedule: str, dtype: torch.
     assert torch.equal(network.t, torch.arange(1000, dtype=dtype))
     between = (sigmas[:-1].log() * 0.75 + sigmas[1:].log() * 0.25).exp()
     denoiser(torch.zeros(999, 1, dtype=torch.float64), between)
-    torch.testing.assert_close(network.t, torch.arange(999, dtype=torch.float64) + 0.25, rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        network.t, torch.arange(999, dtype=torch.float64) + 0.25, rtol=0, atol=1e-8
+    )
     denoiser(torch.zeros(3, 1, dtype=dtype), torch.tensor([0.0, 1e-9, 1e9]))
     assert network.t.tolist() == [0, 0, 999]
 
@@ -241,13 +298,20 @@ def test_a_noise_level_of_the_table_is_its_timestep(schedule: str, dtype: torch.
 # --- clipping and thresholding
 
 LIMITS: list[dict[str, Any]] = [
-    {"clip_sample": True}, {"clip_sample": True, "clip_sample_range": 0.4},
-    {"clip_sample": True, "thresholding": True, "sample_max_value": 3.0, "dynamic_thresholding_ratio": 0.8},
-]  # fmt: skip
+    {"clip_sample": True},
+    {"clip_sample": True, "clip_sample_range": 0.4},
+    {
+        "clip_sample": True,
+        "thresholding": True,
+        "sample_max_value": 3.0,
+        "dynamic_thresholding_ratio": 0.8,
+    },
+]
 
 
 def limited(name: str, model: Any, **settings: Any) -> tuple[Any, DiscreteSchedule]:
-    """A scheduler of diffusers with 50 timesteps of training, and the denoiser of its saved settings, in float64."""
+    """A scheduler of diffusers with 50 timesteps of training, and the denoiser of its saved
+    settings, in float64."""
     theirs = getattr(diffusers, name)(num_train_timesteps=50, beta_end=0.2, **settings)
     saved = Config(Path("here"), json.loads(theirs.to_json_string()))
     network: Any = DiffusersNetwork(copy.deepcopy(model), 0).double()
@@ -262,17 +326,24 @@ NOISE = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtyp
 
 @pytest.mark.parametrize("settings", LIMITS)
 @pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
-def test_euler_steps_with_a_limit_are_ddim_s_with_the_limited_output(settings: dict[str, Any], prediction: str) -> None:
-    """Over all timesteps. By default DDIM limits its estimate and not the noise estimate that belongs to it."""
+def test_euler_steps_with_a_limit_are_ddim_s_with_the_limited_output(
+    settings: dict[str, Any], prediction: str
+) -> None:
+    """Over all timesteps. By default DDIM limits its estimate and not the noise estimate that
+    belongs to it."""
     model = unet(num_class_embeds=None).double()
     ddim, denoiser = limited("DDIMScheduler", model, prediction_type=prediction, **settings)
     ddim.set_timesteps(50)
     x = NOISE
     for t in ddim.timesteps:
-        x = ddim.step(model(x, t).sample, int(t), x, eta=0.0, use_clipped_model_output=True).prev_sample
+        x = ddim.step(
+            model(x, t).sample, int(t), x, eta=0.0, use_clipped_model_output=True
+        ).prev_sample
     sigmas = [*denoiser.sigmas[ddim.timesteps].tolist(), 0.0]
     start = Start(NOISE * math.sqrt(1 + sigmas[0] ** 2) / sigmas[0], None, Draws(0))
-    torch.testing.assert_close(sample_chunk(denoiser, start, sigmas, "euler"), x, atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        sample_chunk(denoiser, start, sigmas, "euler"), x, atol=1e-10, rtol=0
+    )
     assert float(x.abs().max()) <= settings.get("clip_sample_range", 1.0)
     denoiser.limit = None
     assert not torch.allclose(sample_chunk(denoiser, start, sigmas, "euler"), x, atol=0.1)
@@ -280,7 +351,9 @@ def test_euler_steps_with_a_limit_are_ddim_s_with_the_limited_output(settings: d
 
 def test_heun_steps_with_clipping_are_those_of_diffusers() -> None:
     model = unet(num_class_embeds=None)
-    theirs, denoiser = limited("HeunDiscreteScheduler", model, clip_sample=True, timestep_spacing="trailing")
+    theirs, denoiser = limited(
+        "HeunDiscreteScheduler", model, clip_sample=True, timestep_spacing="trailing"
+    )
     theirs.set_timesteps(10)
     x = NOISE.float() * theirs.sigmas[0]
     for t in theirs.timesteps:
@@ -290,10 +363,17 @@ def test_heun_steps_with_clipping_are_those_of_diffusers() -> None:
     torch.testing.assert_close(ours, x, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"])
+@pytest.mark.parametrize(
+    "name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"]
+)
 def test_solvers_of_order_1_with_thresholding_are_euler_steps(name: str) -> None:
     model = unet(num_class_embeds=None)
-    settings = {"solver_order": 1, "thresholding": True, "sample_max_value": 2.0, "timestep_spacing": "trailing"}
+    settings = {
+        "solver_order": 1,
+        "thresholding": True,
+        "sample_max_value": 2.0,
+        "timestep_spacing": "trailing",
+    }
     theirs, denoiser = limited(name, model, **settings)
     theirs.set_timesteps(10)
     x = NOISE.float()
@@ -304,7 +384,8 @@ def test_solvers_of_order_1_with_thresholding_are_euler_steps(name: str) -> None
     sigmas = theirs.sigmas.double().tolist()
     start = NOISE.float() * math.sqrt(1 + sigmas[0] ** 2) / sigmas[0]
     ours = sample_chunk(denoiser.float(), Start(start, None, Draws(0)), sigmas, "euler")
-    torch.testing.assert_close(ours, x, atol=1e-4, rtol=0)  # float32, in which DEIS adds up noise estimates of σ to 15
+    # float32, in which DEIS adds up noise estimates of σ to 15
+    torch.testing.assert_close(ours, x, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -325,7 +406,9 @@ def test_unipc_thresholds_only_what_it_estimates() -> None:
 
 
 def test_thresholding_is_that_of_diffusers() -> None:
-    theirs = diffusers.DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1.7)
+    theirs = diffusers.DDPMScheduler(
+        thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=1.7
+    )
     x = NOISE.float() * torch.tensor([0.1, 0.5, 1.0, 3.0]).reshape(-1, 1, 1, 1)
     assert torch.equal(Threshold(0.9, 1.7)(x), theirs._threshold_sample(x))
 
@@ -335,10 +418,16 @@ def test_thresholding_is_that_of_diffusers() -> None:
     [
         ({"clip_sample": 1}, "'clip_sample' found 1; accepted is true or false"),
         ({"clip_sample_range": 0}, "'clip_sample_range' found 0; accepted is a number above 0"),
-        ({"clip_sample_range": "1"}, "'clip_sample_range' found \"1\"; accepted is a finite number"),
+        (
+            {"clip_sample_range": "1"},
+            "'clip_sample_range' found \"1\"; accepted is a finite number",
+        ),
         ({"thresholding": "no"}, "'thresholding' found \"no\"; accepted is true or false"),
         ({"thresholding": True, "dynamic_thresholding_ratio": 1.5}, "a number from 0 to 1"),
-        ({"thresholding": True, "sample_max_value": -1}, "'sample_max_value' found -1; accepted is a number above 0"),
+        (
+            {"thresholding": True, "sample_max_value": -1},
+            "'sample_max_value' found -1; accepted is a number above 0",
+        ),
     ],
 )
 def test_limits_that_are_none_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -355,7 +444,9 @@ def test_a_loaded_denoiser_has_its_scheduler_s_limit(tmp_path: Path) -> None:
     assert float(estimate.abs().max()) > 1
     assert torch.equal(clipped.denoiser(x, sigma, label), estimate.clamp(-0.7, 0.7))
     pair = Pair(clipped.denoiser, parse("none"), parse("sigma(0.5)"))
-    wanted = 3 * estimate.clamp(-0.7, 0.7) - 2 * free.denoiser(x, 1.5 * sigma, label).clamp(-0.7, 0.7)
+    wanted = 3 * estimate.clamp(-0.7, 0.7) - 2 * free.denoiser(x, 1.5 * sigma, label).clamp(
+        -0.7, 0.7
+    )
     torch.testing.assert_close(pair.at(3.0)(x, sigma, label), wanted)
     assert clipped.sha256 != free.sha256
 
@@ -372,16 +463,22 @@ def plain(model: Any, loaded: Loaded, label: Tensor) -> Tensor:
 def sited(loaded: Loaded, label: Tensor | None, denoiser: Denoiser | None = None) -> Tensor:
     """What the network of the denoiser, or of another, says at the same."""
     x, _, _ = noisy(loaded)
-    return network_of(denoiser or loaded.denoiser)(x, torch.tensor([0.0, 3.0, 500.0, 999.0]), label, None)
+    return network_of(denoiser or loaded.denoiser)(
+        x, torch.tensor([0.0, 3.0, 500.0, 999.0]), label, None
+    )
 
 
 def acting(loaded: Loaded, role: str, act: Callable[[Tensor], Tensor]) -> Tensor:
     """The network's output with an action at every site of a role."""
-    changed = loaded.denoiser.with_sites(role, lambda site: site.then(lambda h, draws: act(h)), wanted_by="a test")
+    changed = loaded.denoiser.with_sites(
+        role, lambda site: site.then(lambda h, draws: act(h)), wanted_by="a test"
+    )
     return sited(loaded, torch.tensor([0, 1, 2, 1]), changed)
 
 
-def test_without_actions_the_network_is_bit_for_bit_that_of_diffusers(pair: tuple[Any, Loaded]) -> None:
+def test_without_actions_the_network_is_bit_for_bit_that_of_diffusers(
+    pair: tuple[Any, Loaded],
+) -> None:
     model, loaded = pair
     label = torch.tensor([0, 1, 2, 1])
     assert loaded.denoiser.sites() == ROLES
@@ -397,16 +494,29 @@ def test_without_actions_the_network_is_bit_for_bit_that_of_diffusers(pair: tupl
     [
         {"time_embedding_type": "learned", "num_train_timesteps": 1000},
         {"class_embed_type": "timestep"},
-        {"num_class_embeds": None, "out_channels": 6, "center_input_sample": True,
-         "resnet_time_scale_shift": "scale_shift"},
+        {
+            "num_class_embeds": None,
+            "out_channels": 6,
+            "center_input_sample": True,
+            "resnet_time_scale_shift": "scale_shift",
+        },
         {"downsample_type": "resnet", "upsample_type": "resnet", "sample_size": (4, 8)},
-        {"down_block_types": ("SkipDownBlock2D", "AttnSkipDownBlock2D"), "norm_num_groups": 32,
-         "up_block_types": ("AttnSkipUpBlock2D", "SkipUpBlock2D"), "block_out_channels": (32, 64)},
-        {"down_block_types": ("ResnetDownsampleBlock2D", "DownBlock2D"), "mid_block_type": None,
-         "up_block_types": ("UpBlock2D", "ResnetUpsampleBlock2D")},
+        {
+            "down_block_types": ("SkipDownBlock2D", "AttnSkipDownBlock2D"),
+            "norm_num_groups": 32,
+            "up_block_types": ("AttnSkipUpBlock2D", "SkipUpBlock2D"),
+            "block_out_channels": (32, 64),
+        },
+        {
+            "down_block_types": ("ResnetDownsampleBlock2D", "DownBlock2D"),
+            "mid_block_type": None,
+            "up_block_types": ("UpBlock2D", "ResnetUpsampleBlock2D"),
+        },
     ],
-)  # fmt: skip
-def test_u_nets_of_every_kind_are_those_of_diffusers(tmp_path: Path, settings: dict[str, Any]) -> None:
+)
+def test_u_nets_of_every_kind_are_those_of_diffusers(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
     model = unet(**settings)
     loaded = load_diffusers(str(saved(tmp_path, model)), tmp_path)
     label = torch.tensor([0, 1, 2, 1]) if loaded.classes else None
@@ -417,7 +527,9 @@ def test_u_nets_of_every_kind_are_those_of_diffusers(tmp_path: Path, settings: d
     assert loaded.denoiser(x, sigma, label).isfinite().all()
 
 
-def test_an_attention_map_that_is_made_gives_what_the_fast_kernel_gives(pair: tuple[Any, Loaded]) -> None:
+def test_an_attention_map_that_is_made_gives_what_the_fast_kernel_gives(
+    pair: tuple[Any, Loaded],
+) -> None:
     maps: list[Tensor] = []
 
     def keep(attention: Tensor) -> Tensor:
@@ -449,15 +561,20 @@ def test_a_block_site_is_the_whole_branch_and_a_dropout_site_what_enters_its_las
     model, loaded = pair
     label = torch.tensor([0, 1, 2, 1])
     without = silenced(model, ("conv2", "to_out.0", "ff.net.2"), bias=True)
-    torch.testing.assert_close(acting(loaded, "block", torch.zeros_like), plain(without, loaded, label))
+    torch.testing.assert_close(
+        acting(loaded, "block", torch.zeros_like), plain(without, loaded, label)
+    )
     dropped = silenced(model, ("conv2", "ff.net.2"), bias=False)
-    torch.testing.assert_close(acting(loaded, "dropout", torch.zeros_like), plain(dropped, loaded, label))
+    torch.testing.assert_close(
+        acting(loaded, "dropout", torch.zeros_like), plain(dropped, loaded, label)
+    )
 
 
 def test_a_map_site_is_what_enters_a_block_by_rows_and_columns(pair: tuple[Any, Loaded]) -> None:
     model, loaded = pair
     model = copy.deepcopy(model)
-    order = torch.arange(16).reshape(4, 4).flip(0).flatten()  # tokens, with the rows of their 4 × 4 grid reversed
+    # tokens, with the rows of their 4 × 4 grid reversed
+    order = torch.arange(16).reshape(4, 4).flip(0).flatten()
     for module in model.modules():
         if type(module).__name__ == "ResnetBlock2D":
             module.register_forward_pre_hook(lambda _, args: (args[0].flip(2), *args[1:]))
@@ -472,7 +589,9 @@ STRENGTHS = {"quantize": 4, "input-quantize": 4}
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_every_degradation_acts_and_leaves_the_base_alone(pair: tuple[Any, Loaded], kind: str) -> None:
+def test_every_degradation_acts_and_leaves_the_base_alone(
+    pair: tuple[Any, Loaded], kind: str
+) -> None:
     base = pair[1].denoiser
     x, sigma, label = noisy(pair[1])
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
@@ -492,7 +611,9 @@ def test_every_degradation_acts_and_leaves_the_base_alone(pair: tuple[Any, Loade
     assert torch.equal(identity(x, sigma, label, Draws(0)), found)
 
 
-def test_a_random_degradation_without_draws_is_refused_and_leaves_none_behind(pair: tuple[Any, Loaded]) -> None:
+def test_a_random_degradation_without_draws_is_refused_and_leaves_none_behind(
+    pair: tuple[Any, Loaded],
+) -> None:
     base, (x, sigma, label) = pair[1].denoiser, noisy(pair[1])
     degraded = parse("dropout(0.5)")(base)
     with pytest.raises(InputError, match="draws"):
@@ -564,7 +685,9 @@ def test_a_sample_without_a_label_gets_no_class(pair: tuple[Any, Loaded]) -> Non
     assert torch.equal(sited(loaded, None), expected)
     mixed = sited(loaded, torch.tensor([2, -1, -1, 1]))
     torch.testing.assert_close(mixed[1:3], expected[1:3])
-    torch.testing.assert_close(mixed[[0, 3]], plain(pair[0], loaded, torch.tensor([2, 0, 0, 1]))[[0, 3]])
+    torch.testing.assert_close(
+        mixed[[0, 3]], plain(pair[0], loaded, torch.tensor([2, 0, 0, 1]))[[0, 3]]
+    )
     assert not torch.allclose(mixed[0], expected[0])
     dropped = parse("label-drop(1)")(loaded.denoiser)
     x, sigma, label = noisy(loaded)
@@ -576,7 +699,9 @@ def test_low_precision_is_close_and_does_not_touch_what_shares_weights(
     pair: tuple[Any, Loaded], precision: torch.dtype, close: float
 ) -> None:
     base, (x, sigma, label) = pair[1].denoiser, noisy(pair[1])
-    low = base.with_sites("attention", lambda site: site.then(lambda h, draws: h), wanted_by="a test")
+    low = base.with_sites(
+        "attention", lambda site: site.then(lambda h, draws: h), wanted_by="a test"
+    )
     found = base(x, sigma, label)
     network_of(low).use(precision)
     rough = low(x, sigma, label)
@@ -601,7 +726,9 @@ def test_the_decoder_of_latent_diffusion(tmp_path: Path) -> None:
     assert decoder is not None
     latents = torch.randn(11, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     pixels = autoencoder.decode(latents / 0.25 + 0.5).sample
-    expected = ((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255).round().astype("uint8")
+    expected = (
+        ((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255).round().astype("uint8")
+    )
     found = decoder(latents)
     assert found.dtype == torch.uint8
     assert found.shape == (11, 3, 8, 8)
@@ -660,10 +787,15 @@ def load(folder: Path) -> Loaded:
 
 def test_older_and_other_layouts_are_the_same_network(folder: Path) -> None:
     first = load(folder)
-    rewrite(folder / "transformer/config.json", _class_name="Transformer2DModel", num_vector_embeds=None)
+    rewrite(
+        folder / "transformer/config.json", _class_name="Transformer2DModel", num_vector_embeds=None
+    )
     weights = load_file(folder / "transformer" / WEIGHTS)
     (folder / "transformer" / WEIGHTS).unlink()
-    names = {name: f"diffusion_pytorch_model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(weights)}
+    names = {
+        name: f"diffusion_pytorch_model-0000{1 + i % 2}-of-00002.safetensors"
+        for i, name in enumerate(weights)
+    }
     for file in set(names.values()):
         part = {name: weights[name].half() for name in weights if names[name] == file}
         save_file(part, folder / "transformer" / file)
@@ -688,7 +820,9 @@ def test_attention_by_its_old_names(tmp_path: Path) -> None:
     save_file(old, tmp_path / "unet" / WEIGHTS)
     assert any("proj_attn" in name for name in old)
     second = load(tmp_path).denoiser.state_dict()
-    assert all(torch.equal(second[name], tensor) for name, tensor in first.denoiser.state_dict().items())
+    assert all(
+        torch.equal(second[name], tensor) for name, tensor in first.denoiser.state_dict().items()
+    )
 
 
 def test_the_fingerprint_is_of_weights_and_settings(folder: Path) -> None:
@@ -729,7 +863,9 @@ def escaping(folder: Path) -> None:
 
 
 def nested(folder: Path) -> None:
-    (folder / "transformer" / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": {"a": [{}]}}))
+    (folder / "transformer" / f"{WEIGHTS}.index.json").write_text(
+        json.dumps({"weight_map": {"a": [{}]}})
+    )
 
 
 def not_weights(folder: Path) -> None:
@@ -742,7 +878,10 @@ BIAS = "proj_out_2.bias"
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (network(_class_name="UNet2DConditionModel"), "found \"UNet2DConditionModel\"; accepted is UNet2DModel, DiT"),
+        (
+            network(_class_name="UNet2DConditionModel"),
+            'found "UNet2DConditionModel"; accepted is UNet2DModel, DiT',
+        ),
         (network(_class_name="../evil.Model"), "accepted is UNet2DModel, DiT"),
         (network(_class_name=["a"]), "accepted is UNet2DModel, DiT"),
         (network(norm_type="ada_norm_single"), "accepted is ada_norm_zero"),
@@ -759,28 +898,62 @@ BIAS = "proj_out_2.bias"
         (network(num_attention_heads=3), "found shape .* wants shape"),
         (lambda folder: (folder / "transformer/config.json").unlink(), "config.json: missing"),
         (lambda folder: (folder / "transformer/config.json").write_text("[1"), "not a JSON file"),
-        (lambda folder: (folder / "transformer/config.json").write_bytes(b"\xff\xfe"), "not a JSON file"),
-        (lambda folder: (folder / "transformer/config.json").write_text("[" * 10**5), "not a JSON file"),
-        (lambda folder: (folder / "transformer/config.json").write_text("[]"), "a JSON object is wanted, found list"),
-        (lambda folder: (folder / "scheduler/scheduler_config.json").unlink(), "scheduler_config.json: missing"),
-        (entry("scheduler/scheduler_config.json", prediction_type="flow"), "accepted is epsilon, sample, v_prediction"),
+        (
+            lambda folder: (folder / "transformer/config.json").write_bytes(b"\xff\xfe"),
+            "not a JSON file",
+        ),
+        (
+            lambda folder: (folder / "transformer/config.json").write_text("[" * 10**5),
+            "not a JSON file",
+        ),
+        (
+            lambda folder: (folder / "transformer/config.json").write_text("[]"),
+            "a JSON object is wanted, found list",
+        ),
+        (
+            lambda folder: (folder / "scheduler/scheduler_config.json").unlink(),
+            "scheduler_config.json: missing",
+        ),
+        (
+            entry("scheduler/scheduler_config.json", prediction_type="flow"),
+            "accepted is epsilon, sample, v_prediction",
+        ),
         (only_bin, "missing, found diffusion_pytorch_model.bin; only safetensors"),
-        (lambda folder: (folder / "transformer" / WEIGHTS).unlink(), "missing, found no weights at all"),
+        (
+            lambda folder: (folder / "transformer" / WEIGHTS).unlink(),
+            "missing, found no weights at all",
+        ),
         (truncated, "not a whole safetensors file"),
         (not_weights, "not a whole safetensors file"),
         (nested, "names the file"),
         (network(attention_bias=[0] * 65), "'attention_bias' found .*at most 64 in a list"),
         (escaping, "names the file '../outside.safetensors'"),
         (lambda folder: spoil_weights(folder, lambda t: t.pop(BIAS)), f"'{BIAS}': found none"),
-        (lambda folder: spoil_weights(folder, lambda t: t.update(x=t[BIAS].clone())), "'x': found shape .* wants none"),
-        (lambda folder: spoil_weights(folder, lambda t: t[BIAS].fill_(math.nan)), f"'{BIAS}' .*not finite"),
-        (lambda folder: spoil_weights(folder, lambda t: t.update({BIAS: t[BIAS].double() * 1e300})), "not finite"),
-        (lambda folder: spoil_weights(folder, lambda t: t.update({BIAS: t[BIAS].int()})), f"'{BIAS}' .*not finite"),
+        (
+            lambda folder: spoil_weights(folder, lambda t: t.update(x=t[BIAS].clone())),
+            "'x': found shape .* wants none",
+        ),
+        (
+            lambda folder: spoil_weights(folder, lambda t: t[BIAS].fill_(math.nan)),
+            f"'{BIAS}' .*not finite",
+        ),
+        (
+            lambda folder: spoil_weights(
+                folder, lambda t: t.update({BIAS: t[BIAS].double() * 1e300})
+            ),
+            "not finite",
+        ),
+        (
+            lambda folder: spoil_weights(folder, lambda t: t.update({BIAS: t[BIAS].int()})),
+            f"'{BIAS}' .*not finite",
+        ),
         (lambda folder: (folder / "vqvae").mkdir(), "accepted autoencoder is an AutoencoderKL"),
         (lambda folder: (folder / "vae").mkdir(), "vae/config.json: missing"),
     ],
-)  # fmt: skip
-def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], Any], message: str) -> None:
+)
+def test_a_spoilt_folder_is_refused(
+    folder: Path, spoil: Callable[[Path], Any], message: str
+) -> None:
     spoil(folder)
     with pytest.raises(InputError, match=message):
         load(folder)
@@ -793,10 +966,19 @@ def test_a_spoilt_folder_is_refused(folder: Path, spoil: Callable[[Path], Any], 
         ({"sample_size": 9}, "multiples of 2"),
         ({"time_embedding_type": "fourier"}, "accepted is positional, learned"),
         ({"class_embed_type": "identity"}, "accepted is timestep"),
-        ({"class_embed_type": "timestep", "num_class_embeds": None}, "'num_class_embeds' found null"),
-        ({"down_block_types": ["DownBlock2D", "KDownBlock2D"]}, "a list of DownBlock2D, AttnDownBlock2D"),
+        (
+            {"class_embed_type": "timestep", "num_class_embeds": None},
+            "'num_class_embeds' found null",
+        ),
+        (
+            {"down_block_types": ["DownBlock2D", "KDownBlock2D"]},
+            "a list of DownBlock2D, AttnDownBlock2D",
+        ),
         ({"up_block_types": "UpBlock2D"}, "a list of UpBlock2D"),
-        ({"time_embedding_type": "learned", "num_train_timesteps": 999}, "1000 or more, the timesteps of"),
+        (
+            {"time_embedding_type": "learned", "num_train_timesteps": 999},
+            "1000 or more, the timesteps of",
+        ),
     ],
 )
 def test_u_nets_that_are_no_denoisers_of_this_kind_are_refused(
@@ -815,7 +997,11 @@ def test_no_code_beside_the_weights_is_run(folder: Path) -> None:
     (folder / "model_index.json").write_text(
         json.dumps({"_class_name": ["pipeline", "X"], "transformer": ["model", "X"]})
     )
-    rewrite(folder / "transformer/config.json", auto_map={"AutoModel": "model.X"}, quantization_config={"a": 1})
+    rewrite(
+        folder / "transformer/config.json",
+        auto_map={"AutoModel": "model.X"},
+        quantization_config={"a": 1},
+    )
     (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"not read")
     assert load(folder).classes == 3
 
@@ -836,7 +1022,9 @@ def test_a_hub_name_without_a_connection_says_where_to_put_its_files(
     assert load_diffusers("hub:some-org/a-model", cache).classes == 3
 
 
-def test_a_hub_name_is_downloaded_whole_and_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_name_is_downloaded_whole_and_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, list[str]]] = []
 
     def download(name: str, local_dir: Path, allow_patterns: list[str]) -> None:
@@ -852,10 +1040,14 @@ def test_a_hub_name_is_downloaded_whole_and_once(folder: Path, tmp_path: Path, m
         assert load_diffusers("hub:org/name", tmp_path / "cache").classes == 3
     assert [name for name, _ in asked] == ["org/name"]
     assert all(pattern.endswith((".json", ".safetensors")) for pattern in asked[0][1])
-    assert [path.name for path in (tmp_path / "cache/org").iterdir() if path.suffix != ".lock"] == ["name"]
+    assert [path.name for path in (tmp_path / "cache/org").iterdir() if path.suffix != ".lock"] == [
+        "name"
+    ]
 
 
-@pytest.mark.parametrize("place", ["hub:name", "hub:../..", "hub:a/../b", "hub:a/b/c", "hub:", "hub:a/..", "nowhere"])
+@pytest.mark.parametrize(
+    "place", ["hub:name", "hub:../..", "hub:a/../b", "hub:a/b/c", "hub:", "hub:a/..", "nowhere"]
+)
 def test_places_that_are_none_are_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(InputError, match="accepted"):
         load_diffusers(place, tmp_path)

@@ -22,30 +22,46 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 def test_features_are_those_of_the_public_code() -> None:
-    """The numbers are facebookresearch/dinov2's with these weights, after EDM2's resizing and normalising."""
-    network, images = small(), torch.rand(2, 3, 400, 300, generator=torch.Generator().manual_seed(1)).mul(256).floor()
+    """The numbers are facebookresearch/dinov2's with these weights, after EDM2's resizing and
+    normalising."""
+    network, images = (
+        small(),
+        torch.rand(2, 3, 400, 300, generator=torch.Generator().manual_seed(1)).mul(256).floor(),
+    )
     network.load_state_dict(weights())
     with torch.inference_mode():
         found = network(images)
-    expected = [[0.8075851, -0.4000176, 0.5911222, -0.2345415], [0.8067834, -0.4001687, 0.5908713, -0.2489369]]
+    expected = [
+        [0.8075851, -0.4000176, 0.5911222, -0.2345415],
+        [0.8067834, -0.4001687, 0.5908713, -0.2489369],
+    ]
     torch.testing.assert_close(found[:, :4], torch.tensor(expected), rtol=0, atol=1e-5)
 
 
 def test_its_tensors_are_the_published_file_s() -> None:
     with torch.device("meta"):
         tensors = DinoV2().state_dict()
-    block = {f"{a}.{b}" for a in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "norm1", "norm2")
-             for b in ("weight", "bias")} | {"ls1.gamma", "ls2.gamma"}  # fmt: skip
+    block = {
+        f"{a}.{b}"
+        for a in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "norm1", "norm2")
+        for b in ("weight", "bias")
+    } | {"ls1.gamma", "ls2.gamma"}
     names = {f"blocks.{i}.{name}" for i in range(24) for name in block} | {
-        "cls_token", "pos_embed", "mask_token", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight",
+        "cls_token",
+        "pos_embed",
+        "mask_token",
+        "patch_embed.proj.weight",
+        "patch_embed.proj.bias",
+        "norm.weight",
         "norm.bias",
-    }  # fmt: skip
+    }
     assert tensors.keys() == names
     assert tensors["pos_embed"].shape == (1, 1370, 1024)
     assert tensors["mask_token"].shape == (1, 1024)
     assert tensors["blocks.23.attn.qkv.weight"].shape == (3072, 1024)
     assert DINOV2.size is not None
-    assert 0 < DINOV2.size - sum(4 * tensor.numel() for tensor in tensors.values()) < 2**18  # names and zip entries
+    # names and zip entries
+    assert 0 < DINOV2.size - sum(4 * tensor.numel() for tensor in tensors.values()) < 2**18
 
 
 def test_a_file_is_read(monkeypatch: Any, tmp_path: Path) -> None:
@@ -64,11 +80,14 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(dinov2, "DinoV2", small)
     path, good = tmp_path / "w.pth", weights()
     bad: dict[str, Any] = {
-        "missing tensor 'norm.bias'": {name: tensor for name, tensor in good.items() if name != "norm.bias"},
+        "missing tensor 'norm.bias'": {
+            name: tensor for name, tensor in good.items() if name != "norm.bias"
+        },
         "unknown tensor 'head.weight'": good | {"head.weight": torch.zeros(2)},
         r"'pos_embed' is .* \[1, 10, 16\]": good | {"pos_embed": torch.zeros(1, 10, 16)},
         "'norm.bias' is torch.float16": good | {"norm.bias": good["norm.bias"].half()},
-        "'norm.bias' has entries that are not finite": good | {"norm.bias": torch.full((16,), torch.nan)},
+        "'norm.bias' has entries that are not finite": good
+        | {"norm.bias": torch.full((16,), torch.nan)},
         "holds a list; accepted is a state dict, tensors by name": [1, 2],
         "under 'norm.bias' it holds a str, not a tensor; accepted is": good | {"norm.bias": "x"},
     }
@@ -81,7 +100,9 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a whole file of torch"):
         load_dinov2(path)
     path.write_bytes(pickle.dumps(Program()))
-    with pytest.raises(InputError, match="not among what is read; nothing of it was run; accepted is a state dict"):
+    with pytest.raises(
+        InputError, match="not among what is read; nothing of it was run; accepted is a state dict"
+    ):
         load_dinov2(path)
     assert Program.ran == 0
 

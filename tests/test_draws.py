@@ -1,4 +1,5 @@
-"""Which random numbers main and guide take: the main's are the same at every weight, whatever guides it."""
+"""Which random numbers main and guide take: the main's are the same at every weight, whatever
+guides it."""
 
 from collections import defaultdict
 from itertools import chain, product
@@ -12,8 +13,12 @@ from tests.helpers import small_transformer
 from tests.test_degradations import KINDS, KINDS_OF_IMAGES
 
 SINGLE = [str(row.values[0](row.values[1][1])) for row in KINDS + KINDS_OF_IMAGES if row.values[2]]  # type: ignore[operator, index]
-SEVERAL = ["noise(0.1)+noise(0.2)", "dropout(0.1)+noise(0.1)", "dropout(0.1)+dropout(0.2)+label-swap(0.3)",
-           "noise(0.1)+turned(0.5)"]  # fmt: skip
+SEVERAL = [
+    "noise(0.1)+noise(0.2)",
+    "dropout(0.1)+noise(0.1)",
+    "dropout(0.1)+dropout(0.2)+label-swap(0.3)",
+    "noise(0.1)+turned(0.5)",
+]
 X = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABEL, LEVELS = torch.tensor([0, 2]), (3.0, 1.0, 0.2)
 
@@ -28,7 +33,11 @@ class Watched(Denoiser):
         self.base, self.name, self.watch = base, name, watch
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         before, self.watch.now = self.watch.now, self.name
         self.watch.drawn[self.name].append(defaultdict(list))
@@ -44,7 +53,9 @@ class Watch:
         self.now, self.drawn = "", defaultdict[str, Drawn](list)
         original = Draws.generator
 
-        def generator(draws: Draws, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
+        def generator(
+            draws: Draws, stream: str, device: torch.device | str = "cpu"
+        ) -> torch.Generator:
             made = original(draws, stream, device)
             drawn = self.drawn[self.now][-1][stream]
             if made.initial_seed() not in drawn:  # `turned` evaluates twice with the same numbers
@@ -72,23 +83,32 @@ def degraded(name: str, role: str, watch: Watch) -> Denoiser:
 
 
 def seeds(drawn: Drawn) -> list[int]:
-    return list(chain.from_iterable(chain.from_iterable(evaluation.values()) for evaluation in drawn))
+    return list(
+        chain.from_iterable(chain.from_iterable(evaluation.values()) for evaluation in drawn)
+    )
 
 
 @pytest.mark.parametrize("guide", SINGLE + SEVERAL)
 @pytest.mark.parametrize("main", SINGLE + SEVERAL)
 class TestEveryPair:
-    def test_the_main_draws_the_same_at_every_weight(self, watch: Watch, main: str, guide: str) -> None:
+    def test_the_main_draws_the_same_at_every_weight(
+        self, watch: Watch, main: str, guide: str
+    ) -> None:
         d1, d0 = degraded(main, "main", watch), degraded(guide, "guide", watch)
         alone = watch.of(d1)["main"]
         assert len(set(seeds(alone))) > 2
         for coupling, weight in product(("independent", "shared"), (1.0, 2.0)):
             assert watch.of(Guided(d1, d0, weight, coupling))["main"] == alone  # type: ignore[arg-type]
         inside = watch.of(Guided(d1, d0, 0.0, "shared", interval=(0.5, 2.0)))
-        assert inside["main"] == alone  # also where the guide counts alone, in part of the noise levels
+        # also where the guide counts alone, in part of the noise levels
+        assert inside["main"] == alone
 
-    def test_a_shared_guide_sees_the_main_s_draws_and_then_its_own(self, watch: Watch, main: str, guide: str) -> None:
-        found = watch.of(Guided(degraded(main, "main", watch), degraded(guide, "guide", watch), 2.0, "shared"))
+    def test_a_shared_guide_sees_the_main_s_draws_and_then_its_own(
+        self, watch: Watch, main: str, guide: str
+    ) -> None:
+        found = watch.of(
+            Guided(degraded(main, "main", watch), degraded(guide, "guide", watch), 2.0, "shared")
+        )
         more: list[int] = []
         for of_main, of_guide in zip(found["main"], found["guide"], strict=True):
             for stream, drawn in of_guide.items():
@@ -100,8 +120,11 @@ class TestEveryPair:
 
 
 @pytest.mark.parametrize(("main", "guide"), list(product(["none", *SINGLE], SINGLE)))
-def test_between_single_kinds_the_guide_draws_what_it_would_alone(watch: Watch, main: str, guide: str) -> None:
-    """The numbers of studies of plain pairings: a kind draws equally often in main and guide, or in one of them."""
+def test_between_single_kinds_the_guide_draws_what_it_would_alone(
+    watch: Watch, main: str, guide: str
+) -> None:
+    """The numbers of studies of plain pairings: a kind draws equally often in main and guide, or in
+    one of them."""
     d0 = degraded(guide, "guide", watch)
     alone = watch.of(d0)["guide"]
     assert watch.of(Guided(degraded(main, "main", watch), d0, 2.0, "shared"))["guide"] == alone
@@ -110,8 +133,14 @@ def test_between_single_kinds_the_guide_draws_what_it_would_alone(watch: Watch, 
 
 @pytest.mark.parametrize("outer", ["main", "guide"])
 def test_within_one_another(watch: Watch, outer: str) -> None:
-    """A guided denoiser as the main, or as the guide, of another: no number is drawn twice but to be shared."""
-    inner = Guided(degraded("noise(0.1)", "d1", watch), degraded("noise(0.1)+noise(0.2)", "d0", watch), 2.0, "shared")
+    """A guided denoiser as the main, or as the guide, of another: no number is drawn twice but to
+    be shared."""
+    inner = Guided(
+        degraded("noise(0.1)", "d1", watch),
+        degraded("noise(0.1)+noise(0.2)", "d0", watch),
+        2.0,
+        "shared",
+    )
     other = degraded("noise(0.1)+noise(0.2)+noise(0.3)", "other", watch)
     pair = (inner, other) if outer == "main" else (other, inner)
     found = watch.of(Guided(*pair, 1.5, "shared"))
@@ -126,7 +155,10 @@ def test_within_one_another(watch: Watch, outer: str) -> None:
 
 def test_an_evaluation_at_a_twin_s_draws_is_the_same_again(watch: Watch) -> None:
     """As `turned` needs it, also of a guided denoiser whose guide draws more than its main."""
-    main, guide = degraded("noise(0.1)", "main", watch), degraded("noise(0.1)+noise(0.2)", "guide", watch)
+    main, guide = (
+        degraded("noise(0.1)", "main", watch),
+        degraded("noise(0.1)+noise(0.2)", "guide", watch),
+    )
     guided = Guided(main, guide, 2.0, "shared")
     draws = Draws(5)
     for sigma in LEVELS:

@@ -30,12 +30,15 @@ def evaluator(spec: StudySpec) -> Evaluator:
 
 
 @pytest.mark.parametrize("coupling", ["independent", "shared"])
-def test_endpoints_are_the_mixtures_of_main_and_guide_alone(evaluator: Evaluator, coupling: str) -> None:
+def test_endpoints_are_the_mixtures_of_main_and_guide_alone(
+    evaluator: Evaluator, coupling: str
+) -> None:
     pairing = PairingSpec("noise(0.2)", "dropout(0.4)", coupling)  # type: ignore[arg-type]
     task = Task.endpoints(pairing, 0, 180, 6)
     found = evaluator.outcome(task)
     main = evaluator.samples(Task.alone(pairing.main, 0, 180, 6))
-    guide = evaluator.samples(Task.guided(pairing, 0.0, 0, 180, 6))  # weight 0: the guide with the draws it would have
+    # weight 0: the guide with the draws it would have
+    guide = evaluator.samples(Task.guided(pairing, 0.0, 0, 180, 6))
     for weight in (1.0, 1.5, 3.5):
         tally = Tally(evaluator.extractors)
         tally.fold(weight * main + (1 - weight) * guide, 0)
@@ -48,17 +51,22 @@ def test_endpoints_are_the_mixtures_of_main_and_guide_alone(evaluator: Evaluator
         curve = dict(zip(found.curve["weight"], found.curve[f"fd_{name}"], strict=True))
         best = found.scores[f"endpoint_weight_fd_{name}"]
         assert curve[best] == min(curve.values()) == found.scores[f"fd_{name}"]
-        assert found.scores[f"endpoint_gain_fd_{name}"] == pytest.approx(1 - curve[best] / curve[1.0])
+        assert found.scores[f"endpoint_gain_fd_{name}"] == pytest.approx(
+            1 - curve[best] / curve[1.0]
+        )
 
 
 def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
-    """The endpoints and the main alone are one sampling of the main: the second costs nothing, and scores the same."""
+    """The endpoints and the main alone are one sampling of the main: the second costs nothing, and
+    scores the same."""
     fresh = Evaluator(spec, load_base("digits", "digits"))
     each = 180 * 11
     assert fresh.outcome(Task.endpoints(PAIRING, 0, 180, 6)).evaluations == 2 * each
     alone = fresh.outcome(Task.alone("noise(0.2)", 0, 180, 6))
     assert alone.evaluations == 0
-    streamed = Evaluator(spec, load_base("digits", "digits")).outcome(Task.alone("noise(0.2)", 0, 180, 6))
+    streamed = Evaluator(spec, load_base("digits", "digits")).outcome(
+        Task.alone("noise(0.2)", 0, 180, 6)
+    )
     assert streamed.evaluations == each
     assert streamed.scores == alone.scores
     assert streamed.replicates == alone.replicates
@@ -67,7 +75,14 @@ def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
 
 @pytest.mark.parametrize(
     ("weight", "interval", "networks"),
-    [(1.0, None, 1), (0.0, None, 1), (2.0, None, 2), (2.0, (0.0, 1e9), 2), (0.0, (0.0, 1e9), 2), (0.0, (1e8, 1e9), 1)],
+    [
+        (1.0, None, 1),
+        (0.0, None, 1),
+        (2.0, None, 2),
+        (2.0, (0.0, 1e9), 2),
+        (0.0, (0.0, 1e9), 2),
+        (0.0, (1e8, 1e9), 1),
+    ],
 )
 def test_evaluations_are_those_of_the_networks(
     evaluator: Evaluator, weight: float, interval: tuple[float, float] | None, networks: int
@@ -77,26 +92,36 @@ def test_evaluations_are_those_of_the_networks(
     network = evaluator.base.denoiser.get_submodule("network")
     hook = network.register_forward_pre_hook(lambda _, args: counted.append(len(args[0])))
     task = replace(
-        Task.guided(PairingSpec("sigma(0.1)", "sigma(0.2)"), 2.0, 0, 180, 6), weight=weight, interval=interval
+        Task.guided(PairingSpec("sigma(0.1)", "sigma(0.2)"), 2.0, 0, 180, 6),
+        weight=weight,
+        interval=interval,
     )
     found = evaluator.outcome(task).evaluations
     hook.remove()
     assert found == sum(counted) == networks * 180 * 11
 
 
-def test_a_search_s_main_scores_as_the_confirmation_s_would(evaluator: Evaluator, spec: StudySpec) -> None:
+def test_a_search_s_main_scores_as_the_confirmation_s_would(
+    evaluator: Evaluator, spec: StudySpec
+) -> None:
     """One way keeps the samples, the other streams them."""
     other = Evaluator(replace(spec, seed=7), evaluator.base)  # for which seed 0 is not the search's
     task = Task.alone("dropout(0.4)", 0, 180, 6)
     kept, streamed = evaluator.outcome(task), other.outcome(task)
     assert kept.scores == pytest.approx(dict(streamed.scores))
-    assert {k: list(v) for k, v in kept.replicates.items()} == {k: list(v) for k, v in streamed.replicates.items()}
+    assert {k: list(v) for k, v in kept.replicates.items()} == {
+        k: list(v) for k, v in streamed.replicates.items()
+    }
 
 
 def test_scores_hold_what_the_features_give(evaluator: Evaluator) -> None:
     scores = evaluator.outcome(Task.alone(BASE, 0, 180, 12)).scores
     names = {"fd", "kd", "precision", "recall", "density", "coverage"}
-    assert {f"{name}_digits" for name in names} | {"fd_digits_mean", "fd_digits_cov", "accuracy_digits"} <= set(scores)
+    assert {f"{name}_digits" for name in names} | {
+        "fd_digits_mean",
+        "fd_digits_cov",
+        "accuracy_digits",
+    } <= set(scores)
     assert scores["fd_digits"] == pytest.approx(scores["fd_digits_mean"] + scores["fd_digits_cov"])
     assert scores["accuracy_digits"] > 0.8
     assert "accuracy_pixels" not in scores
@@ -108,7 +133,8 @@ def test_replicates_leave_a_tenth_out(evaluator: Evaluator) -> None:
     between = np.std([outcome.scores["fd_pixels"] for outcome in outcomes], ddof=1)
     within = [np.sqrt(9 * np.var(outcome.replicates["fd_pixels"])) for outcome in outcomes]
     assert len(outcomes[0].replicates["fd_pixels"]) == 10
-    assert 0.4 < np.sqrt(np.mean(np.square(within))) / between < 2.5  # 12 seeds tell a deviation to a fifth or so
+    # 12 seeds tell a deviation to a fifth or so
+    assert 0.4 < np.sqrt(np.mean(np.square(within))) / between < 2.5
 
 
 def test_whether_a_degradation_is_random(evaluator: Evaluator) -> None:
@@ -116,7 +142,12 @@ def test_whether_a_degradation_is_random(evaluator: Evaluator) -> None:
         name: evaluator.is_stochastic(name)
         for name in ("none", "noise(0.1)", "quantize(4)", "quantize(4)+dropout(0.1)")
     }
-    assert random == {"none": False, "noise(0.1)": True, "quantize(4)": False, "quantize(4)+dropout(0.1)": True}
+    assert random == {
+        "none": False,
+        "noise(0.1)": True,
+        "quantize(4)": False,
+        "quantize(4)+dropout(0.1)": True,
+    }
 
 
 def test_what_a_base_cannot_suffer_is_refused(evaluator: Evaluator) -> None:
@@ -126,13 +157,17 @@ def test_what_a_base_cannot_suffer_is_refused(evaluator: Evaluator) -> None:
 
 
 def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) -> None:
-    """Trained as far as is wanted, sampled in the base's place, and part of what makes scores comparable."""
+    """Trained as far as is wanted, sampled in the base's place, and part of what makes scores
+    comparable."""
     names = ("digits@snapshot=4", "digits@snapshot=4+dropout(0.4)")
     varied = replace(spec, pairings=tuple(PairingSpec("none", name) for name in names))
     found = evaluator_of(varied, tmp_path)
     own, plain, degraded = (found.samples(Task.alone(name, 0, 20, 4)) for name in ("none", *names))
     assert not torch.equal(own, plain)
     assert not torch.equal(plain, degraded)
-    assert found.fingerprint()["variant.digits@snapshot=4"] == found.variant("digits@snapshot=4").sha256
+    assert (
+        found.fingerprint()["variant.digits@snapshot=4"]
+        == found.variant("digits@snapshot=4").sha256
+    )
     with pytest.raises(InputError, match="cannot be found here"):
         Evaluator(varied, found.base)

@@ -17,15 +17,20 @@ def mixture(classes: torch.Tensor | None = None) -> ExactMixture:
 
 
 def test_a_mixture_of_one_is_the_gaussian() -> None:
-    one = ExactMixture(torch.full((1, 2), 0.3).double(), 0.49 * torch.eye(2)[None].double(), torch.ones(1).double())
+    one = ExactMixture(
+        torch.full((1, 2), 0.3).double(), 0.49 * torch.eye(2)[None].double(), torch.ones(1).double()
+    )
     x, sigma = torch.randn(50, 2).double(), torch.rand(50).double() * 3
     torch.testing.assert_close(one(x, sigma), ExactGaussian(0.7, 0.3)(x, sigma))
 
 
 def test_denoiser_is_the_gradient_of_the_density() -> None:
-    """Tweedie: (D − x)/σ² = ∇ log p(x; σ), the gradient by autograd of an independent formula of the density."""
+    """Tweedie: (D − x)/σ² = ∇ log p(x; σ), the gradient by autograd of an independent formula of
+    the density."""
     exact, x, sigma = mixture(), torch.randn(64, 3).double().requires_grad_(), 0.35
-    covariance = exact.axes @ torch.diag_embed(exact.variances) @ exact.axes.mT + sigma**2 * torch.eye(3)
+    covariance = exact.axes @ torch.diag_embed(
+        exact.variances
+    ) @ exact.axes.mT + sigma**2 * torch.eye(3)
     normal = torch.distributions.MultivariateNormal(exact.means, covariance)
     density = (exact.log_weights + normal.log_prob(x[:, None])).logsumexp(dim=1)
     (gradient,) = torch.autograd.grad(density.sum(), x)

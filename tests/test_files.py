@@ -57,10 +57,13 @@ def png(mode: str = "L", size: tuple[int, int] = (4, 6)) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "content", "says"),
-    [("9.png", png(size=(5, 6)), r"9.png: 5×6 grey, but .*0.png is 4×6 grey"),
-     ("9.png", png()[:40], "9.png: not a whole image"),
-     ("9.jpg", b"text", "9.jpg: not a whole image"), ("9.png", b"", "not a whole image")],
-)  # fmt: skip
+    [
+        ("9.png", png(size=(5, 6)), r"9.png: 5×6 grey, but .*0.png is 4×6 grey"),
+        ("9.png", png()[:40], "9.png: not a whole image"),
+        ("9.jpg", b"text", "9.jpg: not a whole image"),
+        ("9.png", b"", "not a whole image"),
+    ],
+)
 def test_a_bad_image_is_named(folder: Path, name: str, content: bytes, says: str) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=says):
@@ -75,9 +78,16 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", samples=np.full((3, 2), np.nan))
     np.savez(tmp_path / "ints.npz", samples=np.ones((3, 2), dtype=int))
     np.savez(tmp_path / "other.npz", y=np.ones(3))
-    refused = {"empty": "no images", "none": "no such", "text.txt": "neither", "broken.npz": "not a whole",
-               "objects.npz": "of the type object; accepted are floats and integers", "nan.npz": "not finite",
-               "ints.npz": "int64", "other.npz": "no array samples"}  # fmt: skip
+    refused = {
+        "empty": "no images",
+        "none": "no such",
+        "text.txt": "neither",
+        "broken.npz": "not a whole",
+        "objects.npz": "of the type object; accepted are floats and integers",
+        "nan.npz": "not finite",
+        "ints.npz": "int64",
+        "other.npz": "no array samples",
+    }
     for name, says in refused.items():
         with pytest.raises(InputError, match=says):
             read(tmp_path / name)

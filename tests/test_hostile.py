@@ -1,4 +1,5 @@
-"""What small files may ask for: memory, of which refusing them takes no more than they have bytes, and 200 MB."""
+"""What small files may ask for: memory, of which refusing them takes no more than they have bytes,
+and 200 MB."""
 
 import hashlib
 import io
@@ -26,7 +27,13 @@ from tests.test_published import TINY
 
 ROOT = Path(__file__).parents[1]
 MOST_MB = 200
-LARGE = {"img_resolution": 64, "img_channels": 4, "model_channels": 1024, "channel_mult": [1, 2], "num_blocks": 4}
+LARGE = {
+    "img_resolution": 64,
+    "img_channels": 4,
+    "model_channels": 1024,
+    "channel_mult": [1, 2],
+    "num_blocks": 4,
+}
 READ = """
 import gc, sys
 from contextlib import suppress
@@ -38,7 +45,8 @@ from study.metrics import Pixels, Reference
 from study.metrics.dinov2 import load_dinov2
 
 readers = {
-    "samples": lambda path: [len(batch) for batch in batches(path)], "base": lambda path: load_base(path, "digits"),
+    "samples": lambda path: [len(batch) for batch in batches(path)],
+    "base": lambda path: load_base(path, "digits"),
     "statistics": lambda path: Reference.load(Path(path), Pixels()), "dinov2": load_dinov2,
 }
 
@@ -51,7 +59,8 @@ except InputError:
     pass
 for reader, path in zip(sys.argv[1::2], sys.argv[2::2]):
     gc.collect()
-    with suppress(OSError):  # where it may not be told to, the peak is that of all files before, too
+    # where it may not be told to, the peak is that of all files before, too
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = mb("VmRSS")
     try:
@@ -85,7 +94,9 @@ def repacked() -> bytes:
     with zipfile.ZipFile(buffer) as archive:
         pickled = archive.read("archive/data.pkl")
     return packed(
-        a__version=b"3", a__data__0=bytes(2**28), **{"a__data.pkl": pickled.replace(b"\0\0\x10\0", b"\0\0\0\x04")}
+        a__version=b"3",
+        a__data__0=bytes(2**28),
+        **{"a__data.pkl": pickled.replace(b"\0\0\x10\0", b"\0\0\0\x04")},
     )
 
 
@@ -95,23 +106,50 @@ def hostile() -> dict[str, tuple[str, dict[str, bytes]]]:
     call = b"\x80\x02cbuiltins\nbytearray\nJ\0\0\0\x20\x85R."
     wide = np.broadcast_to(np.uint8(0), (300, 1000, 1000))
     square = np.broadcast_to(0.0, (6000, 6000))
-    eye = {name: npy(np.array(value)) + np.array(value).tobytes() for name, value in
-           {"n.npy": 9, "extractor.npy": "pixels", "sha256.npy": "pixels"}.items()}  # fmt: skip
+    eye = {
+        name: npy(np.array(value)) + np.array(value).tobytes()
+        for name, value in {"n.npy": 9, "extractor.npy": "pixels", "sha256.npy": "pixels"}.items()
+    }
     card = json.dumps({"class": "Precond", "arguments": LARGE}).encode()
     network = {"width": 4096, "hidden": 16384, "blocks": 32}
-    own = {"kind": "denoiser", "data": "digits", "sigma_data": 0.5, "network": network,
-           "weights_sha256": hashlib.sha256(small).hexdigest()}  # fmt: skip
+    own = {
+        "kind": "denoiser",
+        "data": "digits",
+        "sigma_data": 0.5,
+        "network": network,
+        "weights_sha256": hashlib.sha256(small).hexdigest(),
+    }
     return {
-        "pickle": ("base", {"w.pkl": dumps(EasyDict(ema=persistent(nn.Module(), "Precond", LARGE)))}),
+        "pickle": (
+            "base",
+            {"w.pkl": dumps(EasyDict(ema=persistent(nn.Module(), "Precond", LARGE)))},
+        ),
         "safetensors": ("base", {"w.safetensors": small, "w.json": card}),
-        "own": ("base", {".": b"", "card.json": json.dumps(own).encode(), "weights.safetensors": small}),
-        "state": ("base", {"w.pt": state, "w.json": card}), "features": ("dinov2", {"w.pth": state}),
+        "own": (
+            "base",
+            {".": b"", "card.json": json.dumps(own).encode(), "weights.safetensors": small},
+        ),
+        "state": ("base", {"w.pt": state, "w.json": card}),
+        "features": ("dinov2", {"w.pth": state}),
         "bytes": ("base", {"w.pt": packed(**{"a__data.pkl": call}), "w.json": card}),
         "samples": ("samples", {"x.npz": packed(**{"samples.npy": npy(wide) + zeros})}),
-        "header": ("samples", {"x.npz": packed(**{"samples.npy": b"\x93NUMPY\2\0\0\0\0\x10" + zeros})}),
-        "statistics": ("statistics", {"x.npz": packed(**{"mu.npy": npy(np.zeros(6000)) + bytes(48_000),
-                                                         "sigma.npy": npy(square) + bytes(6000**2 * 8)}, **eye)}),
-    }  # fmt: skip
+        "header": (
+            "samples",
+            {"x.npz": packed(**{"samples.npy": b"\x93NUMPY\2\0\0\0\0\x10" + zeros})},
+        ),
+        "statistics": (
+            "statistics",
+            {
+                "x.npz": packed(
+                    **{
+                        "mu.npy": npy(np.zeros(6000)) + bytes(48_000),
+                        "sigma.npy": npy(square) + bytes(6000**2 * 8),
+                    },
+                    **eye,
+                )
+            },
+        ),
+    }
 
 
 def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
@@ -125,7 +163,11 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
         arguments += [reader, path]
         sizes[path] = sum(len(content) for content in files.values()) / 2**20
     found = subprocess.run(
-        [sys.executable, "-c", READ, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", READ, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.returncode == 0, found.stderr
     lines = [line.split("\t") for line in found.stdout.splitlines()]
@@ -137,7 +179,8 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_hundreds_of_hostile_files_are_refused_or_read() -> None:
-    """As the benchmark counts them, which ends with 1 where a file takes more memory or raises another error."""
+    """As the benchmark counts them, which ends with 1 where a file takes more memory or raises
+    another error."""
     command = [sys.executable, "benchmarks/hostile_files.py"]
     here = os.environ | {"PYTHONPATH": str(ROOT)}
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=here, check=False)
@@ -146,18 +189,40 @@ def test_hundreds_of_hostile_files_are_refused_or_read() -> None:
 
 
 KINDS = {"EDMPrecond": {}, "VPPrecond": {"M": 500}, "VEPrecond": {}, "iDDPMPrecond": {"M": 3000}}
-EDM2 = {"img_resolution": 8, "img_channels": 3, "label_dim": 2, "model_channels": 8, "channel_mult": [1, 2],
-        "num_blocks": 1, "attn_resolutions": [4], "channels_per_head": 8}  # fmt: skip
+EDM2 = {
+    "img_resolution": 8,
+    "img_channels": 3,
+    "label_dim": 2,
+    "model_channels": 8,
+    "channel_mult": [1, 2],
+    "num_blocks": 1,
+    "attn_resolutions": [4],
+    "channels_per_head": 8,
+}
 
 
 @pytest.mark.parametrize("class_name", [*KINDS, "Precond"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_a_network_that_is_made_after_its_weights_is_what_it_was(class_name: str, dtype: torch.dtype) -> None:
-    """Bit for bit and in the same layout as one that is made with random weights first, computed buffers included."""
-    arguments = EDM2 if class_name == "Precond" else {**TINY, "embedding_type": "fourier", **KINDS[class_name]}
-    arguments = {**arguments, "encoder_type": "skip", "decoder_type": "skip"} if class_name != "Precond" else arguments
+def test_a_network_that_is_made_after_its_weights_is_what_it_was(
+    class_name: str, dtype: torch.dtype
+) -> None:
+    """Bit for bit and in the same layout as one that is made with random weights first, computed
+    buffers included."""
+    arguments = (
+        EDM2
+        if class_name == "Precond"
+        else {**TINY, "embedding_type": "fourier", **KINDS[class_name]}
+    )
+    arguments = (
+        {**arguments, "encoder_type": "skip", "decoder_type": "skip"}
+        if class_name != "Precond"
+        else arguments
+    )
     first = published(class_name, arguments)
-    weights = {name: torch.randn(tensor.shape).to(dtype) for name, tensor in first.network.state_dict().items()}
+    weights = {
+        name: torch.randn(tensor.shape).to(dtype)
+        for name, tensor in first.network.state_dict().items()
+    }
     first.network.load_state_dict(weights)
     found = Published(class_name, arguments, weights, latents=False).build(Path("w.pkl"))
     expected, given = first.state_dict(), found.state_dict()
@@ -174,9 +239,13 @@ def test_a_network_that_is_made_after_its_weights_is_what_it_was(class_name: str
 
 def test_an_empty_network_takes_no_memory_and_its_preconditioning_is_there() -> None:
     denoiser = published("iDDPMPrecond", {**TINY, "M": 100_000}, empty=True)
-    assert all(tensor.is_meta for tensor in (*denoiser.network.parameters(), *denoiser.network.buffers()))
+    assert all(
+        tensor.is_meta for tensor in (*denoiser.network.parameters(), *denoiser.network.buffers())
+    )
     assert denoiser.get_buffer("u").shape == (100_001,)
-    assert torch.equal(denoiser.get_buffer("u"), published("iDDPMPrecond", {**TINY, "M": 100_000}).get_buffer("u"))
+    assert torch.equal(
+        denoiser.get_buffer("u"), published("iDDPMPrecond", {**TINY, "M": 100_000}).get_buffer("u")
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,8 +253,14 @@ def test_an_empty_network_takes_no_memory_and_its_preconditioning_is_there() -> 
     [
         (lambda w: w.pop("out_gain"), "no tensor 'out_gain'"),
         (lambda w: w.update(more=torch.ones(1)), "a tensor 'more' that its network does not have"),
-        (lambda w: w.update(out_gain=torch.ones(2)), r"'out_gain' has shape \(2,\), its network wants \(\)"),
-        (lambda w: w.update(out_gain=torch.tensor(torch.nan)), "'out_gain' has entries that are not finite"),
+        (
+            lambda w: w.update(out_gain=torch.ones(2)),
+            r"'out_gain' has shape \(2,\), its network wants \(\)",
+        ),
+        (
+            lambda w: w.update(out_gain=torch.tensor(torch.nan)),
+            "'out_gain' has entries that are not finite",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_network_is_made(

@@ -1,4 +1,5 @@
-"""Images of every mode and format that clean-fid reads, as it reads them; and what else Pillow would open."""
+"""Images of every mode and format that clean-fid reads, as it reads them; and what else Pillow
+would open."""
 
 import io
 import os
@@ -43,14 +44,27 @@ def made(mode: str) -> Image.Image:
 CASES: list[tuple[str, str, dict[str, Any], int]] = [
     *((mode, ".png", {}, 1) for mode in ("1", "L", "LA", "I;16")),
     *((mode, ".png", {}, 3) for mode in ("P", "RGB", "RGBA")),
-    ("P", ".png", {"transparency": bytes(range(0, 250, 25))}, 3), ("P", ".png", {"transparency": 3}, 3),
-    ("RGB", ".png", {"transparency": (1, 2, 3)}, 3), ("L", ".png", {"transparency": 7}, 1),
-    ("L", ".jpg", {}, 1), ("RGB", ".jpeg", {"quality": 90}, 3), ("CMYK", ".jpg", {}, 3),
-    ("1", ".bmp", {}, 1), ("L", ".bmp", {}, 1), ("P", ".bmp", {}, 3), ("RGB", ".bmp", {}, 3), ("RGBA", ".bmp", {}, 3),
-    ("RGB", ".webp", {"lossless": True}, 3), ("RGBA", ".webp", {"lossless": True}, 3), ("L", ".webp", {}, 3),
+    ("P", ".png", {"transparency": bytes(range(0, 250, 25))}, 3),
+    ("P", ".png", {"transparency": 3}, 3),
+    ("RGB", ".png", {"transparency": (1, 2, 3)}, 3),
+    ("L", ".png", {"transparency": 7}, 1),
+    ("L", ".jpg", {}, 1),
+    ("RGB", ".jpeg", {"quality": 90}, 3),
+    ("CMYK", ".jpg", {}, 3),
+    ("1", ".bmp", {}, 1),
+    ("L", ".bmp", {}, 1),
+    ("P", ".bmp", {}, 3),
+    ("RGB", ".bmp", {}, 3),
+    ("RGBA", ".bmp", {}, 3),
+    ("RGB", ".webp", {"lossless": True}, 3),
+    ("RGBA", ".webp", {"lossless": True}, 3),
+    ("L", ".webp", {}, 3),
     *((mode, ".tif", {}, 1) for mode in ("1", "L", "LA", "I;16", "I", "F")),
-    *((mode, ".tiff", {"compression": "tiff_lzw"}, 3) for mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "PA")),
-]  # fmt: skip
+    *(
+        (mode, ".tiff", {"compression": "tiff_lzw"}, 3)
+        for mode in ("P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "PA")
+    ),
+]
 
 
 def theirs(file: Path) -> Any:
@@ -78,8 +92,12 @@ def test_a_mode_is_read_as_clean_fid_reads_it(
     assert np.array_equal(np.broadcast_to(found, (6, 5, 3)), theirs(file))
 
 
-@pytest.mark.parametrize("order", [("L", "1", "RGB", "P"), ("RGB", "L", "LA"), ("CMYK", "I;16", "L")])
-def test_grey_images_among_others_are_rgb_wherever_the_first_colour_is(order: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "order", [("L", "1", "RGB", "P"), ("RGB", "L", "LA"), ("CMYK", "I;16", "L")]
+)
+def test_grey_images_among_others_are_rgb_wherever_the_first_colour_is(
+    order: tuple[str, ...], tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     files = [folder / f"{index:02}-{mode.replace(';', '')}.tif" for index, mode in enumerate(order)]
@@ -111,7 +129,9 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path: Path) -> None:
         assert np.array_equal(found, theirs(file))
 
 
-def test_no_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_program_is_started_for_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """PostScript under the name of an image; a Ghostscript of our own would leave a mark."""
     program, mark = tmp_path / "bin" / "gs", tmp_path / "started"
     program.parent.mkdir()
@@ -119,7 +139,9 @@ def test_no_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
-    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
+    postscript = (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
+    )
     for suffix in SUFFIXES:
         (tmp_path / f"in{suffix}").mkdir()
         (tmp_path / f"in{suffix}" / f"a{suffix}").write_bytes(postscript)
@@ -135,7 +157,8 @@ def test_no_other_format_is_read(other: str, tmp_path: Path) -> None:
     SHADES.resize((32, 32)).save(buffer, other)
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     with pytest.raises(
-        InputError, match=r"a\.png: not a whole image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)"
+        InputError,
+        match=r"a\.png: not a whole image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)",
     ):
         ours(tmp_path)
 
@@ -145,13 +168,17 @@ def test_a_format_may_have_another_s_suffix(tmp_path: Path) -> None:
     assert np.array_equal(ours(tmp_path)[0], theirs(tmp_path / "a.png"))
 
 
-def test_large_images_of_few_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_of_few_bytes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A flat image is accepted up to a size, a larger one in proportion to its bytes."""
     monkeypatch.setattr(images, "FLAT_PIXELS", 2**14)
     Image.new("RGB", (128, 128)).save(tmp_path / "a.png")
     assert ours(tmp_path).shape == (1, 128, 128, 3)
     Image.new("RGB", (128, 129)).save(tmp_path / "a.png", compress_level=9)
-    with pytest.raises(InputError, match=r"128×129 pixels in .* bytes; accepted are at most 128 pixels a byte"):
+    with pytest.raises(
+        InputError, match=r"128×129 pixels in .* bytes; accepted are at most 128 pixels a byte"
+    ):
         ours(tmp_path)
     Image.fromarray(RNG.integers(0, 256, (129, 128), dtype=np.uint8)).save(tmp_path / "a.png")
     assert ours(tmp_path).shape == (1, 129, 128, 1)

@@ -21,13 +21,16 @@ from study.metrics.inception import INCEPTION, load_script
 from study.metrics.reference import stream_references
 from study.metrics.resize import clean_resize
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"
+)
 
 BYTES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 
 
 class Layers(nn.Module):
-    """A network of images [B, 3, 299, 299], normalised, with 64 features [B, 64, 1, 1], or another number of them."""
+    """A network of images [B, 3, 299, 299], normalised, with 64 features [B, 64, 1, 1], or another
+    number of them."""
 
     def __init__(self, features: int = 64) -> None:
         super().__init__()
@@ -38,14 +41,17 @@ class Layers(nn.Module):
 
 
 class StandIn(nn.Module):
-    """What NVIDIA's script has: `layers`, and a forward that resizes for itself and gives features if asked to."""
+    """What NVIDIA's script has: `layers`, and a forward that resizes for itself and gives features
+    if asked to."""
 
     def __init__(self, features: int = 64) -> None:
         super().__init__()
         self.layers = Layers(features)
 
     def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
-        x = torch.nn.functional.interpolate(img, size=[299, 299], mode="bilinear", align_corners=True)
+        x = torch.nn.functional.interpolate(
+            img, size=[299, 299], mode="bilinear", align_corners=True
+        )
         features = self.layers((x - 128) / 128).flatten(1)
         return features if return_features else features[:, :5]
 
@@ -61,13 +67,21 @@ def make(path: Path, module: nn.Module) -> str:
 
 
 def cards(folder: Path, network: nn.Module | None = None) -> Callable[..., str]:
-    """What writes the card of a network into a folder, with some entries otherwise, and gives its path."""
+    """What writes the card of a network into a folder, with some entries otherwise, and gives its
+    path."""
     digest = make(folder / "net.pt", network or StandIn())
 
     def write(name: str = "mine", **entries: Any) -> str:
         path = folder / f"{name}.json"
-        content = {"kind": "extractor", "file": "net.pt", "sha256": digest, "mode": "clean"} | entries
-        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+        content = {
+            "kind": "extractor",
+            "file": "net.pt",
+            "sha256": digest,
+            "mode": "clean",
+        } | entries
+        path.write_text(
+            json.dumps({key: value for key, value in content.items() if value is not None})
+        )
         return str(path)
 
     return write
@@ -102,7 +116,9 @@ class TestImages:
 
     def test_floats_are_clipped_and_truncated(self) -> None:
         network = Means()
-        Images("means", "", network)(torch.tensor([-9.0, -1.0, 0.0, 0.0039, 0.9999, 1.0, 9.0]).view(7, 1, 1, 1))
+        Images("means", "", network)(
+            torch.tensor([-9.0, -1.0, 0.0, 0.0039, 0.9999, 1.0, 9.0]).view(7, 1, 1, 1)
+        )
         assert network.seen[0][:, 0, 0, 0].tolist() == [0, 0, 128, 128, 255, 255, 255]
 
     def test_a_few_at_a_time(self) -> None:
@@ -127,14 +143,20 @@ class TestImages:
             Images("means", "", Means())(x)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (32, 64), (64, 64), (299, 299), (300, 40), (299, 512), (512, 512)])
+@pytest.mark.parametrize(
+    "size", [(8, 8), (32, 64), (64, 64), (299, 299), (300, 40), (299, 512), (512, 512)]
+)
 def test_resizing_is_clean_fid_s(size: tuple[int, int]) -> None:
     from cleanfid.resize import make_resizer
 
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     image[:2] = 255 * (image[:2] > 127)  # overshoots, which are clipped
     theirs = make_resizer("PIL", False, "bicubic", (299, 299))(image)
-    ours = clean_resize(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float())[0].permute(1, 2, 0).numpy()
+    ours = (
+        clean_resize(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float())[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() < 1e-3
 
@@ -142,7 +164,8 @@ def test_resizing_is_clean_fid_s(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(8, 8), (32, 64), (64, 64), (299, 299), (512, 300)])
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_features_are_clean_fid_s(size: tuple[int, int], mode: str, tmp_path: Path) -> None:
-    """Its own reading, resizing and class of Inception, with the same weights: the features to float32's rounding."""
+    """Its own reading, resizing and class of Inception, with the same weights: the features to
+    float32's rounding."""
     from cleanfid import fid
     from cleanfid.inception_torchscript import InceptionV3W
 
@@ -153,7 +176,12 @@ def test_features_are_clean_fid_s(size: tuple[int, int], mode: str, tmp_path: Pa
         write_png(tmp_path / "images" / f"{index}.png", image)
     network = InceptionV3W(str(tmp_path), download=False)
     theirs = fid.get_folder_features(
-        str(tmp_path / "images"), network, num_workers=0, device=torch.device("cpu"), mode="clean", verbose=False
+        str(tmp_path / "images"),
+        network,
+        num_workers=0,
+        device=torch.device("cpu"),
+        mode="clean",
+        verbose=False,
     )
     extractor = Images("x", digest, load_script(tmp_path / INCEPTION.name, digest, "clean"))
     ours = extractor(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
@@ -168,7 +196,9 @@ def folders(where: Path) -> tuple[Path, Path]:
     for name, small in (("a", 4), ("b", 8)):
         (where / name / "in").mkdir(parents=True)
         for index in range(40):
-            image = Image.fromarray(rng.integers(0, 256, (small, small, 3), dtype=np.uint8)).resize((32, 32))
+            image = Image.fromarray(rng.integers(0, 256, (small, small, 3), dtype=np.uint8)).resize(
+                (32, 32)
+            )
             image.save(where / name / "in" / f"{index:03}.png")
     return where / "a", where / "b"
 
@@ -181,17 +211,26 @@ def distance(a: Path, b: Path, extractor: extractors.Extractor) -> float:
     return scores(tally, stream_references(batches(b, 16), [extractor]))[f"fd_{extractor.name}"]
 
 
-def test_the_distance_of_two_folders_is_clean_fid_s(card: Callable[..., str], tmp_path: Path) -> None:
+def test_the_distance_of_two_folders_is_clean_fid_s(
+    card: Callable[..., str], tmp_path: Path
+) -> None:
     from cleanfid import fid
 
     a, b = folders(tmp_path)
     script = torch.jit.load(str(tmp_path / "net.pt")).eval()  # type: ignore[no-untyped-call]
-    their_own = {"num_workers": 0, "device": torch.device("cpu"), "verbose": False, "batch_size": 16}
+    their_own = {
+        "num_workers": 0,
+        "device": torch.device("cpu"),
+        "verbose": False,
+        "batch_size": 16,
+    }
     for mode, model in (
         ("clean", lambda x: script.layers((x - 128) / 128).view(len(x), 64)),
         ("legacy_tensorflow", lambda x: script(x, return_features=True)),
     ):
-        theirs = fid.compute_fid(str(a), str(b), mode=mode, custom_feat_extractor=model, **their_own)
+        theirs = fid.compute_fid(
+            str(a), str(b), mode=mode, custom_feat_extractor=model, **their_own
+        )
         ours = distance(a, b, load_extractor(card(mode="clean" if mode == "clean" else "tf")))
         assert theirs > 1e-3
         assert ours == pytest.approx(theirs, rel=1e-3)
@@ -209,7 +248,9 @@ def test_edm_s_zips_are_folders(card: Callable[..., str], tmp_path: Path) -> Non
     assert distance(a, tmp_path / "b.zip", extractor) == distance(a, b, extractor)
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
         archive.writestr("00000/img-latents-00000000.npy", b"")
-    with pytest.raises(InputError, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"):
+    with pytest.raises(
+        InputError, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"
+    ):
         list(batches(tmp_path / "b.zip"))
 
 
@@ -221,7 +262,8 @@ def test_batches_of_large_images_are_small(tmp_path: Path, monkeypatch: pytest.M
         Image.fromarray(image).save(tmp_path / f"{index:02}.png")
     found = list(batches(tmp_path))
     assert [len(batch) for batch in found] == [3] * 13 + [1]
-    assert np.array_equal(to_uint8(torch.cat(found)), BYTES)  # decoded by several threads, and in order
+    # decoded by several threads, and in order
+    assert np.array_equal(to_uint8(torch.cat(found)), BYTES)
     np.savez(tmp_path / "x.npz", BYTES)
     assert [len(batch) for batch in batches(tmp_path / "x.npz")] == [3] * 13 + [1]
 
@@ -243,12 +285,20 @@ def test_a_card_of_one_s_own(card: Callable[..., str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("entries", "says"),
-    [({"sha256": "0" * 64}, "SHA-256 .* is wanted: it is a program"), ({"file": "none.pt"}, "none.pt: no such file"),
-     ({"name": "inception"}, "no known extractor's"), ({"name": "dinov2"}, "no known extractor's"),
-     ({"name": "pixels"}, "no known extractor's"), ({"name": "Mine!"}, "small letters"),
-     ({"mode": "dirty"}, "clean or tf is wanted"), ({"kind": "denoiser"}, '"kind": "extractor"'),
-     ({"sha256": 3}, "all of them text"), ({"file": None}, "all of them text"), ({"dims": 3}, "all of them text")],
-)  # fmt: skip
+    [
+        ({"sha256": "0" * 64}, "SHA-256 .* is wanted: it is a program"),
+        ({"file": "none.pt"}, "none.pt: no such file"),
+        ({"name": "inception"}, "no known extractor's"),
+        ({"name": "dinov2"}, "no known extractor's"),
+        ({"name": "pixels"}, "no known extractor's"),
+        ({"name": "Mine!"}, "small letters"),
+        ({"mode": "dirty"}, "clean or tf is wanted"),
+        ({"kind": "denoiser"}, '"kind": "extractor"'),
+        ({"sha256": 3}, "all of them text"),
+        ({"file": None}, "all of them text"),
+        ({"dims": 3}, "all of them text"),
+    ],
+)
 def test_other_cards_are_refused_and_nothing_is_run(
     card: Callable[..., str], monkeypatch: Any, entries: dict[str, Any], says: str
 ) -> None:
@@ -270,10 +320,16 @@ def test_what_is_no_script_is_refused(card: Callable[..., str], tmp_path: Path) 
         load_extractor(str(tmp_path / "none.json"))
 
 
-def test_public_names_are_only_the_published_files(card: Callable[..., str], monkeypatch: Any, tmp_path: Path) -> None:
+def test_public_names_are_only_the_published_files(
+    card: Callable[..., str], monkeypatch: Any, tmp_path: Path
+) -> None:
     assert PUBLIC.keys() == {"inception", "inception_tf", "dinov2"}
     assert not PUBLIC.keys() & EXTRACTORS.keys()
-    assert [files_of(name) for name in ("inception", "inception_tf", "pixels")] == [[INCEPTION], [INCEPTION], []]
+    assert [files_of(name) for name in ("inception", "inception_tf", "pixels")] == [
+        [INCEPTION],
+        [INCEPTION],
+        [],
+    ]
     with pytest.raises(InputError, match="known are"):
         files_of("fid")
     card()
@@ -303,7 +359,10 @@ def test_clean_fid_is_imported_only_where_it_is_called() -> None:
     import subprocess
     import sys
 
-    code = "import sys, study.metrics.clean_fid; assert not {'cleanfid', 'torchvision'} & set(sys.modules)"
+    code = (
+        "import sys, study.metrics.clean_fid; assert not {'cleanfid', 'torchvision'} & "
+        "set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -311,6 +370,8 @@ def test_scripts_of_bytes_are_read_from_memory(card: Callable[..., str], monkeyp
     """What is run is what was hashed, not what may lie in the file a moment later."""
     seen: list[Any] = []
     load = torch.jit.load
-    monkeypatch.setattr(torch.jit, "load", lambda file, **kwargs: seen.append(file) or load(file, **kwargs))
+    monkeypatch.setattr(
+        torch.jit, "load", lambda file, **kwargs: seen.append(file) or load(file, **kwargs)
+    )
     load_extractor(card())
     assert isinstance(seen[0], io.BytesIO)

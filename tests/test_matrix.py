@@ -29,13 +29,20 @@ def table(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> list[dic
     return rows
 
 
-def test_every_main_meets_every_guide_at_equal_damage(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_main_meets_every_guide_at_equal_damage(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = table(root, "small-matrix", capsys)
     assert [(r["main"].split("(")[0], r["guide"].split("(")[0]) for r in rows] == [
-        ("noise", "noise"), ("noise", "quantize"), ("quantize", "noise"), ("quantize", "quantize"),
-    ]  # fmt: skip
+        ("noise", "noise"),
+        ("noise", "quantize"),
+        ("quantize", "noise"),
+        ("quantize", "quantize"),
+    ]
     trials = read("small-matrix", root).trials
-    alone = trials[(trials.part == "confirm") & (trials.seed == 0) & (trials.guide == "none") & ~trials.ends]
+    alone = trials[
+        (trials.part == "confirm") & (trials.seed == 0) & (trials.guide == "none") & ~trials.ends
+    ]
     fd = alone.set_index("main").fd_digits
     for row in rows:
         assert fd[row["main"]] / fd["none"] == pytest.approx(1.5, rel=0.2)
@@ -51,8 +58,10 @@ def test_its_cells_hold_what_was_measured_and_predicted(root: Path) -> None:
         assert cell.predicted_criterion == pytest.approx(probe[cell.main, cell.guide]["criterion"])
         assert cell.predicted_endpoint_weight == probe[cell.main, cell.guide]["endpoint_weight"]
     assert {path.stem for path in folder.glob("matrix-*.png")} >= {
-        "matrix-best-weight", "matrix-predicted-criterion", "matrix-predicted-endpoint-weight",
-    }  # fmt: skip
+        "matrix-best-weight",
+        "matrix-predicted-criterion",
+        "matrix-predicted-endpoint-weight",
+    }
 
 
 def test_a_resumed_matrix_evaluates_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +71,9 @@ def test_a_resumed_matrix_evaluates_nothing(root: Path, capsys: pytest.CaptureFi
     assert table(root, "small-matrix", capsys) == rows
 
 
-def test_pairings_of_one_s_own_stand_beside_a_matrix(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pairings_of_one_s_own_stand_beside_a_matrix(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = ["--pairings", "[{main: noise(0.2), guide: noise(0.4)}]"]
     assert call(["run", MATRIX, "--root", str(root), *own]) == 0
     rows = table(root, "small-matrix", capsys)
@@ -72,12 +83,18 @@ def test_pairings_of_one_s_own_stand_beside_a_matrix(root: Path, capsys: pytest.
 
 
 def test_judging_the_probes() -> None:
-    """Agreement and rank correlation of a probe that is right, one that is wrong, and one that says nothing."""
-    cells = pd.DataFrame({
-        "verdict": ["improves", "no gain", "undecided", "improves"], "recovered": [0.9, 0.0, 0.0, 0.5],
-        "predicted_endpoint_weight": [2.0, 1.0, 1.0, 1.5], "predicted_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
-        "predicted_criterion": [0.1, 2.0, 2.0, 0.5], "predicted_cosine": [None, None, None, None],
-    })  # fmt: skip
+    """Agreement and rank correlation of a probe that is right, one that is wrong, and one that says
+    nothing."""
+    cells = pd.DataFrame(
+        {
+            "verdict": ["improves", "no gain", "undecided", "improves"],
+            "recovered": [0.9, 0.0, 0.0, 0.5],
+            "predicted_endpoint_weight": [2.0, 1.0, 1.0, 1.5],
+            "predicted_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
+            "predicted_criterion": [0.1, 2.0, 2.0, 0.5],
+            "predicted_cosine": [None, None, None, None],
+        }
+    )
     found = matrix.judge(cells).set_index("probe")
     assert found.loc["endpoint", "agreement"] == 1
     assert found.loc["endpoint", "rank_correlation"] == pytest.approx(1)
@@ -87,10 +104,25 @@ def test_judging_the_probes() -> None:
     assert list(found["predicted"]) == [2, 2, 0]
 
 
-def test_held_out_data_and_the_variants_of_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A base that saw a part of the digits, guided by a snapshot of its training: FD to what it has not seen, too."""
-    argv = ["run", SMALL, "--root", str(tmp_path), "--base", "digits-part", "--confirm.controls", "false",
-            "--pairings", "[{main: none, guide: digits-part@snapshot=16}]", "--search.trials", "3"]  # fmt: skip
+def test_held_out_data_and_the_variants_of_a_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base that saw a part of the digits, guided by a snapshot of its training: FD to what it has
+    not seen, too."""
+    argv = [
+        "run",
+        SMALL,
+        "--root",
+        str(tmp_path),
+        "--base",
+        "digits-part",
+        "--confirm.controls",
+        "false",
+        "--pairings",
+        "[{main: none, guide: digits-part@snapshot=16}]",
+        "--search.trials",
+        "3",
+    ]
     assert call(argv) == 0
     (row,) = table(tmp_path, "small", capsys)
     assert row["guide"] == "digits-part@snapshot=16"
@@ -100,11 +132,28 @@ def test_held_out_data_and_the_variants_of_a_base(tmp_path: Path, capsys: pytest
     assert row["recovered"] is None  # nothing was damaged
 
 
-def test_a_search_over_the_interval_and_the_guide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_over_the_interval_and_the_guide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What was found is confirmed as it was found: with its interval, and its strength."""
-    argv = ["run", SMALL, "--root", str(tmp_path), "--confirm.controls", "false", "--search.trials", "7",
-            "--search.interval", "[0.05, 20]", "--search.strength", "[0.3, 0.9]", "--extractors", "[digits]",
-            "--pairings", "[{main: noise(0.2), guide: noise(0.4), coupling: shared}]"]  # fmt: skip
+    argv = [
+        "run",
+        SMALL,
+        "--root",
+        str(tmp_path),
+        "--confirm.controls",
+        "false",
+        "--search.trials",
+        "7",
+        "--search.interval",
+        "[0.05, 20]",
+        "--search.strength",
+        "[0.3, 0.9]",
+        "--extractors",
+        "[digits]",
+        "--pairings",
+        "[{main: noise(0.2), guide: noise(0.4), coupling: shared}]",
+    ]
     assert call(argv) == 0
     trials = read("small", tmp_path).trials
     free = trials[(trials.part != "confirm") & trials.interval.notna()]
@@ -119,9 +168,24 @@ def test_a_search_over_the_interval_and_the_guide(tmp_path: Path, capsys: pytest
 
 
 def test_a_grid_evaluates_every_weight(tmp_path: Path) -> None:
-    argv = ["run", SMALL, "--root", str(tmp_path), "--confirm.controls", "false", "--search.method", "grid",
-            "--search.weight", "[1.0, 1.3]", "--search.step", "0.1", "--search.design", "[]",
-            "--pairings", "[{main: noise(0.2), guide: noise(0.4)}]"]  # fmt: skip
+    argv = [
+        "run",
+        SMALL,
+        "--root",
+        str(tmp_path),
+        "--confirm.controls",
+        "false",
+        "--search.method",
+        "grid",
+        "--search.weight",
+        "[1.0, 1.3]",
+        "--search.step",
+        "0.1",
+        "--search.design",
+        "[]",
+        "--pairings",
+        "[{main: noise(0.2), guide: noise(0.4)}]",
+    ]
     assert call(argv) == 0
     trials = read("small", tmp_path).trials
     assert sorted(trials[trials.part != "confirm"].weight) == pytest.approx([1.0, 1.1, 1.2, 1.3])

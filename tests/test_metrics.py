@@ -22,7 +22,7 @@ from study.metrics import (
     scores,
     size_curves,
     strata,
-)  # fmt: skip
+)
 from study.metrics.extractors import Digits
 from study.records.statistics import extrapolate
 
@@ -79,7 +79,9 @@ def test_frechet_is_sqrtm_s_and_clean_fid_s() -> None:
     root = scipy.linalg.sqrtm(a.covariance @ b.covariance).real
     theirs = ((a.mean - b.mean) ** 2).sum() + np.trace(a.covariance + b.covariance - 2 * root)
     assert ours == pytest.approx(theirs, rel=1e-9)
-    assert ours == pytest.approx(frechet_distance(a.mean, a.covariance, b.mean, b.covariance), rel=1e-9)
+    assert ours == pytest.approx(
+        frechet_distance(a.mean, a.covariance, b.mean, b.covariance), rel=1e-9
+    )
 
 
 def test_frechet_of_singular_covariances() -> None:
@@ -123,7 +125,8 @@ def test_kernel_distance_is_the_definition_and_clean_fid_s() -> None:
     yy = np.mean([kernel(y[i], y[j]) for i in range(50) for j in range(50) if i != j])
     xy = np.mean([kernel(a, b) for a in x for b in y])
     assert kernel_distance(x, y) == pytest.approx(xx + yy - 2 * xy, rel=1e-10)
-    # clean-fid takes subsets of min(n, m, 1000): with equal numbers one subset is all samples, in another order
+    # clean-fid takes subsets of min(n, m, 1000): with equal numbers one subset is all samples, in
+    # another order
     assert kernel_distance(x[:50], y) == pytest.approx(theirs(x[:50], y, num_subsets=1), rel=1e-9)
 
 
@@ -138,10 +141,13 @@ def test_kernel_distance_of_subsets_agrees_with_clean_fid_within_its_spread() ->
 
 
 def test_kernel_distance_is_unbiased_of_independent_samples_and_by_how_much_not_of_others() -> None:
-    """Two classes at a point each, 0 and 2 in one dimension: k is 1, but for 125 between two samples at 2."""
+    """Two classes at a point each, 0 and 2 in one dimension: k is 1, but for 125 between two
+    samples at 2."""
     same, everything = (1 + 125) / 2, (1 + 1 + 1 + 125) / 4
     rng = np.random.default_rng(0)
-    independent = [kernel_distance(*(2.0 * rng.integers(0, 2, (n, 1)) for n in (10, 16))) for _ in range(2000)]
+    independent = [
+        kernel_distance(*(2.0 * rng.integers(0, 2, (n, 1)) for n in (10, 16))) for _ in range(2000)
+    ]
     assert abs(np.mean(independent)) < 4 * np.std(independent) / math.sqrt(2000)
     exact = {n: np.repeat([0.0, 2.0], n // 2)[:, None] for n in (10, 16)}
     lowered = {n: (same - everything) / (n - 1) for n in exact}
@@ -167,8 +173,12 @@ def test_kernel_distance_refuses_bad_sets() -> None:
 
 def test_nearest() -> None:
     data = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
-    torch.testing.assert_close(nearest(torch.tensor([[0.0, 0.2], [3.0, 0.0]]), data), torch.tensor([0.2, 3.0]))
-    torch.testing.assert_close(nearest_other(data, block=2), torch.tensor([1.0, math.sqrt(18), 1.0]))
+    torch.testing.assert_close(
+        nearest(torch.tensor([[0.0, 0.2], [3.0, 0.0]]), data), torch.tensor([0.2, 3.0])
+    )
+    torch.testing.assert_close(
+        nearest_other(data, block=2), torch.tensor([1.0, math.sqrt(18), 1.0])
+    )
 
 
 SAMPLES = {"digits": (1, 8, 8), "pixels": (3, 4), "rff": (2,)}
@@ -182,7 +192,9 @@ class TestEveryExtractor:
             whole = extractor(x)
             assert whole.shape[0] == 12
             assert whole.ndim == 2
-            torch.testing.assert_close(torch.cat([extractor(x[:5]), extractor(x[5:])]), whole, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                torch.cat([extractor(x[:5]), extractor(x[5:])]), whole, rtol=1e-4, atol=1e-4
+            )
         assert extractor.name == name
         assert extractor.sha256 == load_extractor(name).sha256
 
@@ -204,12 +216,18 @@ class TestEveryExtractor:
         tally.fold(x[90:], 90)
         result = scores(tally, found)
         of = {"fd", "kd", "precision", "recall", "density", "coverage"}
-        assert set(result) == {*(f"{key}_{name}" for key in of), f"fd_{name}_mean", f"fd_{name}_cov"}
+        assert set(result) == {
+            *(f"{key}_{name}" for key in of),
+            f"fd_{name}_mean",
+            f"fd_{name}_cov",
+        }
         assert 0 <= result[f"fd_{name}"] < 1e-3 * np.trace(found[name].frechet.covariance)
         assert result[f"fd_{name}_mean"] + result[f"fd_{name}_cov"] == result[f"fd_{name}"]
         assert [result[f"{key}_{name}"] for key in ("precision", "recall", "coverage")] == [1, 1, 1]
         held_out = scores(tally, found, suffix="_held_out")
-        assert held_out == {f"{key}_{name}_held_out": result[f"{key}_{name}"] for key in ("fd", "kd")}
+        assert held_out == {
+            f"{key}_{name}_held_out": result[f"{key}_{name}"] for key in ("fd", "kd")
+        }
 
     def test_what_it_makes_of_features_it_makes_of_samples(self, name: str) -> None:
         extractor, x = load_extractor(name).eval(), torch.randn(12, *SAMPLES[name])
@@ -229,17 +247,24 @@ def test_tallies_merge() -> None:
     a.fold(x[:60], 0)
     merged = b + a  # in any order
     np.testing.assert_array_equal(merged.features("pixels"), whole.features("pixels"))
-    np.testing.assert_allclose(merged.moments["pixels"].covariance, whole.moments["pixels"].covariance, rtol=1e-10)
+    np.testing.assert_allclose(
+        merged.moments["pixels"].covariance, whole.moments["pixels"].covariance, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("n", [2, 7, 20, 1797])
 @pytest.mark.parametrize("classes", [0, 3, 10])
 def test_groups_are_of_a_size_and_of_a_mixture(n: int, classes: int) -> None:
-    labels = torch.from_numpy(RNG.integers(classes, size=n) ** 2 % 7) if classes else None  # some labels are rare
+    # some labels are rare
+    labels = torch.from_numpy(RNG.integers(classes, size=n) ** 2 % 7) if classes else None
     groups = strata(n, labels)
     count = int(groups.max()) + 1
     assert count == min(10, n // 2)
-    for part in [groups] if labels is None else [groups, *(groups[labels == label] for label in labels.unique())]:
+    for part in (
+        [groups]
+        if labels is None
+        else [groups, *(groups[labels == label] for label in labels.unique())]
+    ):
         sizes = torch.bincount(part, minlength=count)
         assert int(sizes.max() - sizes.min()) <= 1
 
@@ -256,7 +281,10 @@ class Sign(Pixels):
         return torch.stack([-features[:, 0], features[:, 0]], 1)
 
 
-LABELS, DIVIDED = torch.arange(103) % 2, torch.randn(103, 6, generator=torch.Generator().manual_seed(1))
+LABELS, DIVIDED = (
+    torch.arange(103) % 2,
+    torch.randn(103, 6, generator=torch.Generator().manual_seed(1)),
+)
 
 
 def divided(*chunks: tuple[int, int]) -> Tally:
@@ -268,20 +296,29 @@ def divided(*chunks: tuple[int, int]) -> Tally:
 
 
 def test_groups_depend_neither_on_chunks_nor_on_their_order() -> None:
-    whole, merged = divided((0, 103)), divided((40, 41), (90, 103)) + (divided((41, 90)) + divided((0, 40)))
+    whole, merged = (
+        divided((0, 103)),
+        divided((40, 41), (90, 103)) + (divided((41, 90)) + divided((0, 40))),
+    )
     groups = strata(103, LABELS)
-    for group, (one, other) in enumerate(zip(whole.parts["pixels"], merged.parts["pixels"], strict=True)):
+    for group, (one, other) in enumerate(
+        zip(whole.parts["pixels"], merged.parts["pixels"], strict=True)
+    ):
         assert one.n == other.n == int((groups == group).sum())
         np.testing.assert_allclose(one.total, DIVIDED[groups == group].sum(0), rtol=1e-5)
         np.testing.assert_allclose(one.product, other.product, rtol=1e-10)
     undivided = moments(DIVIDED.numpy())
     np.testing.assert_allclose(whole.moments["pixels"].covariance, undivided.covariance, rtol=1e-10)
-    with pytest.raises(ValueError, match="shorter"):  # tallies of other groups are of another stream
+    # tallies of other groups are of another stream
+    with pytest.raises(ValueError, match="shorter"):
         _ = whole + Tally([Sign()], parts={"pixels": [undivided]})
 
 
 def test_accuracy_is_the_share_of_what_was_asked_for() -> None:
-    found, tally = references(DIVIDED, [Sign()]), divided((0, 50)) + (divided((50, 103)) + divided())
+    found, tally = (
+        references(DIVIDED, [Sign()]),
+        divided((0, 50)) + (divided((50, 103)) + divided()),
+    )
     right = ((DIVIDED[:, 0] > 0).long() == LABELS).double().mean()
     assert scores(tally, found)["accuracy_pixels"] == pytest.approx(float(right), abs=1e-12)
     unlabelled = Tally([Sign()])
@@ -307,7 +344,9 @@ def test_replicates_are_the_distances_without_a_group() -> None:
     values = replicates(divided((0, 50), (50, 103)), found)["fd_pixels"]
     for group, value in enumerate(values):
         rest = moments(DIVIDED[groups != group].double().numpy())
-        assert value == pytest.approx(found["pixels"].frechet.distance(rest.mean, rest.covariance), rel=1e-6)
+        assert value == pytest.approx(
+            found["pixels"].frechet.distance(rest.mean, rest.covariance), rel=1e-6
+        )
     assert len(values) == 10
     undivided = Tally([Sign()])
     undivided.fold(DIVIDED, 0)
@@ -325,19 +364,29 @@ def test_size_curves_are_of_the_whole_of_halves_and_of_thirds() -> None:
     assert len(left) == 10
     for curve, kept in [(whole, [*range(10)]), (left[4], [0, 1, 2, 3, 5, 6, 7, 8, 9])]:
         count = len(kept)
-        runs = [[[kept[(i + j) % count] for j in range(size)] for i in range(count)] for size in (-(-count // 3), 5)]
-        expected = [np.mean([point(run) for run in of_a_size], axis=0) for of_a_size in runs] + [np.array(point(kept))]
+        runs = [
+            [[kept[(i + j) % count] for j in range(size)] for i in range(count)]
+            for size in (-(-count // 3), 5)
+        ]
+        expected = [np.mean([point(run) for run in of_a_size], axis=0) for of_a_size in runs] + [
+            np.array(point(kept))
+        ]
         np.testing.assert_allclose(curve, expected, rtol=1e-6)
 
 
 def test_the_extrapolated_distance_has_no_bias() -> None:
-    """N(0, I) against its own moments: FD is d/n + d(d + 1)/4n on average (to second order), and 0 in the limit."""
+    """N(0, I) against its own moments: FD is d/n + d(d + 1)/4n on average (to second order), and 0
+    in the limit."""
     d, n, times = 12, 1000, 60
-    found = {"pixels": Reference("pixels", "pixels", 1, FrechetReference(np.zeros(d), np.eye(d)), None)}
+    found = {
+        "pixels": Reference("pixels", "pixels", 1, FrechetReference(np.zeros(d), np.eye(d)), None)
+    }
     raw, limits, covered = [], [], 0
     for seed in range(times):
         tally = Tally([Pixels()], strata(n))
-        tally.fold(torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), 0)
+        tally.fold(
+            torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), 0
+        )
         raw.append(scores(tally, found)["fd_pixels"])
         whole, *left = size_curves(tally, found)["fd_pixels"]
         limit = extrapolate(whole, left)
@@ -355,7 +404,10 @@ def test_scoring_hands_on_groups_and_labels() -> None:
     from study.sampling import Fixed, PerSample, edm_sigmas
     from tests.helpers import small_network
 
-    labels, sampler = LABELS[:70], PairSampler(small_network(), Dropout(0.2), sigmas=edm_sigmas(3, 0.01, 10).tolist())
+    labels, sampler = (
+        LABELS[:70],
+        PairSampler(small_network(), Dropout(0.2), sigmas=edm_sigmas(3, 0.01, 10).tolist()),
+    )
     source = Fixed((70, 16), 20, labels)
     x = collect(sampler, source, 1.0, 0)
     tally, groups = score(sampler, source, 1.0, 0, [Sign()], groups=10), strata(70, labels)
@@ -370,7 +422,8 @@ def test_scoring_hands_on_groups_and_labels() -> None:
 
 
 def test_rff_is_a_kernel() -> None:
-    """Features' inner products approximate the mean of the four Gaussian kernels, with error about 1/√d."""
+    """Features' inner products approximate the mean of the four Gaussian kernels, with error about
+    1/√d."""
     x = torch.randn(30, 2) * 0.3
     f = load_extractor("rff")(x)
     distance = torch.cdist(x, x) ** 2
@@ -399,5 +452,7 @@ def test_the_classifier_knows_its_digits() -> None:
     with torch.inference_mode():
         predicted = load_extractor("digits").network.eval()(data.samples[test]).argmax(1)
     assert data.labels is not None
-    assert float((predicted == data.labels[test]).double().mean()) == pytest.approx(card.get("test_accuracy", float))
+    assert float((predicted == data.labels[test]).double().mean()) == pytest.approx(
+        card.get("test_accuracy", float)
+    )
     assert card.get("test_accuracy", float) > 0.98

@@ -1,4 +1,5 @@
-"""clean-fid's named reference statistics, on stand-ins that the tests put into the cache: nothing is downloaded."""
+"""clean-fid's named reference statistics, on stand-ins that the tests put into the cache: nothing
+is downloaded."""
 
 import json
 import urllib.error
@@ -18,7 +19,9 @@ from study.metrics import extractors, load_extractor, reference
 from study.metrics.inception import INCEPTION
 from tests.test_inception import StandIn, folders, make
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +49,11 @@ def moments(seed: int, d: int = 64) -> dict[str, Any]:
     return {"mu": f.mean(0), "sigma": np.cov(f, rowvar=False)}
 
 
-def test_names_are_clean_fid_s_and_so_are_files_and_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `cleanfid.features.get_reference_statistics` composes them, asked for every name, without a download."""
+def test_names_are_clean_fid_s_and_so_are_files_and_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `cleanfid.features.get_reference_statistics` composes them, asked for every name, without
+    a download."""
     from cleanfid import features
 
     asked: list[str] = []
@@ -67,31 +73,40 @@ def test_names_are_clean_fid_s_and_so_are_files_and_addresses(monkeypatch: pytes
     assert named["lsun_church trainfull 256"].files.keys() == {"inception"}
 
 
-@pytest.mark.parametrize("name", ["cifar10 train", "cifar10 train 32", "cifar10:train", "CIFAR10:train:32"])
+@pytest.mark.parametrize(
+    "name", ["cifar10 train", "cifar10 train 32", "cifar10:train", "CIFAR10:train:32"]
+)
 def test_a_name_may_be_written_in_several_ways(name: str) -> None:
     assert find_statistics(name) is public_statistics()["cifar10 train 32"]
 
 
-@pytest.mark.parametrize("name", ["cifar10", "ffhq trainval70k", "metfaces", "cifar10-train", "train", ""])
+@pytest.mark.parametrize(
+    "name", ["cifar10", "ffhq trainval70k", "metfaces", "cifar10-train", "train", ""]
+)
 def test_what_could_be_a_folder_or_several_is_no_name(name: str) -> None:
     assert find_statistics(name) is None
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("ffhq trainfull70k", "did you mean ffhq trainval70k 256 or ffhq trainval70k 1024?"),
-     ("ffhq trainval70k", "did you mean ffhq trainval70k 256 or ffhq trainval70k 1024?"),
-     ("cifar10", "did you mean cifar10 train 32 or cifar10 test 32?"),
-     ("cifar10 trian", "did you mean cifar10 train 32"), ("img215", "did you mean img512"),
-     ("diggits", "did you mean digits"), ("zzz", "published statistics are img512, .*cat2dog test 256")],
-)  # fmt: skip
+    [
+        ("ffhq trainfull70k", "did you mean ffhq trainval70k 256 or ffhq trainval70k 1024?"),
+        ("ffhq trainval70k", "did you mean ffhq trainval70k 256 or ffhq trainval70k 1024?"),
+        ("cifar10", "did you mean cifar10 train 32 or cifar10 test 32?"),
+        ("cifar10 trian", "did you mean cifar10 train 32"),
+        ("img215", "did you mean img512"),
+        ("diggits", "did you mean digits"),
+        ("zzz", "published statistics are img512, .*cat2dog test 256"),
+    ],
+)
 def test_an_unknown_name_is_refused_with_those_near_it(name: str, says: str) -> None:
     with pytest.raises(InputError, match=f"reference '{name}': .*{says}"):
         references_of(name, [load_extractor("pixels")], Path("none"))
 
 
 def test_each_extractor_has_its_own_file(root: Path) -> None:
-    """Mode clean is `inception`, legacy_tensorflow `inception_tf`; the first use's hash holds from then on."""
+    """Mode clean is `inception`, legacy_tensorflow `inception_tf`; the first use's hash holds from
+    then on."""
     clean, tensorflow = moments(0), moments(1)
     np.savez(root / "cache" / "cifar10_clean_train_32.npz", **clean)
     np.savez(root / "cache" / "cifar10_legacy_tensorflow_train_32.npz", **tensorflow)
@@ -104,23 +119,32 @@ def test_each_extractor_has_its_own_file(root: Path) -> None:
     np.savez(root / "cache" / "cifar10_clean_train_32.npz", **moments(2))
     with pytest.raises(InputError, match="that of its first use"):
         references_of("cifar10 train", both, root)
-    with pytest.raises(InputError, match="statistics of inception and inception_tf are published, 'pixels' is wanted"):
+    with pytest.raises(
+        InputError,
+        match="statistics of inception and inception_tf are published, 'pixels' is wanted",
+    ):
         references_of("cifar10 train", [load_extractor("pixels")], root)
-    with pytest.raises(InputError, match="statistics of inception are published, 'inception_tf' is wanted"):
+    with pytest.raises(
+        InputError, match="statistics of inception are published, 'inception_tf' is wanted"
+    ):
         references_of("lsun_church trainfull", both, root)
 
 
-@pytest.mark.parametrize(("extractor", "mode"), [("inception", "clean"), ("inception_tf", "legacy_tensorflow")])
+@pytest.mark.parametrize(
+    ("extractor", "mode"), [("inception", "clean"), ("inception_tf", "legacy_tensorflow")]
+)
 def test_a_mode_of_clean_fid_is_the_extractor_that_has_its_statistics(
     extractor: str, mode: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Statistics by clean-fid's own code in a mode, and our score against them of other images: clean-fid's."""
+    """Statistics by clean-fid's own code in a mode, and our score against them of other images:
+    clean-fid's."""
     from cleanfid import fid
 
     made, real = folders(tmp_path)
     script = torch.jit.load(str(root / "cache" / INCEPTION.name)).eval()  # type: ignore[no-untyped-call]
 
-    def network(x: torch.Tensor) -> torch.Tensor:  # as `cleanfid.inception_torchscript` calls it in either mode
+    # as `cleanfid.inception_torchscript` calls it in either mode
+    def network(x: torch.Tensor) -> torch.Tensor:
         if mode == "clean":
             return script.layers((x - 128) / 128).flatten(1)
         return script(x, return_features=True)
@@ -129,28 +153,61 @@ def test_a_mode_of_clean_fid_is_the_extractor_that_has_its_statistics(
     features = fid.get_folder_features(str(real), network, mode=mode, **quiet)
     path = root / "cache" / f"cifar10_{mode}_train_32.npz"
     np.savez(path, mu=features.mean(0), sigma=np.cov(features, rowvar=False))
-    theirs = fid.compute_fid(str(made), str(real), mode=mode, custom_feat_extractor=network, **quiet)
-    command = ["score", str(made), "--reference", "cifar10 train", "--extractor", extractor, "--format", "json"]
+    theirs = fid.compute_fid(
+        str(made), str(real), mode=mode, custom_feat_extractor=network, **quiet
+    )
+    command = [
+        "score",
+        str(made),
+        "--reference",
+        "cifar10 train",
+        "--extractor",
+        extractor,
+        "--format",
+        "json",
+    ]
     assert call([*command, "--root", str(root)]) == 0
     ours = json.loads(capsys.readouterr().out)[f"fd_{extractor}"]
     assert theirs > 1e-3
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_images_of_another_size_are_refused(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_another_size_are_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     np.savez(root / "cache" / "ffhq_clean_trainval70k_256.npz", **moments(0))
     made, _ = folders(tmp_path)
-    command = ["score", str(made), "--reference", "ffhq trainval70k 256", "--extractor", "inception"]
+    command = [
+        "score",
+        str(made),
+        "--reference",
+        "ffhq trainval70k 256",
+        "--extractor",
+        "inception",
+    ]
     assert call([*command, "--root", str(root)]) == 2
     assert "of images of 256×256 pixels, the samples have 32×32" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["score", "somewhere", "--reference", "cifar10:train", "--extractor", "inception", "--root", str(root)]
+    command = [
+        "score",
+        "somewhere",
+        "--reference",
+        "cifar10:train",
+        "--extractor",
+        "inception",
+        "--root",
+        str(root),
+    ]
     assert call(command) == 2
     said = capsys.readouterr().err
-    for part in ("https://www.cs.cmu.edu/~clean-fid/stats/cifar10_clean_train_32.npz", str(root / "cache"),
-                 "put it into", "SHA-256 none is published"):  # fmt: skip
+    for part in (
+        "https://www.cs.cmu.edu/~clean-fid/stats/cifar10_clean_train_32.npz",
+        str(root / "cache"),
+        "put it into",
+        "SHA-256 none is published",
+    ):
         assert part in said
 
 
@@ -161,14 +218,24 @@ def test_a_plan_lists_them_as_files(tmp_path: Path, capsys: pytest.CaptureFixtur
     np.savez(path, mu=np.zeros(2048), sigma=np.eye(2048))
 
     def plan(statistics: str, extractors: str) -> int:
-        command = ["run", "configs/digits.yaml", "--base", "edm-cifar10-32x32-uncond-vp", "--plan", "--root", str(root)]
+        command = [
+            "run",
+            "configs/digits.yaml",
+            "--base",
+            "edm-cifar10-32x32-uncond-vp",
+            "--plan",
+            "--root",
+            str(root),
+        ]
         return call([*command, "--reference", statistics, "--extractors", extractors])
 
     assert plan("cifar10 train", "[inception, inception_tf]") == 0
     said = capsys.readouterr().out
     assert f"present  clean-fid's statistics cifar10 train 32, mode clean: {path}" in said
     other = path.with_name("cifar10_legacy_tensorflow_train_32.npz")
-    assert f"missing  clean-fid's statistics cifar10 train 32, mode legacy_tensorflow: {other}" in said
+    assert (
+        f"missing  clean-fid's statistics cifar10 train 32, mode legacy_tensorflow: {other}" in said
+    )
     assert plan("cifar10 train", "[digits]") == 2
     assert "are published, 'digits' is wanted" in capsys.readouterr().err
     assert plan("cifar10 trian", "[inception]") == 2

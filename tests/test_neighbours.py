@@ -24,7 +24,9 @@ def brute_force(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     between = np.array([[np.linalg.norm(a.astype(float) - b) for b in y] for a in x])  # [n, m]
 
     def radius(points: np.ndarray, i: int, k: int) -> float:
-        return sorted(np.linalg.norm(points[i].astype(float) - p) for j, p in enumerate(points) if j != i)[k - 1]
+        return sorted(
+            np.linalg.norm(points[i].astype(float) - p) for j, p in enumerate(points) if j != i
+        )[k - 1]
 
     x3 = np.array([radius(x, i, 3) for i in range(len(x))])
     y3, y5 = (np.array([radius(y, j, k) for j in range(len(y))]) for k in (3, 5))
@@ -36,7 +38,9 @@ def brute_force(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize(("n", "m", "d", "shift"), [(60, 80, 3, 0.5), (90, 40, 8, 0.3), (6, 6, 2, 0.0)])
+@pytest.mark.parametrize(
+    ("n", "m", "d", "shift"), [(60, 80, 3, 0.5), (90, 40, 8, 0.3), (6, 6, 2, 0.0)]
+)
 def test_they_are_the_definitions(n: int, m: int, d: int, shift: float) -> None:
     x, y = normal(n, d, 1, shift), normal(m, d, 2)
     found, expected = neighbour_scores(x, y), brute_force(x, y)
@@ -61,7 +65,8 @@ def test_a_set_is_like_itself_and_unlike_what_is_far() -> None:
 
 
 def test_one_good_mode_is_precise_and_recalls_half() -> None:
-    """Data in two far clusters, samples of one: as good as the data's own there, and nothing of the other."""
+    """Data in two far clusters, samples of one: as good as the data's own there, and nothing of the
+    other."""
     y = np.concatenate([normal(400, 2, 1), normal(400, 2, 2, shift=1000)])
     found, whole = (
         neighbour_scores(normal(400, 2, 3), y),

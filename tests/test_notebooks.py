@@ -14,9 +14,14 @@ QUICK = ["--search.trials", "3", "--confirm.seed_sets", "2", "--confirm.controls
 
 @pytest.mark.parametrize(
     ("name", "config", "text"),
-    [("digits", "tests/small.yaml", "noise(0.2) → noise(0.4)"), ("matrix", "tests/small-matrix.yaml", "quantize")],
+    [
+        ("digits", "tests/small.yaml", "noise(0.2) → noise(0.4)"),
+        ("matrix", "tests/small-matrix.yaml", "quantize"),
+    ],
 )
-def test_notebook_runs(name: str, config: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notebook_runs(
+    name: str, config: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = Path("notebooks") / f"{name}.ipynb"
     if name == "matrix":
         assert call(["probe", config, "--root", str(tmp_path)]) == 0
@@ -28,7 +33,9 @@ def test_notebook_runs(name: str, config: str, text: str, tmp_path: Path, monkey
 
 def test_the_matrix_that_is_kept_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = execute(Path("notebooks/matrix.ipynb"), monkeypatch)
-    assert any("100 cells, 64 of kinds that chose nothing" in output.get("text", "") for output in shown)
+    assert any(
+        "100 cells, 64 of kinds that chose nothing" in output.get("text", "") for output in shown
+    )
     assert sum("image/png" in output.get("data", {}) for output in shown) == 4
 
 
@@ -36,8 +43,12 @@ def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> 
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells), "notebooks are kept without outputs"
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    assert all(not cell.get("outputs") for cell in notebook.cells), (
+        "notebooks are kept without outputs"
+    )
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 

@@ -21,9 +21,21 @@ def read(path: Path, size: int = 4) -> torch.Tensor:
     return torch.cat(list(batches(path, size)))
 
 
-def npy(shape: str, dtype: str = "<f4", order: str = "False", data: bytes = b"", version: bytes = b"\1\0") -> bytes:
+def npy(
+    shape: str,
+    dtype: str = "<f4",
+    order: str = "False",
+    data: bytes = b"",
+    version: bytes = b"\1\0",
+) -> bytes:
     header = f"{{'descr': '{dtype}', 'fortran_order': {order}, 'shape': {shape}}}".encode()
-    return b"\x93NUMPY" + version + struct.pack("<H" if version == b"\1\0" else "<I", len(header)) + header + data
+    return (
+        b"\x93NUMPY"
+        + version
+        + struct.pack("<H" if version == b"\1\0" else "<I", len(header))
+        + header
+        + data
+    )
 
 
 def packed(path: Path, content: bytes, name: str = "samples.npy") -> Path:
@@ -52,11 +64,17 @@ def test_an_array_stored_column_by_column_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
-    """In its first part and in its last, wherever the damage is: nothing is given back as if it were whole."""
-    np.savez(tmp_path / "x.npz", samples=np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8))
+    """In its first part and in its last, wherever the damage is: nothing is given back as if it
+    were whole."""
+    np.savez(
+        tmp_path / "x.npz",
+        samples=np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8),
+    )
     content = (tmp_path / "x.npz").read_bytes()
     for at in (400, len(content) - 300):
-        (tmp_path / "x.npz").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        (tmp_path / "x.npz").write_bytes(
+            content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        )
         with pytest.raises(InputError, match=r"samples\.npy cannot be unpacked \(Bad CRC-32"):
             read(tmp_path / "x.npz")
 
@@ -69,13 +87,19 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
         (npy("(-3, -2)", data=bytes(24)), r"has the shape \(-3, -2\)"),
         (npy("(True, 6)", data=bytes(24)), r"has the shape \(True, 6\)"),
         (npy("(1000000000000, 0)"), "samples .* are expected"),
-        (npy("(3, 2)", "|O", data=bytes(48)), "is of the type object; accepted are floats and integers"),
+        (
+            npy("(3, 2)", "|O", data=bytes(48)),
+            "is of the type object; accepted are floats and integers",
+        ),
         (npy("(3, 2)", "|V99999", data=bytes(48)), "is of the type"),
         (npy("(3, 2)", data=bytes(24), version=b"\2\0"), "does not begin as an array of numbers"),
         (npy("(" * 5000), "does not begin as an array of numbers"),
         (npy("(3, 2)" + " " * 20_000, data=bytes(24)), "does not begin as an array of numbers"),
         (b"text", "does not begin as an array of numbers"),
-        (npy("(1, 20000000)", data=bytes(80_000_000)), "accepted are samples of at most 16777216 numbers"),
+        (
+            npy("(1, 20000000)", data=bytes(80_000_000)),
+            "accepted are samples of at most 16777216 numbers",
+        ),
     ],
 )
 def test_a_header_is_checked(content: bytes, says: str, tmp_path: Path) -> None:
@@ -100,14 +124,18 @@ def test_a_zip_s_entries_are_in_proportion(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(zips, "LEAST_UNPACKED", 10**4)
     monkeypatch.setattr(zips, "LEAST_DIRECTORY", 10**4)
     path = packed(tmp_path / "x.zip", bytes(2 * 10**4), "a.png")
-    with pytest.raises(InputError, match=r"a\.png unpacks to 20000 bytes, more than 2 times its size in the zip"):
+    with pytest.raises(
+        InputError, match=r"a\.png unpacks to 20000 bytes, more than 2 times its size in the zip"
+    ):
         read(path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for index in range(400):
             archive.writestr(f"{index}.png", b"")
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(InputError, match="a directory of its entries that is out of proportion to its 35802 bytes"):
+    with pytest.raises(
+        InputError, match="a directory of its entries that is out of proportion to its 35802 bytes"
+    ):
         read(path)
 
 
@@ -116,7 +144,9 @@ def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
     for method, number in ((zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)):
         with zipfile.ZipFile(path, "w", method) as archive:
             archive.writestr("a.png", b"x" * 1000)
-        with pytest.raises(InputError, match=f"a.png is packed by method {number}; accepted are stored"):
+        with pytest.raises(
+            InputError, match=f"a.png is packed by method {number}; accepted are stored"
+        ):
             read(path)
     packed(path, b"x" * 100, "a.png")
     content = bytearray(path.read_bytes())
@@ -128,12 +158,17 @@ def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
 
 
 def test_small_arrays_are_held_within_bounds(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "x.npz", a=np.zeros((3000, 3000)), b=np.arange(3), c="name", d="x" * 2000)
+    np.savez_compressed(
+        tmp_path / "x.npz", a=np.zeros((3000, 3000)), b=np.arange(3), c="name", d="x" * 2000
+    )
     with open_npz(tmp_path / "x.npz") as arrays:
         assert arrays.text("c") == "name"
         assert arrays.numbers("b", (3,)).tolist() == [0, 1, 2]
         for call, says in (
-            (lambda: arrays.numbers("a", (None, None)), "takes 72000000 bytes of memory; at most 67108864"),
+            (
+                lambda: arrays.numbers("a", (None, None)),
+                "takes 72000000 bytes of memory; at most 67108864",
+            ),
             (lambda: arrays.numbers("b", (4,)), r"has shape \(3,\); expected is \(4,\)"),
             (lambda: arrays.numbers("b", ()), r"has shape \(3,\); expected is \(\)"),
             (lambda: arrays.numbers("c", ()), "is of the type <U4"),

@@ -40,8 +40,11 @@ def test_the_equation(weight: float) -> None:
 
 @pytest.mark.parametrize("coupling", ["independent", "shared"])
 @pytest.mark.parametrize("guide", [Dropout(0.4), InputNoise(0.2)])
-def test_main_randomness_is_the_same_at_every_weight(coupling: str, guide: Dropout | InputNoise) -> None:
-    """D_w − D_w' = (w − w')(D1 − D0): with common draws D1 and D0 recovered from two weights agree with a third."""
+def test_main_randomness_is_the_same_at_every_weight(
+    coupling: str, guide: Dropout | InputNoise
+) -> None:
+    """D_w − D_w' = (w − w')(D1 − D0): with common draws D1 and D0 recovered from two weights agree
+    with a third."""
     pair = Pair(small_network(), Dropout(0.2), guide, coupling)  # type: ignore[arg-type]
     outputs = {}
     for w in (1.0, 2.0, 3.0, 1.5):
@@ -88,7 +91,8 @@ def test_unknown_coupling_is_refused() -> None:
 
 
 def test_views_agree_with_their_definitions() -> None:
-    """Of x = y + σn the exact D of a point mass at y gives back ε = n, score = −n/σ, and v = αn − σαy."""
+    """Of x = y + σn the exact D of a point mass at y gives back ε = n, score = −n/σ, and v = αn −
+    σαy."""
     from degradations import epsilon, score, velocity
 
     y, n, sigma = torch.full((4, 3), 0.3), torch.randn(4, 3), torch.tensor([0.1, 0.5, 1.0, 8.0])
@@ -96,16 +100,22 @@ def test_views_agree_with_their_definitions() -> None:
     alpha = 1 / (1 + sigma[:, None] ** 2).sqrt()
     torch.testing.assert_close(epsilon(y, x, sigma), n, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(score(y, x, sigma), -n / sigma[:, None], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(velocity(y, x, sigma), alpha * (n - sigma[:, None] * y), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        velocity(y, x, sigma), alpha * (n - sigma[:, None] * y), rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize(("sigma", "inside"), [(0.1, False), (0.5, True), (1.0, True), (2.0, True), (2.1, False)])
+@pytest.mark.parametrize(
+    ("sigma", "inside"), [(0.1, False), (0.5, True), (1.0, True), (2.0, True), (2.1, False)]
+)
 def test_outside_its_interval_guidance_sleeps(sigma: float, inside: bool) -> None:
     main, guide = ExactGaussian(0.5), ExactGaussian(1.5)
     guided = Guided(main, guide, 2.0, interval=(0.5, 2.0))
     assert torch.equal(guided(X, sigma), Guided(main, guide, 2.0 if inside else 1.0)(X, sigma))
     if not inside:
-        assert torch.equal(Guided(main, Forbidden(), 2.0, interval=(0.5, 2.0))(X, sigma), main(X, sigma))
+        assert torch.equal(
+            Guided(main, Forbidden(), 2.0, interval=(0.5, 2.0))(X, sigma), main(X, sigma)
+        )
 
 
 def test_an_interval_counts_for_each_sample_s_own_level() -> None:

@@ -63,13 +63,16 @@ class Text(str):
 
 
 class Persistent:
-    """A mixin: pickled with its class's name, its state and source text, which the original reader would run."""
+    """A mixin: pickled with its class's name, its state and source text, which the original reader
+    would run."""
 
     source = "raise SystemExit"
 
     def __reduce__(self) -> Any:
         name = type(self).__name__
-        return _reconstruct_persistent_obj, (meta(class_name=name, module_src=self.source, state=self.__dict__),)
+        return _reconstruct_persistent_obj, (
+            meta(class_name=name, module_src=self.source, state=self.__dict__),
+        )
 
 
 def meta(**changes: Any) -> EasyDict:
@@ -91,7 +94,9 @@ class Net(Persistent, nn.Module):
         super().__init__()
         self._init_args, self._init_kwargs = args, EasyDict(kwargs)
         self.gain = nn.Parameter(torch.tensor(0.5), requires_grad=False)
-        self.enc = nn.ModuleDict({"a": Layer(2, torch.float16), "b": nn.ModuleList([Layer(1), nn.Linear(2, 2)])})
+        self.enc = nn.ModuleDict(
+            {"a": Layer(2, torch.float16), "b": nn.ModuleList([Layer(1), nn.Linear(2, 2)])}
+        )
         self.tied = Layer(4, torch.bfloat16)
         self.tied.weight = self.enc["a"].weight  # type: ignore[assignment]
         self.register_buffer("steps", torch.tensor([3, 4]))
@@ -107,12 +112,18 @@ class Encoder(Persistent):
 @contextmanager
 def renamed() -> Iterator[None]:
     """While pickling, this file's classes bear the names that the originals have."""
-    modules = {name: ModuleType(name) for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")}
+    modules = {
+        name: ModuleType(name)
+        for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util")
+    }
     before = EasyDict.__module__
     modules["torch_utils.persistence"]._reconstruct_persistent_obj = _reconstruct_persistent_obj  # type: ignore[attr-defined]
     modules["dnnlib.util"].EasyDict = EasyDict  # type: ignore[attr-defined]
     sys.modules.update(modules)
-    EasyDict.__module__, _reconstruct_persistent_obj.__module__ = "dnnlib.util", "torch_utils.persistence"
+    EasyDict.__module__, _reconstruct_persistent_obj.__module__ = (
+        "dnnlib.util",
+        "torch_utils.persistence",
+    )
     try:
         yield
     finally:
@@ -153,11 +164,19 @@ def stored(tensor: Tensor) -> bytes:
     return content
 
 
-def stream(kind: Any = "storage", dtype: Any = torch.FloatStorage, key: Any = "0", view: Any = None,
-           keys: Any = None, end: bytes = b"Q.") -> Call:  # fmt: skip
+def stream(
+    kind: Any = "storage",
+    dtype: Any = torch.FloatStorage,
+    key: Any = "0",
+    view: Any = None,
+    keys: Any = None,
+    end: bytes = b"Q.",
+) -> Call:
     """A storage of six zeros as torch.save writes it, or nearly so."""
     about = pickle.dumps((kind, dtype, key, "cpu", 6, view), 2)[:-1] + end
-    start = [pickle.dumps(one, 2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    start = [
+        pickle.dumps(one, 2) for one in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    ]
     rest = pickle.dumps([key] if keys is None else keys, 2) + struct.pack("<q", 6) + bytes(24)
     return Call(_load_from_bytes, b"".join(start) + about + rest)
 
@@ -206,7 +225,8 @@ def test_a_network_comes_back(tmp_path: Path, protocol: int) -> None:
 def test_views_share_their_storage(tmp_path: Path) -> None:
     held = storage(torch.arange(6.0))
     a, b, c = read(
-        tmp_path, [tensor((2, 3), (3, 1), 0, held), tensor((2, 2), (1, 2), 1, held), tensor((), (), 5, held)]
+        tmp_path,
+        [tensor((2, 3), (3, 1), 0, held), tensor((2, 2), (1, 2), 1, held), tensor((), (), 5, held)],
     )
     assert a.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert b.tolist() == [[1, 3], [2, 4]]
@@ -220,8 +240,13 @@ def test_views_share_their_storage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_statistics_come_back(tmp_path: Path, protocol: int) -> None:
-    sigma = np.random.default_rng(0).normal(size=(100, 100))  # more than the bytes that are remembered
-    value = {"num_images": 50000, "fid": {"mu": sigma[0], "sigma": np.asfortranarray(sigma)}, "s": np.float32(1.5)}
+    # more than the bytes that are remembered
+    sigma = np.random.default_rng(0).normal(size=(100, 100))
+    value = {
+        "num_images": 50000,
+        "fid": {"mu": sigma[0], "sigma": np.asfortranarray(sigma)},
+        "s": np.float32(1.5),
+    }
     found = read(tmp_path, value, protocol)
     assert found["num_images"] == 50000
     assert found["s"] == 1.5
@@ -234,8 +259,24 @@ def test_statistics_come_back(tmp_path: Path, protocol: int) -> None:
 
 def test_other_values(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.int16).reshape(2, 3, 4).transpose(1, 0, 2)
-    value = [torch.device("cuda:1"), torch.float16, np.dtype("f4"), {"a", "b"}, -5, 2**40, b"x", (True, None), {1: "ü"}]
-    assert read(tmp_path, value, 5) == ["cuda:1", torch.float16, np.dtype("f4"), {"a", "b"}, *value[4:]]
+    value = [
+        torch.device("cuda:1"),
+        torch.float16,
+        np.dtype("f4"),
+        {"a", "b"},
+        -5,
+        2**40,
+        b"x",
+        (True, None),
+        {1: "ü"},
+    ]
+    assert read(tmp_path, value, 5) == [
+        "cuda:1",
+        torch.float16,
+        np.dtype("f4"),
+        {"a", "b"},
+        *value[4:],
+    ]
     assert np.array_equal(read(tmp_path, array, 5), array)
     assert np.array_equal(read(tmp_path, [array, array[:0]], 4)[0], array)
     for dtype in pickles.DTYPES.values():
@@ -291,7 +332,9 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, protocol: int) -> None:
     for value, wants in [*hostile.items(), *([(deep, "posix.system")] if protocol > 3 else [])]:
         content = dumps(value, protocol)
         refused(
-            tmp_path, content, rf"wants \w*\.?{wants}[\w.]*, which is not among what is read; nothing of it was run"
+            tmp_path,
+            content,
+            rf"wants \w*\.?{wants}[\w.]*, which is not among what is read; nothing of it was run",
         )
     read(tmp_path, net)
     assert not marker.exists()
@@ -377,8 +420,16 @@ def test_instructions_that_are_not_read(tmp_path: Path, content: bytes, says: st
 
 def test_a_bad_value_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path, tensor((6,), (1,), 0, stream())).tolist() == [0.0] * 6
-    for bad in (stream("module"), stream(dtype="FloatStorage"), stream(key=3), stream(view=("0", 0, 6)),
-                stream(keys=["1"]), stream(keys=["0", "1"]), stream(keys="0"), stream(end=b".")):  # fmt: skip
+    for bad in (
+        stream("module"),
+        stream(dtype="FloatStorage"),
+        stream(key=3),
+        stream(view=("0", 0, 6)),
+        stream(keys=["1"]),
+        stream(keys=["0", "1"]),
+        stream(keys="0"),
+        stream(end=b"."),
+    ):
         refused(tmp_path, tensor((6,), (1,), 0, bad), "a storage in a form")
     one = torch.arange(6.0)
     good = stored(one)
@@ -387,7 +438,9 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(2**24))
-    float8 = Call(_load_from_bytes, stored(torch.zeros(2)).replace(b"FloatStorage", b"QUInt8Storage"))
+    float8 = Call(
+        _load_from_bytes, stored(torch.zeros(2)).replace(b"FloatStorage", b"QUInt8Storage")
+    )
     persistent = [
         meta(version=5),
         meta(version=True),
@@ -403,7 +456,10 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         None,
     ]
     cases = [
-        *((Call(_reconstruct_persistent_obj, one), "a persistent object|the state of Net") for one in persistent),
+        *(
+            (Call(_reconstruct_persistent_obj, one), "a persistent object|the state of Net")
+            for one in persistent
+        ),
         (Call(_reconstruct_persistent_obj, meta(state={1: 2})), "the state of Net"),
         (tensor((2**60,), (0,)), "a shape .* over 6 numbers"),
         (tensor((7,), (0,)), "a shape"),
@@ -423,7 +479,10 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (tensor((), (), 6), "a tensor that reaches"),
         (tensor((1,), (1,), 0, one), "a tensor in a form"),
         (tensor((1,), (1,), 0, good), "a tensor in a form"),
-        (Call(_rebuild_tensor_v2, storage(one), 0, (1,), (1,), False, {1: 2}), "a tensor in a form"),
+        (
+            Call(_rebuild_tensor_v2, storage(one), 0, (1,), (1,), False, {1: 2}),
+            "a tensor in a form",
+        ),
         (Call(_rebuild_tensor_v2, storage(one), 0), "not a whole"),
         (storage(one), "a class, a call or a part"),
         (Call(_rebuild_parameter, [1], True, OrderedDict()), "a parameter"),
@@ -437,9 +496,18 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (Call(_load_from_bytes, bomb.getvalue()), "not a pickle"),
         (float8, "wants torch.QUInt8Storage"),
         (Call(_load_from_bytes, good.replace(b"K\x06", b"K\x07")), "a storage of other"),
-        (Call(_load_from_bytes, good.replace(struct.pack("<q", 6), struct.pack("<q", 2**60))), "a storage of other"),
-        (Call(_load_from_bytes, good.replace(b"\xe9\x03", b"\xea\x03")), "a storage of another version"),
-        (Call(_load_from_bytes, re.sub(b"(?<=little_endianq.)\x88", b"\x89", good)), "a storage of another byte"),
+        (
+            Call(_load_from_bytes, good.replace(struct.pack("<q", 6), struct.pack("<q", 2**60))),
+            "a storage of other",
+        ),
+        (
+            Call(_load_from_bytes, good.replace(b"\xe9\x03", b"\xea\x03")),
+            "a storage of another version",
+        ),
+        (
+            Call(_load_from_bytes, re.sub(b"(?<=little_endianq.)\x88", b"\x89", good)),
+            "a storage of another byte",
+        ),
         (Call(_load_from_bytes, stored(torch.tensor([True]))[:-1] + b"\2"), "truth values"),
         (np.array([{}, 1], dtype=object), "a dtype of NumPy"),
         (np.array(["a"]), "a dtype of NumPy"),
@@ -489,34 +557,50 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(tmp_path, PRE + b"N" + b"\x85" * 50_000 + b".", "nested deeper")
     refused(tmp_path, laughs(20), "nested deeper than 100, or more than")
     assert len(read(tmp_path, laughs(4))) == 10
-    # One text of 1 MB encoded 1000 times; the same bytes made into an array, and into a storage, again and again.
+    # One text of 1 MB encoded 1000 times; the same bytes made into an array, and into a storage,
+    # again and again.
     again = b"c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Ra"
     text = b"X" + struct.pack("<I", 2**20) + b"a" * 2**20
     refused(tmp_path, PRE + text + b"q\0]" + again * 1000 + b".", "makes more of its bytes")
-    refused(tmp_path, PRE + b"B" + struct.pack("<I", 2**17) + b"a" * 2**17 + b"q\0h\0\x86.", "large bytes used twice")
+    refused(
+        tmp_path,
+        PRE + b"B" + struct.pack("<I", 2**17) + b"a" * 2**17 + b"q\0h\0\x86.",
+        "large bytes used twice",
+    )
     small = stored(torch.zeros(15_000))
-    refused(tmp_path, [Call(_load_from_bytes, small) for _ in range(100)], "makes more of its bytes")
+    refused(
+        tmp_path, [Call(_load_from_bytes, small) for _ in range(100)], "makes more of its bytes"
+    )
     refused(tmp_path, [[None] * 10**5] * 10**5, "nested deeper than 100, or more than")
     refused(tmp_path, {"k" * 201: 1}, "a dict or its keys")
     refused(
-        tmp_path, PRE + (b"X" + struct.pack("<I", 201) + b"torch.nn.modules." + b"a" * 184) * 2 + b"\x93.", "a name"
+        tmp_path,
+        PRE + (b"X" + struct.pack("<I", 201) + b"torch.nn.modules." + b"a" * 184) * 2 + b"\x93.",
+        "a name",
     )
     state = {str(i): 0 for i in range(20_000)}
     shared = [Call(_reconstruct_persistent_obj, meta(state=state)) for _ in range(2000)]
     refused(tmp_path, shared, "makes more of its bytes")
     new, content = np.zeros(1).__reduce__()[0], bytes(60_000)
-    arrays = [Stated(new, (np.ndarray, (0,), b"b"), (1, (7500,), np.dtype("f8"), False, content)) for _ in range(100)]
+    arrays = [
+        Stated(new, (np.ndarray, (0,), b"b"), (1, (7500,), np.dtype("f8"), False, content))
+        for _ in range(100)
+    ]
     refused(tmp_path, arrays, "makes more of its bytes")
     truth = Stated(new, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("?"), False, b"\2"))
     refused(tmp_path, truth, "truth values")
     # An object remembered under many numbers, and given its state once for each of many copies.
-    remembered = LINEAR + b")\x81" + b"\x94" * 30_000 + b"h\0}(K\1" * 30_000 + b"h\0}b" + b"ub" * 30_000
+    remembered = (
+        LINEAR + b")\x81" + b"\x94" * 30_000 + b"h\0}(K\1" * 30_000 + b"h\0}b" + b"ub" * 30_000
+    )
     refused(tmp_path, PRE + b"]" + remembered + b".", ".")
     refused(tmp_path, PRE + b"](" + b"\x8f" * 50_000 + b"e.", "makes more of its bytes")  # sets
     made = b"ctorch.nn.modules.linear\nLinear\n\x94](" + b"h\0)\x81" * 50_000
     refused(tmp_path, PRE + made + b"e.", "makes more of its bytes")
     held = storage(torch.zeros(15_000))
-    refused(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "makes more of its bytes")
+    refused(
+        tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "makes more of its bytes"
+    )
     monkeypatch.setattr(Budget, "steps", 100)
     monkeypatch.setattr(Budget.__init__, "__defaults__", (100,))
     refused(tmp_path, PRE + b"]" + b"Na" * 51 + b".", "more than .* instructions")
@@ -588,18 +672,29 @@ def test_a_damaged_file_is_refused_or_read(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, value: float, dtype: torch.dtype) -> None:
+def test_a_weight_that_is_not_finite_is_named(
+    tmp_path: Path, value: float, dtype: torch.dtype
+) -> None:
     data = network()
     data["ema"].enc.b[0].scale = torch.ones(5, 7).to(dtype)
     assert len(tensors(read(tmp_path, data)["ema"])) == 11
     data["ema"].enc.b[0].scale[3, 2] = value
     found = read(tmp_path, data)["ema"]
-    with pytest.raises(InputError, match=r"Net: 'enc\.b\.0\.scale' has entries that are not finite"):
+    with pytest.raises(
+        InputError, match=r"Net: 'enc\.b\.0\.scale' has entries that are not finite"
+    ):
         tensors(found)
 
 
 def module(modules: Any = None, **parameters: Any) -> Record:
-    return Record("M", {"_parameters": parameters, "_buffers": {}, "_modules": modules if modules is not None else {}})
+    return Record(
+        "M",
+        {
+            "_parameters": parameters,
+            "_buffers": {},
+            "_modules": modules if modules is not None else {},
+        },
+    )
 
 
 def test_what_is_no_module_is_refused() -> None:
@@ -610,7 +705,9 @@ def test_what_is_no_module_is_refused() -> None:
     for _ in range(40):
         laugh = module({"a": laugh, "b": laugh})
     names = module({str(i): module(a=None) for i in range(2)})
-    wide = module(dict.fromkeys(map(str, range(300)), module(**{f"p{i}": None for i in range(300)})))
+    wide = module(
+        dict.fromkeys(map(str, range(300)), module(**{f"p{i}": None for i in range(300)}))
+    )
     assert tensors(names) == {}
     cases = {
         around: "nested without end",

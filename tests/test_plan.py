@@ -1,4 +1,5 @@
-"""What a study wants next, driven by an evaluator that knows the answers, and by any number of processes."""
+"""What a study wants next, driven by an evaluator that knows the answers, and by any number of
+processes."""
 
 import dataclasses
 import math
@@ -12,15 +13,27 @@ from degradations import RunError, kinds, parse
 from study.engine import schedule
 from study.records.results import Results
 from study.records.task import BASE, Evaluation, Outcome, Task
-from study.specs import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, SamplerSpec, SearchSpec, StudySpec
+from study.specs import (
+    CalibrateSpec,
+    ConfirmSpec,
+    MatrixSpec,
+    PairingSpec,
+    SamplerSpec,
+    SearchSpec,
+    StudySpec,
+)
 
 ALIKE = PairingSpec("noise(0.2)", "noise(0.4)", "shared")
 APART = PairingSpec("noise(0.2)", "noise(0.4)")
 MIXED = PairingSpec("noise(0.2)", "prune(0.4)")
 SPEC = StudySpec(
-    "x", base="digits", pairings=(ALIKE, APART, MIXED), sampler=SamplerSpec(solver="euler", steps=10),
-    search=SearchSpec(samples=100, trials=6), confirm=ConfirmSpec(samples=200, seed_sets=2),
-)  # fmt: skip
+    "x",
+    base="digits",
+    pairings=(ALIKE, APART, MIXED),
+    sampler=SamplerSpec(solver="euler", steps=10),
+    search=SearchSpec(samples=100, trials=6),
+    confirm=ConfirmSpec(samples=200, seed_sets=2),
+)
 Evaluate = Callable[[Task], Outcome]
 
 
@@ -29,7 +42,8 @@ def is_stochastic(name: str) -> bool:
 
 
 def damage(name: str) -> float:
-    """FD relative to the base's: 1.5 at the strength 0.25 for most kinds; one that saturates at 2."""
+    """FD relative to the base's: 1.5 at the strength 0.25 for most kinds; one that saturates at
+    2."""
     if name == BASE:
         return 1.0
     strength: float = parse(name).strength  # type: ignore[attr-defined]
@@ -46,7 +60,9 @@ def evaluate(task: Task) -> Outcome:
     bend = 0.0 if task.weight == 1 else (task.weight - best) ** 2 - (1 - best) ** 2
     fd = damage(task.main) * math.exp(bend) * (1 + 0.01 * task.seed) / task.steps
     tilt = 0.01 * (task.weight - 1)
-    return Outcome({"fd_pixels": fd}, {"fd_pixels": [fd * (1 + tilt * (-1) ** g) for g in range(10)]})
+    return Outcome(
+        {"fd_pixels": fd}, {"fd_pixels": [fd * (1 + tilt * (-1) ** g) for g in range(10)]}
+    )
 
 
 def nothing_known(spec: StudySpec = SPEC) -> Results:
@@ -54,7 +70,8 @@ def nothing_known(spec: StudySpec = SPEC) -> Results:
 
 
 def keep(results: Results, pairing: PairingSpec | None, task: Task, evaluate: Evaluate) -> None:
-    """Evaluate as a worker does: weight 1 of a search is what is shared. Nothing may be evaluated twice."""
+    """Evaluate as a worker does: weight 1 of a search is what is shared. Nothing may be evaluated
+    twice."""
     if pairing is None:
         assert task not in results.shared
         try:
@@ -80,8 +97,11 @@ def whole(results: Results) -> Iterator[schedule.Wanted]:
     return schedule.study(results, is_stochastic)
 
 
-def done_by(workers: int, seed: int, results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> Results:
-    """Workers that each take any task that is wanted and that nobody is at work on, and end in any order."""
+def done_by(
+    workers: int, seed: int, results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate
+) -> Results:
+    """Workers that each take any task that is wanted and that nobody is at work on, and end in any
+    order."""
     rng = random.Random(seed)
     at_work: list[schedule.Wanted] = []
     while True:
@@ -94,7 +114,9 @@ def done_by(workers: int, seed: int, results: Results, stage: Stage = whole, eva
             return results
 
 
-def in_order(results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate) -> list[schedule.Wanted]:
+def in_order(
+    results: Results, stage: Stage = whole, evaluate: Evaluate = evaluate
+) -> list[schedule.Wanted]:
     """One worker that always takes the first task; returns what it took."""
     taken: list[schedule.Wanted] = []
     while (wanted := next(stage(results), None)) is not None:
@@ -105,7 +127,9 @@ def in_order(results: Results, stage: Stage = whole, evaluate: Evaluate = evalua
 
 def tasks(results: Results) -> tuple[dict[PairingSpec, list[Task]], set[Task]]:
     """Of each search in order, of what is shared in none."""
-    return {p: [e.task for e in found] for p, found in results.searches.items()}, set(results.shared)
+    return {p: [e.task for e in found] for p, found in results.searches.items()}, set(
+        results.shared
+    )
 
 
 def test_first_come_the_base_the_probes_and_the_single_denoisers() -> None:
@@ -114,8 +138,13 @@ def test_first_come_the_base_the_probes_and_the_single_denoisers() -> None:
     singles = {task for name in names for task in results.alone(name)}
     double = {task for name in names[:2] for task in results.alone(name, double=True)}
     wanted = list(whole(results))
-    assert wanted[:4] == [(None, results.single(BASE)), *((None, results.endpoints(p)) for p in SPEC.pairings)]
-    assert {task for _, task in wanted[4:]} == singles | double | set(results.averaged("noise(0.2)"))
+    assert wanted[:4] == [
+        (None, results.single(BASE)),
+        *((None, results.endpoints(p)) for p in SPEC.pairings),
+    ]
+    assert {task for _, task in wanted[4:]} == singles | double | set(
+        results.averaged("noise(0.2)")
+    )
     assert len(wanted) == len(set(wanted))
 
 
@@ -126,12 +155,23 @@ def test_a_search_is_wanted_step_by_step_and_its_confirmation_when_it_has_ended(
     searched = [task.weight for pairing, task in taken if pairing is not None]
     assert searched == [1.0, 1.85, 2.1, 1.6, 2.35, 2.05]
     main = results.single(ALIKE.main)
-    assert taken[:4] == [(None, results.single(BASE)), (None, results.endpoints(ALIKE)), (None, main), (ALIKE, main)]
-    confirmed = [task for pairing, task in taken if pairing is None and task.weight not in (0.5, 1) and not task.ends]
+    assert taken[:4] == [
+        (None, results.single(BASE)),
+        (None, results.endpoints(ALIKE)),
+        (None, main),
+        (ALIKE, main),
+    ]
+    confirmed = [
+        task
+        for pairing, task in taken
+        if pairing is None and task.weight not in (0.5, 1) and not task.ends
+    ]
     tested = results.tested(ALIKE)
     assert tested is not None
     assert confirmed == results.confirmed(tested)
-    assert taken.index((None, confirmed[0])) > max(i for i, (pairing, _) in enumerate(taken) if pairing)
+    assert taken.index((None, confirmed[0])) > max(
+        i for i, (pairing, _) in enumerate(taken) if pairing
+    )
 
 
 def test_what_all_pairings_need_is_evaluated_once() -> None:
@@ -145,7 +185,9 @@ def test_what_all_pairings_need_is_evaluated_once() -> None:
 
 
 def test_without_controls_nothing_is_done_twice_as_dearly() -> None:
-    results = nothing_known(dataclasses.replace(SPEC, confirm=ConfirmSpec(seed_sets=2, controls=False)))
+    results = nothing_known(
+        dataclasses.replace(SPEC, confirm=ConfirmSpec(seed_sets=2, controls=False))
+    )
     in_order(results)
     assert {task.steps for task in results.shared} == {10}
     assert 0.5 not in {task.weight for task in results.shared}
@@ -178,7 +220,9 @@ def test_a_study_that_is_stopped_anywhere_goes_on_the_same_way() -> None:
         results = nothing_known()
         for wanted in taken[:stop]:
             keep(results, *wanted, evaluate)
-        again = Results(SPEC, {p: list(found) for p, found in results.searches.items()}, dict(results.shared))
+        again = Results(
+            SPEC, {p: list(found) for p, found in results.searches.items()}, dict(results.shared)
+        )
         assert in_order(again) == taken[stop:]
 
 
@@ -186,7 +230,11 @@ def test_a_study_that_is_stopped_anywhere_goes_on_the_same_way() -> None:
 def test_failed_evaluations_do_not_hold_a_study_up(broken: str) -> None:
     def fails(task: Task) -> bool:
         if broken in ("guided", "endpoints"):
-            return task.ends if broken == "endpoints" else task.weight not in (0.5, 1) and not task.ends
+            return (
+                task.ends
+                if broken == "endpoints"
+                else task.weight not in (0.5, 1) and not task.ends
+            )
         return task.weight == 1 and task.main == broken
 
     def some(task: Task) -> Outcome:
@@ -221,7 +269,12 @@ def ends(pairings: Sequence[PairingSpec]) -> list[tuple[str, str]]:
 def test_a_matrix_pairs_every_calibrated_kind_with_every_other() -> None:
     """And leaves out those that do not reach a level."""
     found = expanded(matrix())
-    assert ends(found.pairings) == [("noise", "noise"), ("noise", "prune"), ("prune", "noise"), ("prune", "prune")]
+    assert ends(found.pairings) == [
+        ("noise", "noise"),
+        ("noise", "prune"),
+        ("prune", "noise"),
+        ("prune", "prune"),
+    ]
     for pairing in found.pairings:
         assert pairing.coupling == "shared"
         assert damage(pairing.main) == pytest.approx(1.5, rel=0.05)
@@ -257,13 +310,15 @@ def test_nothing_is_expanded_before_all_is_calibrated() -> None:
 
 
 def test_a_calibration_is_the_same_by_any_number_of_workers() -> None:
-    assert {expanded(matrix(), workers, seed) for workers, seed in [(1, 0), (2, 1), (3, 2), (5, 3)]} == {
-        expanded(matrix())
-    }
+    assert {
+        expanded(matrix(), workers, seed) for workers, seed in [(1, 0), (2, 1), (3, 2), (5, 3)]
+    } == {expanded(matrix())}
 
 
 def test_a_matrix_of_all_kinds_finds_them_all() -> None:
-    calibrate = CalibrateSpec(kinds=tuple(name for name in kinds() if kinds()[name].rises), levels=(1.3, 2.5))
+    calibrate = CalibrateSpec(
+        kinds=tuple(name for name in kinds() if kinds()[name].rises), levels=(1.3, 2.5)
+    )
     found = expanded(matrix(calibrate=calibrate))
     assert len(found.pairings) == (len(calibrate.kinds) - 1) ** 2  # all but dropout
 
@@ -279,13 +334,20 @@ def test_what_is_calibrated_stays_so_when_more_is_known() -> None:
 
 
 def test_a_pairing_of_tested_kinds_is_searched_whatever_its_probe_says() -> None:
-    """The probe says 1 of pairings of unlike kinds, whose FD rises from there: only what is tested goes on."""
+    """The probe says 1 of pairings of unlike kinds, whose FD rises from there: only what is tested
+    goes on."""
     calibrate = CalibrateSpec(kinds=("noise", "prune", "sigma"), levels=(1.5, 2.5))
     spec = expanded(matrix(calibrate=calibrate, matrix=MatrixSpec(tested=("noise", "prune"))))
     results = nothing_known(spec)
     in_order(results)
-    unlike = {("noise", "prune"), ("prune", "noise"), ("noise", "sigma"), ("sigma", "noise"), ("prune", "sigma"),
-              ("sigma", "prune")}  # fmt: skip
+    unlike = {
+        ("noise", "prune"),
+        ("prune", "noise"),
+        ("noise", "sigma"),
+        ("sigma", "noise"),
+        ("prune", "sigma"),
+        ("sigma", "prune"),
+    }
     for pairing, (main, guide) in zip(spec.pairings, ends(spec.pairings), strict=True):
         weights = [e.task.weight for e in results.searches[pairing]]
         if (main, guide) in unlike:
@@ -300,7 +362,10 @@ def test_a_pairing_of_tested_kinds_is_searched_whatever_its_probe_says() -> None
 def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
     """At every moment, controls and each metric's own confirmation included."""
     search = SearchSpec(samples=100, method="grid", step=0.5)
-    results, ended = nothing_known(dataclasses.replace(SPEC, search=search)), dict[PairingSpec, list[Task]]()
+    results, ended = (
+        nothing_known(dataclasses.replace(SPEC, search=search)),
+        dict[PairingSpec, list[Task]](),
+    )
     lefts, spent = [schedule.left(results, is_stochastic, ended)], [0]
     while (wanted := next(schedule.study(results, is_stochastic, ended), None)) is not None:
         keep(results, *wanted, evaluate)
@@ -308,11 +373,15 @@ def test_what_is_left_of_a_grid_is_what_it_takes() -> None:
         pairing, task = wanted
         spent.append(spent[-1] + (task.cost if pairing is None or task.weight != 1 else 0))
     assert lefts[-1] == 0
-    assert [left + done for left, done in zip(lefts, spent, strict=True)] == [spent[-1]] * len(spent)
+    assert [left + done for left, done in zip(lefts, spent, strict=True)] == [spent[-1]] * len(
+        spent
+    )
 
 
 def test_what_is_known_of_ended_searches_changes_nothing() -> None:
     ended: dict[PairingSpec, list[Task]] = {}
-    remembered = in_order(nothing_known(), lambda results: schedule.study(results, is_stochastic, ended))
+    remembered = in_order(
+        nothing_known(), lambda results: schedule.study(results, is_stochastic, ended)
+    )
     assert remembered == in_order(nothing_known())
     assert set(ended) == set(SPEC.pairings)

@@ -7,7 +7,10 @@ import pytest
 
 from study.report.progress import COLUMNS, Progress, fit
 
-LONG = "dropout(0.2)+noise(0.1)+label-swap(0.05) → dropout(0.4)+noise(0.2)+label-swap(0.1), independent, w 1.95"
+LONG = (
+    "dropout(0.2)+noise(0.1)+label-swap(0.05) → dropout(0.4)+noise(0.2)+label-swap(0.1), "
+    "independent, w 1.95"
+)
 
 
 class Terminal(io.StringIO):
@@ -32,8 +35,10 @@ def test_lines_say_share_and_time_left_and_fit() -> None:
     head, *lines = go_through(io.StringIO()).splitlines()
     assert head == "share done, time left; evaluation: fd_x"
     assert [re.match(r"\[ ?(\d+) %, .* left\] (.)", line).groups() for line in lines] == [  # type: ignore[union-attr]
-        ("50", "m"), ("75", "d"), ("100", "g"),
-    ]  # fmt: skip
+        ("50", "m"),
+        ("75", "d"),
+        ("100", "g"),
+    ]
     assert all(len(line) <= COLUMNS for line in (head, *lines))
     assert lines[1].endswith("w 1.95: 2.345")  # of a long name the ends are kept
 

@@ -1,5 +1,6 @@
-"""A study of a public checkpoint from its files on disk to its table, with a small random network in the place of EDM2,
-a small autoencoder and a small extractor; and what is said where files are missing."""
+"""A study of a public checkpoint from its files on disk to its table, with a small random network
+in the place of EDM2, a small autoencoder and a small extractor; and what is said where files are
+missing."""
 
 import json
 import os
@@ -41,20 +42,40 @@ from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dump
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 
-ARGUMENTS = {"img_resolution": 8, "img_channels": 4, "label_dim": 3, "use_fp16": True, "sigma_data": 0.5,
-             "model_channels": 8, "channel_mult": [1, 2], "channels_per_head": 8, "num_blocks": 1,
-             "attn_resolutions": [4]}  # fmt: skip
+ARGUMENTS = {
+    "img_resolution": 8,
+    "img_channels": 4,
+    "label_dim": 3,
+    "use_fp16": True,
+    "sigma_data": 0.5,
+    "model_channels": 8,
+    "channel_mult": [1, 2],
+    "channels_per_head": 8,
+    "num_blocks": 1,
+    "attn_resolutions": [4],
+}
 
 
 def persistent(module: nn.Module, name: str, arguments: dict[str, Any] | None = None) -> Any:
-    """A module as the public pickles hold it: its class's name and its state, and sources that must not be run."""
-    children = OrderedDict((key, persistent(each, type(each).__name__)) for key, each in module.named_children()
-                           if not isinstance(each, Site))  # fmt: skip
+    """A module as the public pickles hold it: its class's name and its state, and sources that must
+    not be run."""
+    children = OrderedDict(
+        (key, persistent(each, type(each).__name__))
+        for key, each in module.named_children()
+        if not isinstance(each, Site)
+    )
     state = {
-        "_parameters": OrderedDict(module._parameters), "_buffers": OrderedDict(module._buffers), "_modules": children,
-        "training": False, "_init_args": (), "_init_kwargs": EasyDict(arguments or {}),
-    }  # fmt: skip
-    return Call(_reconstruct_persistent_obj, meta(class_name=name, module_src="raise SystemExit", state=state))
+        "_parameters": OrderedDict(module._parameters),
+        "_buffers": OrderedDict(module._buffers),
+        "_modules": children,
+        "training": False,
+        "_init_args": (),
+        "_init_kwargs": EasyDict(arguments or {}),
+    }
+    return Call(
+        _reconstruct_persistent_obj,
+        meta(class_name=name, module_src="raise SystemExit", state=state),
+    )
 
 
 def write_checkpoint(path: Path, seed: int, latents: bool = True) -> dict[str, Tensor]:
@@ -63,7 +84,11 @@ def write_checkpoint(path: Path, seed: int, latents: bool = True) -> dict[str, T
         torch.manual_seed(seed)
         denoiser = published("Precond", ARGUMENTS)
         for name, parameter in denoiser.network.named_parameters():
-            parameter.data = torch.rand([]) + 0.5 if name.endswith("gain") else torch.randn_like(parameter).half()
+            parameter.data = (
+                torch.rand([]) + 0.5
+                if name.endswith("gain")
+                else torch.randn_like(parameter).half()
+            )
     outer = nn.Module()
     outer.unet = denoiser.network
     outer.logvar_linear = nn.Linear(2, 1)
@@ -89,27 +114,45 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         diffusers.AutoencoderKL(
-            block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, norm_num_groups=4,
-            up_block_types=("UpDecoderBlock2D",) * 2, sample_size=16,
-        ).save_pretrained(folder / "vae")  # type: ignore[no-untyped-call] # fmt: skip
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            norm_num_groups=4,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            sample_size=16,
+        ).save_pretrained(folder / "vae")  # type: ignore[no-untyped-call]
     digest = make(folder / "net.pt", StandIn())
     entries = {"kind": "extractor", "file": "net.pt", "sha256": digest, "mode": "tf"}
     (folder / "standin.json").write_text(json.dumps(entries))
     shades = np.random.default_rng(0).integers(0, 256, (96, 4, 4, 3), dtype=np.uint8)
     for index, image in enumerate(shades.repeat(4, axis=1).repeat(4, axis=2)):
         write_png(folder / "images" / f"{index:03d}.png", image)
-    status = call(["reference", str(folder / "images"), "--out", str(folder / "reference.npz"), "--extractor",
-                   str(folder / "standin.json"), "--root", str(folder / "root")])  # fmt: skip
+    status = call(
+        [
+            "reference",
+            str(folder / "images"),
+            "--out",
+            str(folder / "reference.npz"),
+            "--extractor",
+            str(folder / "standin.json"),
+            "--root",
+            str(folder / "root"),
+        ]
+    )
     assert status == 0
     study = {
-        "name": "dry", "base": str(folder / "edm2-small.pkl"), "reference": str(folder / "reference.npz"),
-        "decoder": str(folder / "vae"), "extractors": [str(folder / "standin.json")],
+        "name": "dry",
+        "base": str(folder / "edm2-small.pkl"),
+        "reference": str(folder / "reference.npz"),
+        "decoder": str(folder / "vae"),
+        "extractors": [str(folder / "standin.json")],
         "sampler": {"steps": 4, "labels": "edm2", "chunk": 16},
-        "pairings": [{"main": "dropout(0.2)", "guide": "dropout(0.4)"},
-                     {"main": "none", "guide": str(folder / "edm2-smaller.pkl")}],
+        "pairings": [
+            {"main": "dropout(0.2)", "guide": "dropout(0.4)"},
+            {"main": "none", "guide": str(folder / "edm2-smaller.pkl")},
+        ],
         "search": {"method": "gp", "samples": 70, "trials": 3, "design": [1.0, 2.0]},
         "confirm": {"samples": 70, "seed_sets": 2, "controls": False},
-    }  # fmt: skip
+    }
     (folder / "dry.yaml").write_text(yaml.safe_dump(study))
     return folder
 
@@ -136,13 +179,25 @@ def test_a_study_from_pickle_to_table(place: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) -> None:
-    """What a study scores is what `study score` says of the images that `study sample` writes: the same 8 bits."""
+    """What a study scores is what `study score` says of the images that `study sample` writes: the
+    same 8 bits."""
     config, root = str(place / "dry.yaml"), str(place / "root")
-    arguments = ["--samples", "70", "--format", "folder", "--out", str(tmp_path / "out"), "--root", root]
+    arguments = [
+        "--samples",
+        "70",
+        "--format",
+        "folder",
+        "--out",
+        str(tmp_path / "out"),
+        "--root",
+        root,
+    ]
     assert call(["sample", config, "--main", "dropout(0.2)", *arguments]) == 0
     from study.evaluation.score_files import score_files
 
-    found = score_files(tmp_path / "out" / "images", str(place / "reference.npz"), str(place / "standin.json"))
+    found = score_files(
+        tmp_path / "out" / "images", str(place / "reference.npz"), str(place / "standin.json")
+    )
     spec = load_spec(config)
     evaluator = evaluator_of(spec, Path(root))
     outcome = evaluator.outcome(Task.alone("dropout(0.2)", spec.seed, 70, 4))
@@ -157,24 +212,37 @@ def test_clean_fid_verifies_the_decoded_images(place: Path, tmp_path: Path) -> N
     evaluator = evaluator_of(load_spec(str(place / "dry.yaml"), changes), place / "root")
     task = Task("dropout(0.2)", "dropout(0.4)", "independent", 2.0, 1, 70, 4)
     kept, (extractor,) = evaluator.outcome(task).scores["fd_mine"], evaluator.extractors
-    found = verify(images_of(evaluator, task), extractor, evaluator.references["mine"], kept, torch.device("cpu"))
+    found = verify(
+        images_of(evaluator, task),
+        extractor,
+        evaluator.references["mine"],
+        kept,
+        torch.device("cpu"),
+    )
     assert [batch.shape for batch in images_of(evaluator, task)] == [(70, 16, 16, 3)]
     assert found.difference < found.tolerance < 0.01 * kept
 
 
 def test_samples_are_those_of_the_published_script(place: Path) -> None:
-    """Seeds, noise, labels and Heun steps of EDM2's scripts, written out in full here, guided by another network."""
+    """Seeds, noise, labels and Heun steps of EDM2's scripts, written out in full here, guided by
+    another network."""
     spec = load_spec(str(place / "dry.yaml"), ["--sampler.chunk", "3"])
     evaluator = evaluator_of(spec, place / "root")
-    main, guide = (load_base(place / f"{name}.pkl", "").denoiser for name in ("edm2-small", "edm2-smaller"))
-    found = evaluator.samples(Task(BASE, str(place / "edm2-smaller.pkl"), "independent", 1.7, 0, 5, 4))
+    main, guide = (
+        load_base(place / f"{name}.pkl", "").denoiser for name in ("edm2-small", "edm2-smaller")
+    )
+    found = evaluator.samples(
+        Task(BASE, str(place / "edm2-smaller.pkl"), "independent", 1.7, 0, 5, 4)
+    )
     noise, labels = [], []
     for seed in range(5):
         generator = torch.Generator().manual_seed(seed)
         noise.append(torch.randn(4, 8, 8, generator=generator))
         labels.append(torch.randint(3, (), generator=generator))
     label, n = torch.stack(labels), torch.arange(4, dtype=torch.float32)
-    t = torch.cat([(80 ** (1 / 7) + n / 3 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7, torch.zeros(1)])
+    t = torch.cat(
+        [(80 ** (1 / 7) + n / 3 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7, torch.zeros(1)]
+    )
 
     def denoised(x: Tensor, sigma: Tensor) -> Tensor:
         worse = guide(x, sigma, label)
@@ -195,25 +263,37 @@ def test_the_network_has_the_tensors_of_the_pickle(tmp_path: Path) -> None:
     expected = published("Precond", ARGUMENTS).eval()
     expected.network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()})
     base = load_base(tmp_path / "x.pkl", "whatever")
-    assert (base.data.shape, base.data.classes, base.latents, base.precision) == ((4, 8, 8), 3, False, "fp16")
+    assert (base.data.shape, base.data.classes, base.latents, base.precision) == (
+        (4, 8, 8),
+        3,
+        False,
+        "fp16",
+    )
     found = base.denoiser.network.state_dict()
     for name, tensor in expected.network.state_dict().items():
         assert torch.equal(found[name], tensor), name
 
 
-def test_converted_weights_are_those_of_the_pickle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_converted_weights_are_those_of_the_pickle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = write_checkpoint(tmp_path / "x.pkl", 3)
     assert call(["convert", str(tmp_path / "x.pkl"), str(tmp_path / "y.safetensors")]) == 0
     kept = load_file(tmp_path / "y.safetensors")
     assert kept.keys() == weights.keys()
-    assert all(torch.equal(kept[name], each) and kept[name].dtype == each.dtype for name, each in weights.items())
+    assert all(
+        torch.equal(kept[name], each) and kept[name].dtype == each.dtype
+        for name, each in weights.items()
+    )
     card = json.loads((tmp_path / "y.json").read_text())
     assert (card["class"], card["arguments"], card["latents"]) == ("Precond", ARGUMENTS, True)
     x = torch.randn(2, 4, 8, 8)
     a, b = (load_base(tmp_path / name, "").denoiser for name in ("x.pkl", "y.safetensors"))
     assert torch.equal(a(x, 1.0, torch.tensor([0, 2])), b(x, 1.0, torch.tensor([0, 2])))
     torch.save(dict(weights), tmp_path / "z.pt")
-    (tmp_path / "z.json").write_text(json.dumps({key: card[key] for key in ("class", "arguments", "latents")}))
+    (tmp_path / "z.json").write_text(
+        json.dumps({key: card[key] for key in ("class", "arguments", "latents")})
+    )
     assert torch.equal(load_base(tmp_path / "z.pt", "").denoiser(x, 1.0), a(x, 1.0))
 
 
@@ -225,7 +305,10 @@ def spoil(folder: Path, name: str) -> str:
         outer = nn.Module()
         outer.unet = published("Precond", ARGUMENTS).network
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", arguments)}))
-        return r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\), its network wants \(32, 32,"
+        return (
+            r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\), its network "
+            r"wants \(32, 32,"
+        )
     if name == "another class":
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(nn.Module(), "Generator")}))
         return r"x\.pkl: a network of the class Generator; known are Precond"
@@ -233,7 +316,9 @@ def spoil(folder: Path, name: str) -> str:
         (folder / "x.pkl").write_bytes(dumps({"G": 1}))
         return r"x\.pkl: no network under 'ema'"
     if name == "hostile":
-        (folder / "x.pkl").write_bytes(pickle.dumps({"ema": Call(os.system, f"touch {folder / 'marker'}")}))
+        (folder / "x.pkl").write_bytes(
+            pickle.dumps({"ema": Call(os.system, f"touch {folder / 'marker'}")})
+        )
         return r"x\.pkl: .*posix.*system"
     if name == "not finite":
         outer = nn.Module()
@@ -245,7 +330,9 @@ def spoil(folder: Path, name: str) -> str:
     return r"x\.pkl: no such file"
 
 
-@pytest.mark.parametrize("name", ["another tensor", "another class", "no network", "hostile", "not finite", "missing"])
+@pytest.mark.parametrize(
+    "name", ["another tensor", "another class", "no network", "hostile", "not finite", "missing"]
+)
 def test_a_bad_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
     says = spoil(tmp_path, name)
     with pytest.raises(InputError, match=says):
@@ -259,7 +346,10 @@ def test_a_bad_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
     ("overrides", "says"),
     [
         (["--reference", "digits"], r"reference 'digits': .*8×8 pixels, the samples have 16×16"),
-        (["--extractors", "[pixels]"], r"reference.npz: statistics of the extractor 'standin', 'pixels' is wanted"),
+        (
+            ["--extractors", "[pixels]"],
+            r"reference.npz: statistics of the extractor 'standin', 'pixels' is wanted",
+        ),
         (["--sampler.labels", "stratified", "--decoder", "nowhere"], r"nowhere: no such folder"),
         (["--base", "nowhere.pkl"], r"nowhere.pkl: no such file"),
         (["--precision", "fp8"], r"precision"),
@@ -279,7 +369,9 @@ def test_a_base_of_others_is_not_trained(place: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
-    spec = load_spec(str(place / "dry.yaml"), ["--pairings", "[{main: none, guide: edm2-small.pkl}]"])
+    spec = load_spec(
+        str(place / "dry.yaml"), ["--pairings", "[{main: none, guide: edm2-small.pkl}]"]
+    )
     base = load_base("digits", "digits")
     with pytest.raises(InputError, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
         Evaluator(spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root")
@@ -288,15 +380,21 @@ def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
 def test_precision_is_a_variant(place: Path) -> None:
     """The study of what fp16 or bf16 costs: the base in another precision, on the same seeds."""
     spec = load_spec(
-        str(place / "dry.yaml"), ["--pairings", "[{main: base@precision=bf16, guide: base@precision=fp16}]"]
+        str(place / "dry.yaml"),
+        ["--pairings", "[{main: base@precision=bf16, guide: base@precision=fp16}]"],
     )
     evaluator = evaluator_of(spec, place / "root")
     tasks = {name: Task.alone(name, 0, 40, 4) for name in (BASE, *spec.named)}
     samples = {name: evaluator.samples(task) for name, task in tasks.items()}
-    error = {name: float((x - samples[BASE]).norm() / samples[BASE].norm()) for name, x in samples.items()}
+    error = {
+        name: float((x - samples[BASE]).norm() / samples[BASE].norm())
+        for name, x in samples.items()
+    }
     assert 0 < error["base@precision=fp16"] < error["base@precision=bf16"] < 0.1
     assert evaluator.fingerprint()["variant.base@precision=bf16"].endswith("in bf16")
-    whole = evaluator_of(load_spec(str(place / "dry.yaml"), ["--precision", "bf16"]), place / "root")
+    whole = evaluator_of(
+        load_spec(str(place / "dry.yaml"), ["--precision", "bf16"]), place / "root"
+    )
     assert torch.equal(whole.samples(tasks[BASE]), samples["base@precision=bf16"])
     assert whole.spec.precision == "bf16"
 
@@ -315,14 +413,32 @@ def test_other_decoder_weights_are_another_study(place: Path, tmp_path: Path) ->
     assert {key for key in first if first[key] != changed[key]} == {"decoder"}
 
 
-def test_probes_of_a_base_without_data_look_at_its_own_samples(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["--probe.images", "4", "--probe.levels", "2", "--probe.draws", "2", "--probe.resamples", "100",
-             "--search.weight", "[1, 2]", "--search.step", "0.5", "--search.samples", "20"]  # fmt: skip
+def test_probes_of_a_base_without_data_look_at_its_own_samples(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [
+        "--probe.images",
+        "4",
+        "--probe.levels",
+        "2",
+        "--probe.draws",
+        "2",
+        "--probe.resamples",
+        "100",
+        "--search.weight",
+        "[1, 2]",
+        "--search.step",
+        "0.5",
+        "--search.samples",
+        "20",
+    ]
     command = ["probe", str(place / "dry.yaml"), "--name", "probed", *small, "--format", "json"]
     assert call([*command, "--root", str(place / "root")]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 2
-    assert all(row["loss_on_held_out"] is False and row["endpoint_weight"] is not None for row in rows)
+    assert all(
+        row["loss_on_held_out"] is False and row["endpoint_weight"] is not None for row in rows
+    )
     assert rows[1]["cosine"] is None  # the base's own error is none
 
 
@@ -333,17 +449,40 @@ class TestDiffusers:
     def study(self, tmp_path_factory: pytest.TempPathFactory) -> Any:
         folder = tmp_path_factory.mktemp("diffusers")
         saved(folder / "model", unet(in_channels=1, out_channels=1))
-        return load_spec("tests/small.yaml", [
-            "--name", "unet", "--base", str(folder / "model"), "--extractors", "[pixels]", "--reference", "digits",
-            "--pairings", "[{main: dropout(0.1), guide: dropout(0.3)}, {main: none, guide: label-drop(1)}]",
-            "--search.samples", "40", "--search.trials", "2", "--search.design", "[1.0, 2.0]", "--confirm.samples",
-            "40", "--confirm.seed_sets", "2", "--confirm.controls", "false",
-        ])  # fmt: skip
+        return load_spec(
+            "tests/small.yaml",
+            [
+                "--name",
+                "unet",
+                "--base",
+                str(folder / "model"),
+                "--extractors",
+                "[pixels]",
+                "--reference",
+                "digits",
+                "--pairings",
+                "[{main: dropout(0.1), guide: dropout(0.3)}, {main: none, guide: label-drop(1)}]",
+                "--search.samples",
+                "40",
+                "--search.trials",
+                "2",
+                "--search.design",
+                "[1.0, 2.0]",
+                "--confirm.samples",
+                "40",
+                "--confirm.seed_sets",
+                "2",
+                "--confirm.controls",
+                "false",
+            ],
+        )
 
     def test_it_runs(self, study: Any, tmp_path: Path) -> None:
         rows = run(study, tmp_path)
         assert [row["main"] for row in rows] == ["dropout(0.1)", "none"]
-        assert all(np.isfinite(row["fd_main"]) and row["fd_guide"] != row["fd_main"] for row in rows)
+        assert all(
+            np.isfinite(row["fd_main"]) and row["fd_guide"] != row["fd_main"] for row in rows
+        )
 
     def test_its_noise_levels_are_not_left(self, study: Any, tmp_path: Path) -> None:
         noisier = replace(study, sampler=replace(study.sampler, sigma_max=200.0))
@@ -352,12 +491,18 @@ class TestDiffusers:
 
 
 class TestCards:
-    def test_a_missing_file_is_named(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], offline: None) -> None:
+    def test_a_missing_file_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], offline: None
+    ) -> None:
         status = call(["run", "configs/edm2-img512-s.yaml", "--root", str(tmp_path)])
         said = capsys.readouterr().err
         assert status == 2
-        for part in ("edm2-img512-s-2147483-0.130", "https://nvlabs-fi-cdn.nvidia.com/edm2/posthoc-reconstructions/",
-                     "SHA-256", str(tmp_path / "cache")):  # fmt: skip
+        for part in (
+            "edm2-img512-s-2147483-0.130",
+            "https://nvlabs-fi-cdn.nvidia.com/edm2/posthoc-reconstructions/",
+            "SHA-256",
+            str(tmp_path / "cache"),
+        ):
             assert part in said
 
     @pytest.mark.parametrize(
@@ -382,23 +527,49 @@ class TestCards:
     @pytest.mark.parametrize(
         ("overrides", "says"),
         [
-            (["--reference", "img64"], r"reference 'img64': .* 64×64 pixels, the samples have 512×512"),
-            (["--reference", "cifar10-32x32"], r"statistics of inception_tf are published, 'dinov2' is wanted"),
-            (["--reference", "digits"], r"reference 'digits': .* 8×8 pixels, the samples have 512×512"),
-            (["--reference", "pyproject.toml"], r"pyproject.toml: neither a folder nor a zip of images"),
+            (
+                ["--reference", "img64"],
+                r"reference 'img64': .* 64×64 pixels, the samples have 512×512",
+            ),
+            (
+                ["--reference", "cifar10-32x32"],
+                r"statistics of inception_tf are published, 'dinov2' is wanted",
+            ),
+            (
+                ["--reference", "digits"],
+                r"reference 'digits': .* 8×8 pixels, the samples have 512×512",
+            ),
+            (
+                ["--reference", "pyproject.toml"],
+                r"pyproject.toml: neither a folder nor a zip of images",
+            ),
             (["--base", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
             (["--decoder", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
             (["--base", "hub:a/b", "--decoder", "hub:x"], r"hub:x: accepted is hub:org/name"),
-            (["--pairings", "[{main: none, guide: input-blur(0.1)+no-attention(2)}]"], r"no-attention\(2\)"),
-            (["--pairings", "[{main: none, guide: edm2-img64-s-1073741-0.045}]"], r"samples \[3, 64, 64\].*latents"),
+            (
+                ["--pairings", "[{main: none, guide: input-blur(0.1)+no-attention(2)}]"],
+                r"no-attention\(2\)",
+            ),
+            (
+                ["--pairings", "[{main: none, guide: edm2-img64-s-1073741-0.045}]"],
+                r"samples \[3, 64, 64\].*latents",
+            ),
             (["--pairings", "[{main: none, guide: base@width=0.5}]"], r"neither a shipped card"),
             (["--base", "edm2-img512-s-2147483-0.130@width=0.5"], r"neither a shipped card"),
-            (["--search.strength", "[0.2, 0.3]"], r"search.strength: found \(0.2, 0.3\), which the guide"),
+            (
+                ["--search.strength", "[0.2, 0.3]"],
+                r"search.strength: found \(0.2, 0.3\), which the guide",
+            ),
         ],
         ids=lambda value: value[1] if isinstance(value, list) else "",
     )
     def test_a_plan_refuses_what_a_run_would(
-        self, overrides: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], offline: None
+        self,
+        overrides: list[str],
+        says: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        offline: None,
     ) -> None:
         """Without any of the files."""
         config = ["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path / "root")]
@@ -409,7 +580,8 @@ class TestCards:
     def test_a_plan_says_of_what_network_its_time_is(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Operations and weights are the card's; what is built and timed is a small network of its family."""
+        """Operations and weights are the card's; what is built and timed is a small network of its
+        family."""
         built: list[int] = []
         randn = torch.randn
 
@@ -421,17 +593,26 @@ class TestCards:
         monkeypatch.setattr(torch, "randn", counted)
         assert call(["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path)]) == 0
         said = capsys.readouterr().out
-        assert re.search(r"ms a network evaluation of a sample, fp32, of a network of \d% of its operations", said)
+        assert re.search(
+            r"ms a network evaluation of a sample, fp32, of a network of \d% of its operations",
+            said,
+        )
         assert re.search(r"202 GFLOP a network evaluation", said)
         assert "280.2 M parameters" in said
         assert sum(built) < 30e6
 
     def test_every_card_builds_the_network_that_it_says(self) -> None:
         """The published numbers of parameters in millions, on the meta device."""
-        millions = {"edm2-img512-xs-2147483-0.135": 124.7, "edm2-img512-s-2147483-0.130": 280.2,
-                    "edm2-img512-m-2147483-0.100": 497.8, "edm2-img512-l-1879048-0.085": 777.5,
-                    "edm2-img512-xl-1342177-0.085": 1119.3, "edm2-img512-xxl-0939524-0.070": 1523.2,
-                    "edm-cifar10-32x32-cond-vp": 55.7, "edm-imagenet-64x64-cond-adm": 295.9}  # fmt: skip
+        millions = {
+            "edm2-img512-xs-2147483-0.135": 124.7,
+            "edm2-img512-s-2147483-0.130": 280.2,
+            "edm2-img512-m-2147483-0.100": 497.8,
+            "edm2-img512-l-1879048-0.085": 777.5,
+            "edm2-img512-xl-1342177-0.085": 1119.3,
+            "edm2-img512-xxl-0939524-0.070": 1523.2,
+            "edm-cifar10-32x32-cond-vp": 55.7,
+            "edm-imagenet-64x64-cond-adm": 295.9,
+        }
         known: dict[str, float] = {}
         for name, card in public_cards().items():
             asked = json.dumps([card.class_name, card.arguments], sort_keys=True)
@@ -450,7 +631,14 @@ class TestCards:
 
 
 def test_few_images_are_warned_of() -> None:
-    row = {"metric": "fd_inception", "seeds": [1, 2], "samples": 1000, "steps": 4, "precision": "fp32", "nfe_main": 7}
+    row = {
+        "metric": "fd_inception",
+        "seeds": [1, 2],
+        "samples": 1000,
+        "steps": 4,
+        "precision": "fp32",
+        "nfe_main": 7,
+    }
     assert "WARNING" in caption([row])
     assert "WARNING" not in caption([{**row, "samples": 50_000}])
     assert "WARNING" not in caption([{**row, "metric": "fd_digits"}])
@@ -464,7 +652,16 @@ def test_a_launched_group_shares_every_evaluation(tmp_path: Path) -> None:
     found = {}
     for name, launcher in (("one", []), ("two", group)):
         root = tmp_path / name
-        command = [sys.executable, *launcher, "-m", "study.cli", "run", "tests/small.yaml", "--root", str(root)]
+        command = [
+            sys.executable,
+            *launcher,
+            "-m",
+            "study.cli",
+            "run",
+            "tests/small.yaml",
+            "--root",
+            str(root),
+        ]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.count("Tables and figures") == 1

@@ -14,16 +14,23 @@ from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
 
 TINY = {
-    "img_resolution": 8, "img_channels": 3, "model_type": "SongUNet", "model_channels": 8, "channel_mult": [1, 1],
-    "num_blocks": 1, "attn_resolutions": [],
-}  # fmt: skip
+    "img_resolution": 8,
+    "img_channels": 3,
+    "model_type": "SongUNet",
+    "model_channels": 8,
+    "channel_mult": [1, 1],
+    "num_blocks": 1,
+    "attn_resolutions": [],
+}
 SIGMAS = [0.002, 0.07, 0.5, 3.0, 80.0]
 
 
 class Third(Network):
     """F(x) = x/3 + c_noise, which keeps what it was given."""
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         self.given = x, c_noise
         return x / 3 + c_noise[:, None]
 
@@ -41,7 +48,9 @@ def levels(c1: float, c2: float, steps: int) -> list[float]:
 
 
 class TestPreconditionings:
-    def compare(self, denoiser: Preconditioned, sigma: float, wanted: tuple[float, float, float, float]) -> None:
+    def compare(
+        self, denoiser: Preconditioned, sigma: float, wanted: tuple[float, float, float, float]
+    ) -> None:
         """The scalings, and D, against c_skip, c_out, c_in and c_noise."""
         found = denoiser.scalings(torch.tensor([[sigma]], dtype=torch.float64))
         assert [float(c) for c in found] == pytest.approx(wanted, rel=1e-9)
@@ -56,11 +65,14 @@ class TestPreconditionings:
     @pytest.mark.parametrize("sigma", SIGMAS)
     @pytest.mark.parametrize(("beta_d", "beta_min", "steps"), [(19.9, 0.1, 1000), (7.0, 0.5, 50)])
     def test_vp(self, sigma: float, beta_d: float, beta_min: float, steps: int) -> None:
-        """The time of a noise level is where σ(t)² = exp(β_d t²/2 + β_min t) − 1, found by halving."""
+        """The time of a noise level is where σ(t)² = exp(β_d t²/2 + β_min t) − 1, found by
+        halving."""
         low, high = 0.0, 10.0
         for _ in range(200):
             t = (low + high) / 2
-            low, high = (t, high) if math.expm1(beta_d * t**2 / 2 + beta_min * t) < sigma**2 else (low, t)
+            low, high = (
+                (t, high) if math.expm1(beta_d * t**2 / 2 + beta_min * t) < sigma**2 else (low, t)
+            )
         wanted = 1.0, -sigma, (sigma**2 + 1) ** -0.5, (steps - 1) * t
         self.compare(VP(Third(), beta_d, beta_min, steps), sigma, wanted)
 
@@ -97,13 +109,17 @@ class TestPreconditionings:
 
 class TestPublished:
     def test_its_preconditioning(self) -> None:
-        edm = published("EDMPrecond", {**TINY, "sigma_data": 0.7, "sigma_min": 0, "sigma_max": math.inf})
+        edm = published(
+            "EDMPrecond", {**TINY, "sigma_data": 0.7, "sigma_min": 0, "sigma_max": math.inf}
+        )
         assert isinstance(edm, EDM)
         assert edm.sigma_data == 0.7
         usual = published("EDMPrecond", TINY)
         assert isinstance(usual, EDM)
         assert usual.sigma_data == 0.5
-        vp = published("VPPrecond", {**TINY, "beta_d": 10, "beta_min": 0.2, "M": 500, "epsilon_t": 1e-4})
+        vp = published(
+            "VPPrecond", {**TINY, "beta_d": 10, "beta_min": 0.2, "M": 500, "epsilon_t": 1e-4}
+        )
         assert isinstance(vp, VP)
         assert (vp.beta_d, vp.beta_min, vp.steps) == (10, 0.2, 500)
         iddpm = published("iDDPMPrecond", {**TINY, "C_1": 0.1, "C_2": 0.02, "M": 50})
@@ -113,9 +129,19 @@ class TestPublished:
 
     def test_its_network(self) -> None:
         """Where no model_type is named, SongUNet for VP and VE, DhariwalUNet for EDM and iDDPM."""
-        sizes = {"img_resolution": 8, "img_channels": 3, "model_channels": 8, "channel_mult": [1], "num_blocks": 1}
-        for class_name, wanted in {"VPPrecond": "SongUNet", "VEPrecond": "SongUNet", "EDMPrecond": "DhariwalUNet",
-                                   "iDDPMPrecond": "DhariwalUNet"}.items():  # fmt: skip
+        sizes = {
+            "img_resolution": 8,
+            "img_channels": 3,
+            "model_channels": 8,
+            "channel_mult": [1],
+            "num_blocks": 1,
+        }
+        for class_name, wanted in {
+            "VPPrecond": "SongUNet",
+            "VEPrecond": "SongUNet",
+            "EDMPrecond": "DhariwalUNet",
+            "iDDPMPrecond": "DhariwalUNet",
+        }.items():
             assert type(published(class_name, sizes).network).__name__ == wanted
         assert published("EDMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (3,)
         assert published("iDDPMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (6,)
@@ -131,27 +157,57 @@ class TestPublished:
 
     @pytest.mark.parametrize(
         ("argument", "value"),
-        [("img_resolution", 16), ("img_channels", 1), ("label_dim", 2), ("augment_dim", 2), ("model_channels", 16),
-         ("channel_mult", (1, 2)), ("channel_mult_emb", 2), ("num_blocks", 2), ("attn_resolutions", [4]),
-         ("embedding_type", "fourier"), ("channel_mult_noise", 2), ("encoder_type", "skip"),
-         ("encoder_type", "residual"), ("decoder_type", "skip"), ("resample_filter", [1, 3, 3, 1])],
-    )  # fmt: skip
+        [
+            ("img_resolution", 16),
+            ("img_channels", 1),
+            ("label_dim", 2),
+            ("augment_dim", 2),
+            ("model_channels", 16),
+            ("channel_mult", (1, 2)),
+            ("channel_mult_emb", 2),
+            ("num_blocks", 2),
+            ("attn_resolutions", [4]),
+            ("embedding_type", "fourier"),
+            ("channel_mult_noise", 2),
+            ("encoder_type", "skip"),
+            ("encoder_type", "residual"),
+            ("decoder_type", "skip"),
+            ("resample_filter", [1, 3, 3, 1]),
+        ],
+    )
     def test_every_argument_reaches_the_network(self, argument: str, value: Any) -> None:
         def shapes(arguments: dict[str, Any]) -> dict[str, torch.Size]:
-            return {name: tensor.shape for name, tensor in published("EDMPrecond", arguments).state_dict().items()}
+            return {
+                name: tensor.shape
+                for name, tensor in published("EDMPrecond", arguments).state_dict().items()
+            }
 
         assert shapes({**TINY, argument: value}) != shapes(TINY)
 
     @pytest.mark.parametrize(
         ("class_name", "sizes", "millions"),
-        [("VPPrecond", {"img_resolution": 32, "channel_mult": [2, 2, 2], "augment_dim": 9}, 55.734),
-         ("EDMPrecond", {"img_resolution": 64, "label_dim": 1000, "model_channels": 192}, 295.899)],
-    )  # fmt: skip
-    def test_it_has_as_many_parameters(self, class_name: str, sizes: dict[str, Any], millions: float) -> None:
+        [
+            (
+                "VPPrecond",
+                {"img_resolution": 32, "channel_mult": [2, 2, 2], "augment_dim": 9},
+                55.734,
+            ),
+            (
+                "EDMPrecond",
+                {"img_resolution": 64, "label_dim": 1000, "model_channels": 192},
+                295.899,
+            ),
+        ],
+    )
+    def test_it_has_as_many_parameters(
+        self, class_name: str, sizes: dict[str, Any], millions: float
+    ) -> None:
         """Of the published models of CIFAR-10 and ImageNet-64, 56 and 296 million (table 7)."""
         with torch.device("meta"):
             denoiser = published(class_name, {"img_channels": 3, **sizes})
-        assert sum(p.numel() for p in denoiser.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
+        assert sum(p.numel() for p in denoiser.parameters()) / 1e6 == pytest.approx(
+            millions, abs=5e-4
+        )
 
 
 class Loud:
@@ -162,25 +218,44 @@ class Loud:
 class TestRefusals:
     @pytest.mark.parametrize(
         ("argument", "value", "accepted"),
-        [("img_resolution", 2048, "an integer from 1 to 1024"), ("img_resolution", 8.0, "an integer"),
-         ("img_resolution", True, "an integer"), pytest.param("img_resolution", 10**5000, "an integer", id="huge"),
-         ("img_channels", 0, "an integer from 1 to 64"), ("label_dim", -1, "an integer from 0 to 100000"),
-         ("label_dim", 100_001, "an integer from 0 to 100000"), ("label_dim", None, "an integer"),
-         ("use_fp16", 1, "one of True, False"), ("model_type", "exec", "one of 'SongUNet', 'DhariwalUNet'"),
-         ("model_type", ["SongUNet"], "one of"), ("model_type", Loud(), "one of"),
-         ("model_channels", 2049, "an integer from 4 to 2048"), ("channel_mult", 2, "a list of 1 to 16 entries"),
-         ("channel_mult", [], "a list of 1 to 16"), ("channel_mult", [1] * 17, "a list of 1 to 16"),
-         ("channel_mult", [1, 0.5], "each an integer from 1 to 64"), ("channel_mult", "12", "a list"),
-         ("channel_mult", [Loud()], "a list"), ("channel_mult_emb", 0, "an integer"),
-         ("num_blocks", 33, "an integer from 1 to 32"), ("attn_resolutions", [16, -1], "each an integer from 1"),
-         ("dropout", math.nan, "a number from 0 to 1"), ("dropout", "0.1", "a number"),
-         ("augment_dim", 1001, "an integer"), ("embedding_type", "learned", "'positional', 'fourier'"),
-         ("encoder_type", None, "'standard', 'skip', 'residual'"), ("decoder_type", "residual", "'standard', 'skip'"),
-         ("channel_mult_noise", -2, "an integer"), ("resample_filter", [1, math.inf], "each a number"),
-         ("resample_filter", [1, 2, 1], "an even number of taps"), ("resample_filter", [1, -1], "sum is not zero"),
-         ("sigma_data", 0, "a number from 1e-06"), ("sigma_data", math.inf, "a number"),
-         ("sigma_max", -1.0, "a number from 0 to inf")],
-    )  # fmt: skip
+        [
+            ("img_resolution", 2048, "an integer from 1 to 1024"),
+            ("img_resolution", 8.0, "an integer"),
+            ("img_resolution", True, "an integer"),
+            pytest.param("img_resolution", 10**5000, "an integer", id="huge"),
+            ("img_channels", 0, "an integer from 1 to 64"),
+            ("label_dim", -1, "an integer from 0 to 100000"),
+            ("label_dim", 100_001, "an integer from 0 to 100000"),
+            ("label_dim", None, "an integer"),
+            ("use_fp16", 1, "one of True, False"),
+            ("model_type", "exec", "one of 'SongUNet', 'DhariwalUNet'"),
+            ("model_type", ["SongUNet"], "one of"),
+            ("model_type", Loud(), "one of"),
+            ("model_channels", 2049, "an integer from 4 to 2048"),
+            ("channel_mult", 2, "a list of 1 to 16 entries"),
+            ("channel_mult", [], "a list of 1 to 16"),
+            ("channel_mult", [1] * 17, "a list of 1 to 16"),
+            ("channel_mult", [1, 0.5], "each an integer from 1 to 64"),
+            ("channel_mult", "12", "a list"),
+            ("channel_mult", [Loud()], "a list"),
+            ("channel_mult_emb", 0, "an integer"),
+            ("num_blocks", 33, "an integer from 1 to 32"),
+            ("attn_resolutions", [16, -1], "each an integer from 1"),
+            ("dropout", math.nan, "a number from 0 to 1"),
+            ("dropout", "0.1", "a number"),
+            ("augment_dim", 1001, "an integer"),
+            ("embedding_type", "learned", "'positional', 'fourier'"),
+            ("encoder_type", None, "'standard', 'skip', 'residual'"),
+            ("decoder_type", "residual", "'standard', 'skip'"),
+            ("channel_mult_noise", -2, "an integer"),
+            ("resample_filter", [1, math.inf], "each a number"),
+            ("resample_filter", [1, 2, 1], "an even number of taps"),
+            ("resample_filter", [1, -1], "sum is not zero"),
+            ("sigma_data", 0, "a number from 1e-06"),
+            ("sigma_data", math.inf, "a number"),
+            ("sigma_max", -1.0, "a number from 0 to inf"),
+        ],
+    )
     def test_a_value(self, argument: str, value: Any, accepted: str) -> None:
         with pytest.raises(
             InputError, match=rf"^EDMPrecond: argument '{argument}' is .*{re.escape(accepted)}"
@@ -190,24 +265,45 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("class_name", "argument", "value"),
-        [("VPPrecond", "beta_d", 0), ("VPPrecond", "M", 1), ("VPPrecond", "epsilon_t", 2),
-         ("VEPrecond", "sigma_min", -1), ("iDDPMPrecond", "C_1", 0), ("iDDPMPrecond", "C_2", math.nan),
-         ("iDDPMPrecond", "M", 10**6)],
-    )  # fmt: skip
-    def test_a_value_of_another_preconditioning(self, class_name: str, argument: str, value: Any) -> None:
+        [
+            ("VPPrecond", "beta_d", 0),
+            ("VPPrecond", "M", 1),
+            ("VPPrecond", "epsilon_t", 2),
+            ("VEPrecond", "sigma_min", -1),
+            ("iDDPMPrecond", "C_1", 0),
+            ("iDDPMPrecond", "C_2", math.nan),
+            ("iDDPMPrecond", "M", 10**6),
+        ],
+    )
+    def test_a_value_of_another_preconditioning(
+        self, class_name: str, argument: str, value: Any
+    ) -> None:
         with pytest.raises(InputError, match=f"^{class_name}: argument '{argument}' is "):
             published(class_name, {**TINY, argument: value})
 
     @pytest.mark.parametrize(
         ("class_name", "changes", "unknown"),
-        [("EDMPrecond", {"spam": 1}, "'spam'"), ("EDMPrecond", {"M": 1000}, "'M'"), ("VPPrecond", {"C_1": 1}, "'C_1'"),
-         ("EDMPrecond", {"model_type": "DhariwalUNet", "embedding_type": "fourier"}, "'embedding_type'"),
-         ("EDMPrecond", {3: 4}, "3"), ("EDMPrecond", {"out_channels": 5}, "'out_channels'"),
-         ("EDMPrecond", {Loud(): 4}, "a Loud")],
-    )  # fmt: skip
-    def test_an_unknown_argument(self, class_name: str, changes: dict[Any, Any], unknown: str) -> None:
+        [
+            ("EDMPrecond", {"spam": 1}, "'spam'"),
+            ("EDMPrecond", {"M": 1000}, "'M'"),
+            ("VPPrecond", {"C_1": 1}, "'C_1'"),
+            (
+                "EDMPrecond",
+                {"model_type": "DhariwalUNet", "embedding_type": "fourier"},
+                "'embedding_type'",
+            ),
+            ("EDMPrecond", {3: 4}, "3"),
+            ("EDMPrecond", {"out_channels": 5}, "'out_channels'"),
+            ("EDMPrecond", {Loud(): 4}, "a Loud"),
+        ],
+    )
+    def test_an_unknown_argument(
+        self, class_name: str, changes: dict[Any, Any], unknown: str
+    ) -> None:
         with pytest.raises(
-            InputError, match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, .*dropout"
+            InputError,
+            match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, "
+            ".*dropout",
         ):
             published(class_name, {**TINY, **changes})
 
@@ -222,9 +318,18 @@ class TestRefusals:
 
     def test_a_network_too_large(self) -> None:
         """Of a hundred terabytes: it would not fit, and takes no memory."""
-        large = {**TINY, "img_resolution": 1024, "model_channels": 2048, "channel_mult": [64] * 8, "num_blocks": 8}
-        with pytest.raises(InputError, match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
-                                          rf"most {MOST_PARAMETERS} are"):  # fmt: skip
+        large = {
+            **TINY,
+            "img_resolution": 1024,
+            "model_channels": 2048,
+            "channel_mult": [64] * 8,
+            "num_blocks": 8,
+        }
+        with pytest.raises(
+            InputError,
+            match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
+            rf"most {MOST_PARAMETERS} are",
+        ):
             published("EDMPrecond", large)
 
     def test_numbers_that_do_not_fit_together(self) -> None:

@@ -76,7 +76,12 @@ def test_and_of_no_other_extractor(large: dict[str, Any], tmp_path: Path) -> Non
     np.savez(tmp_path / "small.npz", **moments(1024))
     np.savez(tmp_path / "no-mean.npz", sigma=large["sigma"])
     np.savez(tmp_path / "no-n.npz", **moments(3), extractor="pixels", sha256="pixels")
-    for name, file in (("dinov2", "small"), ("dinov2", "large"), ("mine", "large"), ("inception", "small")):
+    for name, file in (
+        ("dinov2", "small"),
+        ("dinov2", "large"),
+        ("mine", "large"),
+        ("inception", "small"),
+    ):
         with pytest.raises(InputError, match=f"do not say of which extractor; '{name}' is wanted"):
             Reference.load(tmp_path / f"{file}.npz", Named(name))
     with pytest.raises(InputError, match="mu missing"):
@@ -86,10 +91,14 @@ def test_and_of_no_other_extractor(large: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_what_is_no_covariance_is_refused(tmp_path: Path) -> None:
-    extractor, good = Named("pixels"), moments(40)  # of 30 samples: some eigenvalues are zero, to rounding
+    # of 30 samples: some eigenvalues are zero, to rounding
+    extractor, good = Named("pixels"), moments(40)
 
     def load(**entries: Any) -> Reference:
-        np.savez(tmp_path / "s.npz", **({**good, "n": 30, "extractor": "pixels", "sha256": "s"} | entries))
+        np.savez(
+            tmp_path / "s.npz",
+            **({**good, "n": 30, "extractor": "pixels", "sha256": "s"} | entries),
+        )
         return Reference.load(tmp_path / "s.npz", extractor)
 
     assert load().n == 30
@@ -122,7 +131,9 @@ def test_edm2_s_pickles(large: dict[str, Any], tmp_path: Path) -> None:
         found = Reference.load(path, Named(name), (512, 512))
         np.testing.assert_array_equal(found.frechet.covariance, expected["sigma"])
         assert (found.n, found.size) == (50_000, (512, 512))
-    with pytest.raises(InputError, match="of 'inception' are wanted, found those of inception_tf and dinov2"):
+    with pytest.raises(
+        InputError, match="of 'inception' are wanted, found those of inception_tf and dinov2"
+    ):
         Reference.load(path, Named("inception"))
     write(num_images=50_000, fid=small)
     with pytest.raises(InputError, match="1024 features, the extractor 'inception_tf' has 2048"):
@@ -158,7 +169,8 @@ def test_a_reference_of_files_is_written(tmp_path: Path) -> None:
     f = (u.reshape(50, -1) / 127.5 - 1).astype(np.float64)
     assert (found.n, found.size, written.n) == (50, (6, 4), 50)
     np.testing.assert_allclose(found.frechet.mean, f.mean(0), atol=1e-6)
-    np.testing.assert_allclose(found.frechet.covariance, np.cov(f, rowvar=False), atol=1e-6)  # the divisor is n − 1
+    # the divisor is n − 1
+    np.testing.assert_allclose(found.frechet.covariance, np.cov(f, rowvar=False), atol=1e-6)
     with pytest.raises(InputError, match=r"written as \.npz"):
         write_reference(tmp_path / "in", tmp_path / "s.pkl", "pixels")
     with pytest.raises(InputError, match="known are"):
@@ -174,7 +186,9 @@ def test_a_reference_of_a_data_set_is_written(tmp_path: Path) -> None:
 def test_a_stream_is_its_samples() -> None:
     extractor, whole = Pixels(), references(IMAGES, [Pixels()])["pixels"]
     stream = stream_references((part for part in torch.split(IMAGES, 7)), [extractor])["pixels"]
-    np.testing.assert_allclose(stream.frechet.covariance, whole.frechet.covariance, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        stream.frechet.covariance, whole.frechet.covariance, rtol=1e-9, atol=1e-12
+    )
     assert stream.features is not None
     assert stream.features.shape == (50, 24)
     tally = Tally([extractor])

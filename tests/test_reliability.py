@@ -27,7 +27,15 @@ from study.search.collect import collect
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
 
-SMALL = ["tests/small.yaml", "--search.trials", "1", "--confirm.seed_sets", "2", "--extractors", "[digits]"]
+SMALL = [
+    "tests/small.yaml",
+    "--search.trials",
+    "1",
+    "--confirm.seed_sets",
+    "2",
+    "--extractors",
+    "[digits]",
+]
 TASK = Task.alone("none", 0, 100, 8)
 
 
@@ -66,10 +74,17 @@ def runs_of(root: Path, name: str = "small") -> list[Any]:
 # Files
 
 
-def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_swept_and_what_a_live_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
     code = "import os, sys; from pathlib import Path; from study.files.atomic import replacing\n"
-    code += "with replacing(Path(sys.argv[1])) as part: part.write_text('half'); os.kill(os.getpid(), 9)"
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a" / "x.json")], check=False)
+    code += (
+        "with replacing(Path(sys.argv[1])) as part: part.write_text('half'); os.kill(os.getpid(), "
+        "9)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a" / "x.json")], check=False
+    )
     assert ended.returncode == -signal.SIGKILL
     assert len(list(tmp_path.rglob(".part-*"))) == 1
     with replacing(tmp_path / "y.db") as part:
@@ -99,7 +114,9 @@ def test_a_kill_while_a_database_is_made_leaves_none(tmp_path: Path, name: str) 
     """Killed at the moment it is renamed: all of it is written, and nothing of it is there."""
     code = "import os, sys; from pathlib import Path\n"
     code += "Path.replace = lambda *_: os.kill(os.getpid(), 9)\nroot = Path(sys.argv[1])\n"
-    code += "from study.search import open_storage\nfrom study.tracking.database import open_client\n"
+    code += (
+        "from study.search import open_storage\nfrom study.tracking.database import open_client\n"
+    )
     code += f"{{'mlflow.db': open_client, 'optuna.db': open_storage}}['{name}'](root)"
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -153,7 +170,9 @@ def test_a_damaged_entry_of_a_whole_database_is_said_so(
     root: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(sqlite3.connect(root / "optuna.db")) as connection, connection:
-        connection.execute("UPDATE trial_user_attributes SET value_json = ? WHERE key = 'outcome'", (text,))
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'outcome'", (text,)
+        )
     assert call(["table", "small", "--root", str(root)]) == 2
     said = capsys.readouterr().err
     assert all(part in said for part in ("optuna.db", "damaged", "move it away"))
@@ -189,16 +208,25 @@ def test_a_study_goes_on_with_a_new_view_where_the_old_one_is_damaged(
 # A copied root
 
 
-def test_a_copied_root_writes_into_itself(finished: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_copied_root_writes_into_itself(
+    finished: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def state(root: Path) -> dict[str, int]:
-        return {str(path): path.stat().st_mtime_ns for path in sorted((root / "artifacts").rglob("*"))}
+        return {
+            str(path): path.stat().st_mtime_ns for path in sorted((root / "artifacts").rglob("*"))
+        }
 
     before = state(finished)
     assert call(["run", *SMALL, "--root", str(root), "--search.trials", "2"]) == 0
     assert state(finished) == before
     client = client_of(root)
-    assert client.get_experiment_by_name("small").artifact_location == (root / "artifacts" / "small").as_uri()
-    assert {run.info.artifact_uri.startswith((root / "artifacts").as_uri()) for run in runs_of(root)} == {True}
+    assert (
+        client.get_experiment_by_name("small").artifact_location
+        == (root / "artifacts" / "small").as_uri()
+    )
+    assert {
+        run.info.artifact_uri.startswith((root / "artifacts").as_uri()) for run in runs_of(root)
+    } == {True}
     study = next(run for run in runs_of(root) if run.data.tags["level"] == "study")
     kept = Path(client.download_artifacts(study.info.run_id, "report/table.md"))
     assert kept.read_text() == (root / "reports" / "small" / "table.md").read_text()
@@ -220,8 +248,12 @@ def test_runs_written_at_once_are_those_that_a_client_would_make(root: Path) -> 
     from mlflow.entities import Metric, Param, RunTag
 
     client, tracking = client_of(root), Tracking(root, "small")
-    ours = next(run for run in runs_of(root) if run.data.tags["level"] == "evaluation" and run.data.metrics)
-    made = client.create_run(ours.info.experiment_id, ours.info.start_time, dict(ours.data.tags), ours.info.run_name)
+    ours = next(
+        run for run in runs_of(root) if run.data.tags["level"] == "evaluation" and run.data.metrics
+    )
+    made = client.create_run(
+        ours.info.experiment_id, ours.info.start_time, dict(ours.data.tags), ours.info.run_name
+    )
     history = [client.get_metric_history(ours.info.run_id, key)[0] for key in ours.data.metrics]
     client.log_batch(
         made.info.run_id,
@@ -236,7 +268,10 @@ def test_runs_written_at_once_are_those_that_a_client_would_make(root: Path) -> 
         run = client.get_run(run_id).to_dictionary()
         for key in ("run_id", "run_uuid", "artifact_uri"):
             run["info"].pop(key, None)
-        points = {key: [vars(point) for point in client.get_metric_history(run_id, key)] for key in ours.data.metrics}
+        points = {
+            key: [vars(point) for point in client.get_metric_history(run_id, key)]
+            for key in ours.data.metrics
+        }
         for point in (point for found in points.values() for point in found):
             point.pop("_run_id", None)
         return run, points
@@ -264,7 +299,8 @@ def test_a_finished_study_is_shown_without_mlflow_or_a_new_report(
 def test_runs_left_running_by_a_killed_command_are_ended_by_the_next_run(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The study is finished and reported, and nothing of it changes: another command opened MLflow, and was killed."""
+    """The study is finished and reported, and nothing of it changes: another command opened MLflow,
+    and was killed."""
     calibrate = ["calibrate", *SMALL, "--root", str(root), "--calibrate.kinds", "[noise]"]
     assert call(calibrate) == 0
     assert call(["run", *SMALL, "--root", str(root)]) == 0
@@ -303,7 +339,9 @@ def test_where_mlflow_fails_the_table_is_still_made(
 # Owners of trials
 
 
-def claimed_by(owner: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a/confirm") -> Store:
+def claimed_by(
+    owner: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatch, name: str = "a/confirm"
+) -> Store:
     """A claim of the task as if another process had made it."""
     book = Store(open_storage(root), name)
     with monkeypatch.context() as patch:
@@ -312,9 +350,15 @@ def claimed_by(owner: dict[str, Any], root: Path, monkeypatch: pytest.MonkeyPatc
     return book
 
 
-def test_a_process_that_nobody_has_reaped_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_nobody_has_reaped_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    owner = {**storage._owner(), "pid": process.pid, "start": psutil.Process(process.pid).create_time()}
+    owner = {
+        **storage._owner(),
+        "pid": process.pid,
+        "start": psutil.Process(process.pid).create_time(),
+    }
     book = claimed_by(owner, tmp_path, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
     process.kill()
@@ -332,7 +376,9 @@ def test_a_process_of_another_container_is_not_judged_by_its_number(
     owner = {"host": socket.gethostname(), "space": "pid:[another]", "pid": 2**22 + 1, "start": 0.0}
     book = claimed_by(owner, tmp_path, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
-    assert [(each.task, each.host, each.pid) for each in book.remote()] == [(TASK, owner["host"], owner["pid"])]
+    assert [(each.task, each.host, each.pid) for each in book.remote()] == [
+        (TASK, owner["host"], owner["pid"])
+    ]
     assert book.release_host("elsewhere") == 0
     assert book.release_host(socket.gethostname()) == 1
     assert book.running() == set()
@@ -350,7 +396,8 @@ def test_what_this_host_is_at_work_on_is_not_released_by_its_name(tmp_path: Path
 def test_who_is_waited_for_is_said_and_can_be_released(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first of a new seed set is another machine's: all else is done, then the command waits for it."""
+    """The first of a new seed set is another machine's: all else is done, then the command waits
+    for it."""
     owner = {"host": "elsewhere", "pid": 12, "start": 0.0}
     book = Store(open_storage(root), "small/confirm")
     with monkeypatch.context() as patch:
@@ -365,7 +412,13 @@ def test_who_is_waited_for_is_said_and_can_be_released(
         patch.setattr(Worker, "_look_again", stop)  # where it would wait
         assert call(["run", *more]) == 1
     said = capsys.readouterr().err
-    wanted = ("waiting for 'base'", "process 12", "'elsewhere'", time.strftime("%Y-%m-%d"), "--release elsewhere")
+    wanted = (
+        "waiting for 'base'",
+        "process 12",
+        "'elsewhere'",
+        time.strftime("%Y-%m-%d"),
+        "--release elsewhere",
+    )
     assert [text for text in wanted if text not in said] == []
     assert call(["run", *more, "--release", "elsewhere"]) == 0
     assert table(root, capsys)[0]["seeds"] == [1, 2, 3]
@@ -401,22 +454,48 @@ def busy(root: Path) -> set[int]:
     return {json.loads(text)["pid"] for (text,) in found}
 
 
-LONG = ["tests/small.yaml", "--extractors", "[digits]", "--sampler.steps", "32", "--confirm.samples", "1800"]
+LONG = [
+    "tests/small.yaml",
+    "--extractors",
+    "[digits]",
+    "--sampler.steps",
+    "32",
+    "--confirm.samples",
+    "1800",
+]
 
 
 def test_what_is_said_within_the_first_second_is_said_before_the_imports() -> None:
     """The line comes although the root cannot be used, which is found out later."""
     process = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "study.cli", "run", *SMALL, "--root", "/proc/nowhere"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-m",
+            "study.cli",
+            "run",
+            *SMALL,
+            "--root",
+            "/proc/nowhere",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     lines = process.stderr.splitlines()
-    said = next(i for i, line in enumerate(lines) if line.startswith("study: tests/small.yaml under"))
-    assert not any(line.split("|")[-1].strip() in ("torch", "optuna", "pandas") for line in lines[:said])
+    said = next(
+        i for i, line in enumerate(lines) if line.startswith("study: tests/small.yaml under")
+    )
+    assert not any(
+        line.split("|")[-1].strip() in ("torch", "optuna", "pandas") for line in lines[:said]
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name
+)
 def test_a_signal_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     process = started("run", *LONG, "--workers", "2", "--root", str(tmp_path))
     helper = helper_of(process)
@@ -466,7 +545,8 @@ def test_a_study_finishes_by_itself_when_its_helper_is_killed(
 def test_a_table_needs_no_permission_to_write_and_no_lock(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing may be written SQLite is told so, and it would fail if it had to write all the same."""
+    """Where nothing may be written SQLite is told so, and it would fail if it had to write all the
+    same."""
 
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("a lock was taken")
@@ -476,7 +556,10 @@ def test_a_table_needs_no_permission_to_write_and_no_lock(
     monkeypatch.setattr("study.search.database.locked", never)
     monkeypatch.setattr("study.search.store.locked", never)
     assert table(root, capsys) == expected
-    with closing(connect(root / "optuna.db")) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with (
+        closing(connect(root / "optuna.db")) as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
         connection.execute("DELETE FROM trials")
     with closing(connect(root / "mlflow.db")) as connection:  # in write-ahead mode
         assert connection.execute("SELECT count(*) FROM runs").fetchone()[0] > 0

@@ -9,12 +9,14 @@ from study.models import ExactGaussian, ExactMixture
 from study.sampling import Churn, Fixed, PerSample, edm_sigmas, sample, sample_chunk, stratified
 from tests.helpers import guided_gaussian_std, small_network
 
-N, D = 20_000, 16  # samples × independent dimensions: the standard error of a standard deviation is 1/√(2·N·D)
+# samples × independent dimensions: the standard error of a standard deviation is 1/√(2·N·D)
+N, D = 20_000, 16
 
 
 @pytest.mark.parametrize("coupling", ["independent", "shared"])
 @pytest.mark.parametrize(
-    ("a1", "a0", "w", "steps"), [(0.1, 0.2, 1.0, 18), (0.1, 0.2, 2.0, 32), (0.1, 0.4, 1.4, 18), (0.2, 0.1, 0.5, 64)]
+    ("a1", "a0", "w", "steps"),
+    [(0.1, 0.2, 1.0, 18), (0.1, 0.2, 2.0, 32), (0.1, 0.4, 1.4, 18), (0.2, 0.1, 0.5, 64)],
 )
 def test_guided_gaussian_samples_follow_the_recursion(
     coupling: str, a1: float, a0: float, w: float, steps: int
@@ -32,7 +34,8 @@ def test_guided_gaussian_samples_follow_the_recursion(
 
 
 def restoring_weight(steps: int, a1: float, a0: float, coupling: str) -> float:
-    """The weight at which the guided samples have the base's own standard deviation at so many steps."""
+    """The weight at which the guided samples have the base's own standard deviation at so many
+    steps."""
     target = guided_gaussian_std(0.75, 0, 0, 1.0, steps, 40.0)
     low, high = 1.0, 3.0
     for _ in range(50):
@@ -46,7 +49,8 @@ def test_the_best_weight_tends_to_its_limit() -> None:
     limit = math.log(1.2) / math.log(1.2 / 1.1)
     assert limit == pytest.approx(2.0954, abs=1e-4)
     found = [restoring_weight(steps, 0.1, 0.2, "independent") for steps in (18, 32, 64, 256)]
-    assert found == pytest.approx([1.74, 1.87, 1.97, 2.06], abs=0.01)  # published small-scale values
+    # published small-scale values
+    assert found == pytest.approx([1.74, 1.87, 1.97, 2.06], abs=0.01)
     gaps = [limit - restoring_weight(steps, 0.1, 0.2, "independent") for steps in (512, 1024, 2048)]
     assert gaps[0] > gaps[1] > gaps[2] > 0
     assert gaps[2] < 0.02
@@ -58,15 +62,29 @@ def test_the_best_weight_tends_to_its_limit() -> None:
 
 def mixture() -> ExactMixture:
     means = torch.tensor([[-0.6, 0.2], [0.5, 0.5], [0.1, -0.7]], dtype=torch.float64)
-    roots = torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
-    return ExactMixture(means, roots @ roots.mT + 0.05 * torch.eye(2), torch.tensor([1.0, 2.0, 1.0]).double())
+    roots = (
+        torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
+    )
+    return ExactMixture(
+        means, roots @ roots.mT + 0.05 * torch.eye(2), torch.tensor([1.0, 2.0, 1.0]).double()
+    )
 
 
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
-@pytest.mark.parametrize("denoiser", [Guided(ExactGaussian(0.5), ExactGaussian(0.9), 1.8), mixture()])
+@pytest.mark.parametrize(
+    "denoiser", [Guided(ExactGaussian(0.5), ExactGaussian(0.9), 1.8), mixture()]
+)
 def test_solvers_converge_with_their_order(solver: str, order: int, denoiser: Guided) -> None:
     def solve(steps: int, by: str = solver) -> torch.Tensor:
-        return sample(denoiser, (64, 2), solver=by, steps=steps, sigma_min=0.02, sigma_max=10, dtype=torch.float64)
+        return sample(
+            denoiser,
+            (64, 2),
+            solver=by,
+            steps=steps,
+            sigma_min=0.02,
+            sigma_max=10,
+            dtype=torch.float64,
+        )
 
     limit = solve(4096, "heun")
     steps = [64, 128, 256, 512]
@@ -93,7 +111,9 @@ def test_heun_solves_the_gaussian_ode() -> None:
     """The ODE takes x_T to x_T·√(s² / (s² + σmax²)), up to the last step, which is D(x; σmin)."""
     start = Fixed((100, 3), 100).start(0, 0, torch.float64)
     x = sample_chunk(ExactGaussian(0.75), start, edm_sigmas(1024, 1e-4, 80).tolist())
-    torch.testing.assert_close(x, start.noise * 80 * 0.75 / math.sqrt(0.75**2 + 80**2), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        x, start.noise * 80 * 0.75 / math.sqrt(0.75**2 + 80**2), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_churn_keeps_the_marginals_and_changes_the_path() -> None:
@@ -110,10 +130,14 @@ def test_grid() -> None:
     sigmas = edm_sigmas(18, 0.002, 80)
     assert len(sigmas) == 19
     assert sigmas[[0, 17, 18]].tolist() == pytest.approx([80, 0.002, 0])
-    assert sigmas[1].item() == pytest.approx((80 ** (1 / 7) + (0.002 ** (1 / 7) - 80 ** (1 / 7)) / 17) ** 7)
+    assert sigmas[1].item() == pytest.approx(
+        (80 ** (1 / 7) + (0.002 ** (1 / 7) - 80 ** (1 / 7)) / 17) ** 7
+    )
 
 
-@pytest.mark.parametrize("bad", [{"steps": 1}, {"sigma_min": 0}, {"sigma_min": 90}, {"rho": -1}, {"solver": "rk4"}])
+@pytest.mark.parametrize(
+    "bad", [{"steps": 1}, {"sigma_min": 0}, {"sigma_min": 90}, {"rho": -1}, {"solver": "rk4"}]
+)
 def test_bad_samplers_are_refused(bad: dict) -> None:
     with pytest.raises(InputError):
         sample(ExactGaussian(1.0), (4, 2), **bad)
@@ -131,9 +155,20 @@ def test_labels_must_match() -> None:
 
 
 def test_chunks_do_not_depend_on_one_another() -> None:
-    denoiser, sigmas = Pair(small_network(), InputNoise(0.1), InputNoise(0.2)).at(2.0), edm_sigmas(6, 0.01, 10).tolist()
+    denoiser, sigmas = (
+        Pair(small_network(), InputNoise(0.1), InputNoise(0.2)).at(2.0),
+        edm_sigmas(6, 0.01, 10).tolist(),
+    )
     source = Fixed((50, 16), 20, torch.arange(50) % 3)
-    whole = sample(denoiser, (50, 16), steps=6, sigma_min=0.01, sigma_max=10, labels=torch.arange(50) % 3, chunk=20)
+    whole = sample(
+        denoiser,
+        (50, 16),
+        steps=6,
+        sigma_min=0.01,
+        sigma_max=10,
+        labels=torch.arange(50) % 3,
+        chunk=20,
+    )
     for chunk in (2, 0, 1):  # in any order
         part = sample_chunk(denoiser, source.start(0, chunk), sigmas)
         indices = source.indices(chunk)
@@ -142,8 +177,12 @@ def test_chunks_do_not_depend_on_one_another() -> None:
 
 def test_same_seed_same_samples_other_seed_others() -> None:
     denoiser = ExactGaussian(1.0)
-    assert torch.equal(sample(denoiser, (10, 2), steps=4, seed=5), sample(denoiser, (10, 2), steps=4, seed=5))
-    assert not torch.equal(sample(denoiser, (10, 2), steps=4, seed=5), sample(denoiser, (10, 2), steps=4, seed=6))
+    assert torch.equal(
+        sample(denoiser, (10, 2), steps=4, seed=5), sample(denoiser, (10, 2), steps=4, seed=5)
+    )
+    assert not torch.equal(
+        sample(denoiser, (10, 2), steps=4, seed=5), sample(denoiser, (10, 2), steps=4, seed=6)
+    )
 
 
 def test_per_sample_sources_do_not_depend_on_the_chunk() -> None:
@@ -153,7 +192,8 @@ def test_per_sample_sources_do_not_depend_on_the_chunk() -> None:
     assert torch.equal(torch.cat([p.noise for p in parts]), whole.noise)
     assert whole.label is not None
     assert torch.equal(torch.cat([p.label for p in parts if p.label is not None]), whole.label)
-    generator = torch.Generator().manual_seed(2 * 50_000 + 4)  # noise first, then the label, from one generator
+    # noise first, then the label, from one generator
+    generator = torch.Generator().manual_seed(2 * 50_000 + 4)
     assert torch.equal(whole.noise[4], torch.randn(1, 2, 2, generator=generator))
     assert int(whole.label[4]) == int(torch.randint(7, (), generator=generator))
 

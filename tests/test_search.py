@@ -53,7 +53,9 @@ def valley(best: float, spread: float = 0.02) -> Callable[[float], Outcome]:
     return outcome
 
 
-def begun(spec: SearchSpec, endpoint: float | None = None, pairing: PairingSpec = PAIRING) -> Results:
+def begun(
+    spec: SearchSpec, endpoint: float | None = None, pairing: PairingSpec = PAIRING
+) -> Results:
     """A study of which only the endpoint probe is known; None: it failed."""
     sampler = SamplerSpec(solver="euler", steps=10)
     study = StudySpec("x", base="digits", sampler=sampler, search=spec, pairings=(pairing,))
@@ -64,9 +66,12 @@ def begun(spec: SearchSpec, endpoint: float | None = None, pairing: PairingSpec 
 
 
 def searched(
-    spec: SearchSpec, outcome: Callable[[float], Outcome], endpoint: float | None = None, screen: bool = True,
+    spec: SearchSpec,
+    outcome: Callable[[float], Outcome],
+    endpoint: float | None = None,
+    screen: bool = True,
     pairing: PairingSpec = PAIRING,
-) -> Results:  # fmt: skip
+) -> Results:
     """A search that went on until it ended of itself."""
     results = begun(spec, endpoint, pairing)
     found: list[Evaluation] = results.searches[pairing]  # type: ignore[assignment]
@@ -87,7 +92,8 @@ def leader(results: Results) -> float:
 
 
 def test_the_probe_s_weight_comes_after_1_then_its_neighbours_then_the_parabola_s_least() -> None:
-    """The endpoint probe is low by a quarter, and here exactly: its upper neighbour has the least."""
+    """The endpoint probe is low by a quarter, and here exactly: its upper neighbour has the
+    least."""
     found = searched(LONG, valley(1.85), endpoint=1.6)
     assert weights(found) == [1.0, 1.6, 1.85, 1.35, 2.1, 1.8, 1.9]
     assert leader(found) == 1.85
@@ -104,7 +110,8 @@ def test_six_evaluations_find_the_least(best: float) -> None:
     ("best", "endpoint", "expected"),
     [
         (2.1, 1.25, [1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.1, 2.05, 2.15]),
-        (3.4, 2.9, [1.0, 2.9, 3.15, 2.65, 3.4, 3.5, 3.35, 3.45]),  # the range ends before another quarter
+        # the range ends before another quarter
+        (3.4, 2.9, [1.0, 2.9, 3.15, 2.65, 3.4, 3.5, 3.35, 3.45]),
         (9.0, 3.0, [1.0, 3.0, 3.25, 2.75, 3.5, 3.45]),  # the least is at the end of the range
     ],
 )
@@ -122,10 +129,13 @@ def test_a_search_goes_outwards_until_the_least_is_bracketed(
         (0.6, 0.35, [1.0, 0.35, 0.6, 0.1, 0.55, 0.65]),
         (0.3, 0.75, [1.0, 0.75, 0.5, 0.25, 0.0, 0.3, 0.35]),
         (-2.0, 0.2, [1.0, 0.2, 0.45, 0.0, 0.05]),
-        (1.45, 0.8, [1.0, 0.8, 1.05, 0.55, 1.3, 1.55, 1.8, 1.45, 1.4, 1.5]),  # a probe on the wrong side of 1
+        # a probe on the wrong side of 1
+        (1.45, 0.8, [1.0, 0.8, 1.05, 0.55, 1.3, 1.55, 1.8, 1.45, 1.4, 1.5]),
     ],
 )
-def test_in_a_range_below_1_the_least_may_be_there(best: float, endpoint: float, expected: list[float]) -> None:
+def test_in_a_range_below_1_the_least_may_be_there(
+    best: float, endpoint: float, expected: list[float]
+) -> None:
     found = searched(SearchSpec(weight=(0.0, 3.5), trials=30), valley(best), endpoint)
     assert weights(found) == expected
     assert leader(found) == pytest.approx(max(best, 0))
@@ -133,7 +143,8 @@ def test_in_a_range_below_1_the_least_may_be_there(best: float, endpoint: float,
 
 @pytest.mark.parametrize(("tolerance", "expected"), [(0.4, 4), (0.3, 5), (0.25, 7)])
 def test_a_search_stops_where_the_interval_is_narrow(tolerance: float, expected: int) -> None:
-    """Vertices ± 0.02 make an interval 2·t₉·3·0.02 = 0.271 wide, once the least is bracketed: here after five.
+    """Vertices ± 0.02 make an interval 2·t₉·3·0.02 = 0.271 wide, once the least is bracketed: here
+    after five.
 
     Before, after four evaluations, the least is at their end, and the interval infinite.
     """
@@ -150,7 +161,8 @@ def test_a_search_stops_where_the_interval_is_narrow(tolerance: float, expected:
 @pytest.mark.parametrize(("method", "alone"), [("probe", 20), ("gp", 10)])
 @pytest.mark.parametrize("guided", [1, 2, 4])
 def test_a_search_keeps_within_its_budget(method: Any, alone: int, guided: int) -> None:
-    """Of a sample of 10 steps: main (and for the probe guide) alone, and 10 + 10 evaluations at each other weight."""
+    """Of a sample of 10 steps: main (and for the probe guide) alone, and 10 + 10 evaluations at
+    each other weight."""
     spec = dataclasses.replace(LONG, method=method, budget=alone + 20 * guided + 19)
     results = searched(spec, valley(2.9), endpoint=1.5)
     assert spent(results, PAIRING) == alone + 20 * guided
@@ -170,13 +182,16 @@ def test_a_pairing_that_cannot_gain_is_screened_out() -> None:
     found = searched(LONG, valley(0.5), endpoint=1.0)
     assert weights(found) == [1.0, 1.1]
     assert leader(found) == 1
-    assert weights(searched(LONG, valley(0.5), endpoint=1.05)) == [1.0, 1.1]  # so near to 1 that 1.1 tells as much
+    # so near to 1 that 1.1 tells as much
+    assert weights(searched(LONG, valley(0.5), endpoint=1.05)) == [1.0, 1.1]
     assert weights(searched(LONG, valley(0.5), endpoint=1.0, screen=False)) == [1.0, 1.1, 1.5, 2.0]
     assert weights(searched(LONG, valley(0.5), endpoint=1.15)) != [1.0, 1.1]
 
 
 @pytest.mark.parametrize("screen", [True, False])
-@pytest.mark.parametrize(("best", "spread"), [(1.6, 0.02), (1.04, 0.2)], ids=["falls", "cannot be told"])
+@pytest.mark.parametrize(
+    ("best", "spread"), [(1.6, 0.02), (1.04, 0.2)], ids=["falls", "cannot be told"]
+)
 def test_a_pairing_that_may_gain_is_searched_although_the_probe_says_1(
     best: float, spread: float, screen: bool
 ) -> None:
@@ -201,14 +216,14 @@ def test_screening_looks_below_1_where_the_range_does(endpoint: float) -> None:
     found = searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(0.8), endpoint=endpoint)
     assert weights(found)[:3] == [1.0, 1.1, 0.9]
     assert found.leader(PAIRING).weight == pytest.approx(0.8, abs=0.05)  # type: ignore[union-attr]
-    assert weights(searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(1.0, 0.0), endpoint=endpoint)) == [
-        1.0,
-        1.1,
-        0.9,
-    ]
+    assert weights(
+        searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(1.0, 0.0), endpoint=endpoint)
+    ) == [1.0, 1.1, 0.9]
 
 
-@pytest.mark.parametrize("where", [(1.0,), (1.6,), (1.85,), (1.35,), (2.1,), (1.6, 1.85), (1.0, 1.6, 1.35)])
+@pytest.mark.parametrize(
+    "where", [(1.0,), (1.6,), (1.85,), (1.35,), (2.1,), (1.6, 1.85), (1.0, 1.6, 1.35)]
+)
 @pytest.mark.parametrize("screen", [True, False])
 def test_failed_evaluations_do_not_lead_astray(where: tuple[float, ...], screen: bool) -> None:
     found = searched(LONG, failing(valley(1.85), *where), endpoint=1.6, screen=screen)
@@ -235,8 +250,12 @@ SPACES = [
     pytest.param(SearchSpec(method="grid", step=0.5), id="grid"),
     pytest.param(SearchSpec(method="gp", trials=6), id="gp"),
     pytest.param(SearchSpec(method="gp", trials=7, interval=(0.1, 10.0)), id="interval"),
-    pytest.param(SearchSpec(method="gp", trials=7, interval=(0.1, 10.0), strength=(0.3, 0.8)), id="strength"),
-    pytest.param(SearchSpec(method="gp", trials=7, guides=("noise(0.6)", "dropout(0.5)")), id="guides"),
+    pytest.param(
+        SearchSpec(method="gp", trials=7, interval=(0.1, 10.0), strength=(0.3, 0.8)), id="strength"
+    ),
+    pytest.param(
+        SearchSpec(method="gp", trials=7, guides=("noise(0.6)", "dropout(0.5)")), id="guides"
+    ),
 ]
 
 
@@ -286,17 +305,21 @@ def test_a_gaussian_process_finds_the_least_of_a_smooth_curve(best: float) -> No
 
 def test_a_gaussian_process_tries_no_weight_twice_and_ends() -> None:
     spec = SearchSpec(method="gp", weight=(1.0, 1.5), step=0.1, design=(1.0, 1.02), trials=30)
-    assert sorted(weights(searched(spec, valley(1.2)))) == pytest.approx([1, 1.1, 1.2, 1.3, 1.4, 1.5])
+    assert sorted(weights(searched(spec, valley(1.2)))) == pytest.approx(
+        [1, 1.1, 1.2, 1.3, 1.4, 1.5]
+    )
 
 
 @pytest.mark.parametrize("spec", SPACES[2:])
 def test_what_a_gaussian_process_proposes_is_in_its_space(spec: SearchSpec) -> None:
-    """And its parameters are the task's: they say the same both ways, and Optuna takes them for its trials."""
+    """And its parameters are the task's: they say the same both ways, and Optuna takes them for its
+    trials."""
     results, space = searched(spec, valley(1.8)), distributions(spec, PAIRING)
     guides: set[str] = set()
     for number, task in enumerate(e.task for e in results.searches[PAIRING]):
         params = parameters(spec, PAIRING, task)
-        optuna.create_trial(params=params, distributions=space, value=0.0)  # refuses what is not within
+        # refuses what is not within
+        optuna.create_trial(params=params, distributions=space, value=0.0)
         assert task.weight in spec.weights
         assert params["weight"] == task.weight
         if task.weight == 1:
@@ -319,7 +342,9 @@ def test_an_interval_s_ends_are_sorted_and_rounded() -> None:
     results = begun(SearchSpec(method="gp", interval=(0.1, 10.0)))
     task = _task(results, PAIRING, {"weight": 2.0, "sigma_a": 3.00004, "sigma_b": 0.2})
     assert task == dataclasses.replace(results.searched(PAIRING, 2.0), interval=(0.2, 3.0))
-    assert _task(results, PAIRING, {"weight": 1.0, "sigma_a": 3.0, "sigma_b": 0.2}) == results.single(PAIRING.main)
+    assert _task(
+        results, PAIRING, {"weight": 1.0, "sigma_a": 3.0, "sigma_b": 0.2}
+    ) == results.single(PAIRING.main)
 
 
 def test_a_searched_strength_keeps_the_guide_s_options() -> None:
@@ -335,7 +360,9 @@ def test_a_grid_that_steps_over_1_is_refused() -> None:
 
 def known(*found: tuple[float, Outcome]) -> Results:
     results = begun(LONG)
-    evaluations = [Evaluation(results.searched(PAIRING, weight), outcome) for weight, outcome in found]
+    evaluations = [
+        Evaluation(results.searched(PAIRING, weight), outcome) for weight, outcome in found
+    ]
     return dataclasses.replace(results, searches={PAIRING: evaluations})
 
 
@@ -344,7 +371,9 @@ def test_the_leader_is_the_parabola_s_least_on_the_grid_and_1_where_1_is_least()
     assert leader(found) == 1.7
     tested = found.tested(PAIRING)
     assert tested == found.searched(PAIRING, 1.7)
-    assert [(t.weight, t.seed) for t in found.confirmed(tested)] == [(1.7, seed) for seed in range(1, 7)]
+    assert [(t.weight, t.seed) for t in found.confirmed(tested)] == [
+        (1.7, seed) for seed in range(1, 7)
+    ]
     for best in (0.9, 1.2):  # also where the parabola would have it elsewhere
         found = known(*((weight, valley(best)(weight)) for weight in (1.0, 1.5, 2.0)))
         assert (leader(found), found.tested(PAIRING)) == (1, found.searched(PAIRING, 1.1))
@@ -353,11 +382,22 @@ def test_the_leader_is_the_parabola_s_least_on_the_grid_and_1_where_1_is_least()
 
 
 def test_each_metric_has_a_leader_of_its_own() -> None:
-    """The search minimises the first metric; of another, what it happens to know is read the same way."""
+    """The search minimises the first metric; of another, what it happens to know is read the same
+    way."""
     found = known(
-        *((w, Outcome({"fd_pixels": valley(1.7)(w).scores["fd_pixels"], "fd_other": (w - 2.2) ** 2 + 1}))
-          for w in (1.0, 1.5, 2.0, 2.5))
-    )  # fmt: skip
+        *(
+            (
+                w,
+                Outcome(
+                    {
+                        "fd_pixels": valley(1.7)(w).scores["fd_pixels"],
+                        "fd_other": (w - 2.2) ** 2 + 1,
+                    }
+                ),
+            )
+            for w in (1.0, 1.5, 2.0, 2.5)
+        )
+    )
     assert leader(found) == 1.7
     other = found.leader(PAIRING, "fd_other")
     assert other is not None
@@ -375,7 +415,9 @@ OUTCOME = Outcome(
     curve={"weight": [1.0, 1.05], "fd_pixels": [2 / 3, 0.1]},
     evaluations=2**53 - 1,
 )
-GUIDED = Task("none", "noise(0.4)", "shared", 1.1500000000000001, 3, 100, 8, interval=(0.1 + 0.2, 1e2 / 3))
+GUIDED = Task(
+    "none", "noise(0.4)", "shared", 1.1500000000000001, 3, 100, 8, interval=(0.1 + 0.2, 1e2 / 3)
+)
 
 
 @pytest.mark.parametrize("task", [TASK, GUIDED, Task.endpoints(PAIRING, 0, 100, 8)])
@@ -419,7 +461,8 @@ def test_of_two_claims_the_second_gets_nothing(tmp_path: Path) -> None:
 
 def test_processes_that_claim_at_once_share_the_tasks_out(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from study.records.task import *; from study.search import *\n"
+        "import sys; from pathlib import Path; from study.records.task import *; from study.search "
+        "import *\n"
         "n = Store(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "print('ready', flush=True); input()\n"
         "for seed in range(5):\n"
@@ -453,12 +496,18 @@ def begin_as(owner: dict[str, Any], book: Store, monkeypatch: pytest.MonkeyPatch
         book._begin(TASK, {}, {})
 
 
-@pytest.mark.parametrize("pid", [ended_process, os.getpid], ids=["ended", "its number has been given to another"])
+@pytest.mark.parametrize(
+    "pid", [ended_process, os.getpid], ids=["ended", "its number has been given to another"]
+)
 def test_the_claim_of_a_dead_process_is_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pid: Callable[[], int]
 ) -> None:
     book = store(tmp_path)
-    owner = {"host": socket.gethostname(), "pid": pid(), "start": psutil.Process().create_time() - 1000}
+    owner = {
+        "host": socket.gethostname(),
+        "pid": pid(),
+        "start": psutil.Process().create_time() - 1000,
+    }
     begin_as(owner, book, monkeypatch)
     assert book.running() == set()
     with book.claim(TASK, "fd") as claim:  # free before it is released
@@ -470,7 +519,9 @@ def test_the_claim_of_a_dead_process_is_released(
     assert [e.scores for e in book.evaluations()] == [{"fd": 2.0}]
 
 
-def test_the_claim_of_another_machine_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_claim_of_another_machine_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = store(tmp_path)
     begin_as({"host": "elsewhere", "pid": ended_process(), "start": 0.0}, book, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
@@ -480,7 +531,8 @@ def test_the_claim_of_another_machine_is_left_alone(tmp_path: Path, monkeypatch:
 
 def test_the_claim_of_a_killed_process_is_released(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from study.search import *; from tests.test_search import TASK\n"
+        "import os, sys; from pathlib import Path; from study.search import *; from "
+        "tests.test_search import TASK\n"
         "n = Store(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "with n.claim(TASK, 'fd'): os.kill(os.getpid(), 9)"
     )
@@ -495,7 +547,9 @@ def test_the_claim_of_a_killed_process_is_released(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, RuntimeError, None])
-def test_an_interrupted_evaluation_counts_for_nothing(tmp_path: Path, how: type[BaseException] | None) -> None:
+def test_an_interrupted_evaluation_counts_for_nothing(
+    tmp_path: Path, how: type[BaseException] | None
+) -> None:
     book = store(tmp_path)
     if how is None:
         with book.claim(TASK, "fd"):

@@ -1,4 +1,5 @@
-"""The U-Nets DDPM++, NCSN++ and ADM: written-out formulas, values of the published networks, sites, precisions."""
+"""The U-Nets DDPM++, NCSN++ and ADM: written-out formulas, values of the published networks, sites,
+precisions."""
 
 import math
 from collections.abc import Mapping
@@ -18,15 +19,30 @@ from study.models.songunet import SongUNet
 from study.models.unet import Block, Conv, Fourier, Positional, Resample, Style, Way
 
 M = TypeVar("M", bound=nn.Module)
-SIDE = {"img_resolution": 8, "img_channels": 3, "label_dim": 3, "channel_mult": [1, 2], "num_blocks": 1}
+SIDE = {
+    "img_resolution": 8,
+    "img_channels": 3,
+    "label_dim": 3,
+    "channel_mult": [1, 2],
+    "num_blocks": 1,
+}
 NCSN = {"embedding_type": "fourier", "channel_mult_noise": 2, "resample_filter": [1, 3, 3, 1]}
 DEEP = {"channel_mult": [1, 2, 1]}
 SONG = {**SIDE, "model_type": "SongUNet", "model_channels": 8, "attn_resolutions": [4]}
-ADM = {**SIDE, "model_type": "DhariwalUNet", "model_channels": 16, "channel_mult": [1, 4], "attn_resolutions": [4]}
+ADM = {
+    **SIDE,
+    "model_type": "DhariwalUNet",
+    "model_channels": 16,
+    "channel_mult": [1, 4],
+    "attn_resolutions": [4],
+}
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "DDPM++": ("VPPrecond", {**SONG, "augment_dim": 2}),
     "NCSN++": ("VEPrecond", {**SONG, **NCSN, **DEEP, "encoder_type": "residual"}),
-    "skips": ("EDMPrecond", {**SONG, **NCSN, **DEEP, "encoder_type": "skip", "decoder_type": "skip"}),
+    "skips": (
+        "EDMPrecond",
+        {**SONG, **NCSN, **DEEP, "encoder_type": "skip", "decoder_type": "skip"},
+    ),
     "ADM": ("EDMPrecond", {**ADM, "augment_dim": 2}),
     "ADM, variances": ("iDDPMPrecond", ADM),
 }
@@ -36,12 +52,22 @@ VALUES: dict[str, list[float]] = {
     "NCSN++": [1.921852, 1.756838, 0.27061, -3.113327, 0.937099, -3.965596, 17.496748, 10.402409],
     "skips": [1.7837, 1.22053, -0.215754, -0.499299, 0.552433, -0.163015, -0.078789, 0.204884],
     "ADM": [1.633296, 1.786779, -0.047211, -0.167021, -0.315507, 0.36668, -0.622293, 0.015414],
-    "ADM, variances": [2.010564, 1.846621, 0.365286, -1.573675, 4.28217, -4.866174, 14.696038, -7.618185],
+    "ADM, variances": [
+        2.010564,
+        1.846621,
+        0.365286,
+        -1.573675,
+        4.28217,
+        -4.866174,
+        14.696038,
+        -7.618185,
+    ],
 }
 
 
 def fill(state: Mapping[str, Tensor]) -> None:
-    """Weights that any program can compute: sines whose phases grow with the square of the index."""
+    """Weights that any program can compute: sines whose phases grow with the square of the
+    index."""
     for number, name in enumerate(sorted(state)):
         tensor = state[name]
         if name.endswith("resample_filter"):
@@ -53,7 +79,12 @@ def fill(state: Mapping[str, Tensor]) -> None:
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    x = (0.3 * torch.arange(4 * 3 * 8 * 8, dtype=torch.float64) ** 2).cos().float().reshape(4, 3, 8, 8)
+    x = (
+        (0.3 * torch.arange(4 * 3 * 8 * 8, dtype=torch.float64) ** 2)
+        .cos()
+        .float()
+        .reshape(4, 3, 8, 8)
+    )
     return 2 * x, torch.tensor([0.3, 1.0, 2.5, 10.0]), torch.tensor([0, 2, -1, 1])
 
 
@@ -74,7 +105,9 @@ def weights(name: str) -> dict[str, Tensor]:
 def random(module: M, seed: int = 0) -> M:
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.requires_grad_(False).parameters():
-        parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator) + (parameter.ndim == 1))
+        parameter.copy_(
+            0.3 * torch.randn(parameter.shape, generator=generator) + (parameter.ndim == 1)
+        )
     return module
 
 
@@ -89,48 +122,96 @@ every = pytest.mark.parametrize("name", SMALL)
 def test_it_has_the_values_of_the_published_network(name: str) -> None:
     wanted = torch.tensor(VALUES[name])
     torch.testing.assert_close(
-        small(name)(*inputs()).flatten()[::101], wanted, rtol=0, atol=1e-5 * float(wanted.abs().max())
+        small(name)(*inputs()).flatten()[::101],
+        wanted,
+        rtol=0,
+        atol=1e-5 * float(wanted.abs().max()),
     )
 
 
 def test_it_has_the_published_names() -> None:
     network = small("NCSN++").network
-    layers = [name for part in ("enc", "dec") for name, _ in getattr(network, part).named_children()]
+    layers = [
+        name for part in ("enc", "dec") for name, _ in getattr(network, part).named_children()
+    ]
     assert set(layers) == {
-        "8x8_conv", "8x8_block0", "4x4_down", "4x4_aux_residual", "4x4_block0", "2x2_down", "2x2_aux_residual",
-        "2x2_block0", "2x2_in0", "2x2_in1", "2x2_block1", "4x4_up", "4x4_block1", "8x8_up", "8x8_block1",
-        "8x8_aux_norm", "8x8_aux_conv",
-    }  # fmt: skip
+        "8x8_conv",
+        "8x8_block0",
+        "4x4_down",
+        "4x4_aux_residual",
+        "4x4_block0",
+        "2x2_down",
+        "2x2_aux_residual",
+        "2x2_block0",
+        "2x2_in0",
+        "2x2_in1",
+        "2x2_block1",
+        "4x4_up",
+        "4x4_block1",
+        "8x8_up",
+        "8x8_block1",
+        "8x8_aux_norm",
+        "8x8_aux_conv",
+    }
     names = set(network.state_dict())
-    both = ("map_label", "map_layer0", "map_layer1", "enc.4x4_aux_residual", "dec.8x8_aux_norm", "dec.8x8_aux_conv")
-    assert {f"{name}.{of}" for name in both for of in ("weight", "bias")} | {"map_noise.freqs"} <= names
+    both = (
+        "map_label",
+        "map_layer0",
+        "map_layer1",
+        "enc.4x4_aux_residual",
+        "dec.8x8_aux_norm",
+        "dec.8x8_aux_conv",
+    )
+    assert {f"{name}.{of}" for name in both for of in ("weight", "bias")} | {
+        "map_noise.freqs"
+    } <= names
     parts = ("norm0", "conv0", "affine", "norm1", "conv1", "skip")
     of_down = {f"enc.4x4_down.{part}.{of}" for part in parts for of in ("weight", "bias")}
     filters = {f"enc.4x4_down.{part}.resample_filter" for part in ("conv0", "skip")}
     assert {name for name in names if name.startswith("enc.4x4_down.")} == of_down | filters
-    of_in0 = {f"dec.2x2_in0.{part}.{of}" for part in (*parts[:-1], "norm2", "qkv", "proj") for of in ("weight", "bias")}
+    of_in0 = {
+        f"dec.2x2_in0.{part}.{of}"
+        for part in (*parts[:-1], "norm2", "qkv", "proj")
+        for of in ("weight", "bias")
+    }
     assert {name for name in names if name.startswith("dec.2x2_in0.")} == of_in0
     others = {name for name in small("skips").network.state_dict() if "aux_" in name}
-    assert {"enc.4x4_aux_down.resample_filter", "enc.4x4_aux_skip.weight", "dec.8x8_aux_up.resample_filter"} <= others
+    assert {
+        "enc.4x4_aux_down.resample_filter",
+        "enc.4x4_aux_skip.weight",
+        "dec.8x8_aux_up.resample_filter",
+    } <= others
     adm = set(small("ADM").network.state_dict())
     assert {"map_augment.weight", "map_label.weight", "out_norm.weight", "out_conv.bias"} <= adm
     assert "map_label.bias" not in adm
-    assert {n for n in adm if n.startswith("dec.8x8_up.skip")} == {"dec.8x8_up.skip.resample_filter"}
+    assert {n for n in adm if n.startswith("dec.8x8_up.skip")} == {
+        "dec.8x8_up.skip.resample_filter"
+    }
 
 
 @pytest.mark.parametrize("way", ["keep", "down", "up"])
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("after", [8, 16])
 def test_a_block_is_its_formula(way: Way, adaptive: bool, after: int) -> None:
-    """Written out with pooling, repetition, and attention head by head; the filter (1, 1) averages four pixels."""
+    """Written out with pooling, repetition, and attention head by head; the filter (1, 1) averages
+    four pixels."""
     style = Style(6, 1e-3, adaptive, gain=0.8, project=True, head_width=4)
-    block, x, told = random(Block(8, after, style, attends=True, way=way)), noise(2, 8, 4, 4), noise(2, 6, seed=2)
+    block, x, told = (
+        random(Block(8, after, style, attends=True, way=way)),
+        noise(2, 8, 4, 4),
+        noise(2, 6, seed=2),
+    )
     p = dict(block.named_parameters())
 
     def normalised(h: Tensor, name: str) -> Tensor:
         grouped = h.reshape(len(h), h.shape[1] // 4, -1)
-        grouped = (grouped - grouped.mean(2, True)) / (grouped.var(2, correction=0, keepdim=True) + 1e-3).sqrt()
-        return grouped.reshape(h.shape) * p[f"{name}.weight"][:, None, None] + p[f"{name}.bias"][:, None, None]
+        grouped = (grouped - grouped.mean(2, True)) / (
+            grouped.var(2, correction=0, keepdim=True) + 1e-3
+        ).sqrt()
+        return (
+            grouped.reshape(h.shape) * p[f"{name}.weight"][:, None, None]
+            + p[f"{name}.bias"][:, None, None]
+        )
 
     def convolved(h: Tensor, name: str) -> Tensor:
         return functional.conv2d(h, p[f"{name}.weight"], p[f"{name}.bias"], padding="same")
@@ -148,7 +229,9 @@ def test_a_block_is_its_formula(way: Way, adaptive: bool, after: int) -> None:
     else:
         h = normalised(h + vector, "norm1")
     plain = after == 8 and way == "keep"
-    h = 0.8 * (convolved(h * h.sigmoid(), "conv1") + (x if plain else convolved(resampled(x), "skip")))
+    h = 0.8 * (
+        convolved(h * h.sigmoid(), "conv1") + (x if plain else convolved(resampled(x), "skip"))
+    )
     triples = convolved(normalised(h, "norm2"), "qkv").flatten(2)
     found = torch.zeros_like(h).flatten(2)
     for head in range(after // 4):
@@ -169,7 +252,8 @@ def test_shortcuts_without_a_convolution() -> None:
 
 @pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 2, 3, 5, 8, 13)])
 def test_resampling_is_its_sum(taps: tuple[float, ...]) -> None:
-    """Down: y_i = Σ_k f_k x_{2i+k−m}, m = n/2 − 1, zeros outside; up: four times the transpose of that matrix."""
+    """Down: y_i = Σ_k f_k x_{2i+k−m}, m = n/2 − 1, zeros outside; up: four times the transpose of
+    that matrix."""
     n, m = len(taps), len(taps) // 2 - 1
     matrix = torch.zeros(4, 8)
     for i in range(4):
@@ -178,7 +262,9 @@ def test_resampling_is_its_sum(taps: tuple[float, ...]) -> None:
                 matrix[i, 2 * i + k - m] = taps[k] / sum(taps)
     x = noise(2, 3, 8, 8)
     torch.testing.assert_close(Resample("down", taps)(x), matrix @ x @ matrix.T)
-    torch.testing.assert_close(Resample("up", taps)(x[..., :4, :4]), 4 * matrix.T @ x[..., :4, :4] @ matrix)
+    torch.testing.assert_close(
+        Resample("up", taps)(x[..., :4, :4]), 4 * matrix.T @ x[..., :4, :4] @ matrix
+    )
     conv = random(Conv(3, 5, 3, "down", taps))
     plain = functional.conv2d(matrix @ x @ matrix.T, conv.weight, conv.bias, padding=1)
     torch.testing.assert_close(conv(x), plain)
@@ -194,21 +280,26 @@ def test_a_convolution_ahead_of_its_filter() -> None:
     wide = functional.conv2d(functional.pad(x, (2, 2, 2, 2)), conv.weight, conv.bias)
     assert wide.shape[-1] == 10
     windows = wide.unfold(2, 4, 2).unfold(3, 4, 2)  # [2, 5, 4, 4, 4, 4]
-    torch.testing.assert_close(conv(x), torch.einsum("bcijkl,k,l->bcij", windows, taps / 8, taps / 8))
+    torch.testing.assert_close(
+        conv(x), torch.einsum("bcijkl,k,l->bcij", windows, taps / 8, taps / 8)
+    )
 
 
 def test_what_tells_the_noise_level() -> None:
     c = torch.tensor([0.25, 37.0])
     n = torch.arange(4)
     torch.testing.assert_close(Positional(8, endpoint=False)(c), c[:, None] / 10 ** n[None])
-    torch.testing.assert_close(Positional(8, endpoint=True)(c), c[:, None] / 10 ** (n[None] * 4 / 3))
+    torch.testing.assert_close(
+        Positional(8, endpoint=True)(c), c[:, None] / 10 ** (n[None] * 4 / 3)
+    )
     fourier = Fourier(2000)
     assert abs(float(fourier.freqs.std()) - 16) < 2
     torch.testing.assert_close(fourier(c) / (2 * math.pi), c[:, None] * fourier.freqs)
 
 
 def test_labels_are_embedded_as_published() -> None:
-    """SongUNet: W √K e + b among the features, sin first; ADM: W e on what two layers made of them, cos first."""
+    """SongUNet: W √K e + b among the features, sin first; ADM: W e on what two layers made of them,
+    cos first."""
     silu, label, c = functional.silu, torch.tensor([2, -1]), torch.tensor([0.4, 3.0])
     hot = torch.tensor([[0.0, 0, 1], [0, 0, 0]])
     song, adm = small("DDPM++").network, small("ADM").network
@@ -218,7 +309,9 @@ def test_labels_are_embedded_as_published() -> None:
     assert adm.map_label is not None
     angles = song.map_noise(c)
     h = torch.cat([angles.sin(), angles.cos()], 1) + song.map_label(hot * 3**0.5)
-    torch.testing.assert_close(song.embed(c, label), silu(song.map_layer1(silu(song.map_layer0(h)))))
+    torch.testing.assert_close(
+        song.embed(c, label), silu(song.map_layer1(silu(song.map_layer0(h))))
+    )
     angles = adm.map_noise(c)
     h = adm.map_layer1(silu(adm.map_layer0(torch.cat([angles.cos(), angles.sin()], 1))))
     torch.testing.assert_close(adm.embed(c, label), silu(h + hot @ adm.map_label.weight.T))
@@ -251,7 +344,14 @@ class TestSites:
 
     @every
     @pytest.mark.parametrize(
-        "text", ["dropout(0.2)", "block-dropout(0.3)", "no-attention(0.5)", "map-blur(0.5)", "label-drop(0.9)"]
+        "text",
+        [
+            "dropout(0.2)",
+            "block-dropout(0.3)",
+            "no-attention(0.5)",
+            "map-blur(0.5)",
+            "label-drop(0.9)",
+        ],
     )
     def test_they_act(self, name: str, text: str) -> None:
         base, before = small(name), small(name)(*inputs())
@@ -266,7 +366,9 @@ class TestSites:
             base = base.with_sites(role, lambda site: site.then(lambda h, _: h * 1), "this test")
         out = small(name)(*inputs())
         assert torch.equal(base(*inputs()), out)
-        explicit = base.with_sites("attention", lambda site: site.then(lambda h, _: h * 1), "this test")
+        explicit = base.with_sites(
+            "attention", lambda site: site.then(lambda h, _: h * 1), "this test"
+        )
         torch.testing.assert_close(explicit(*inputs()), out, rtol=1e-5, atol=1e-5)
 
     def test_what_they_see(self) -> None:
@@ -284,7 +386,8 @@ class TestSites:
         for role in sorted(denoiser.sites()):
             denoiser = look(role, denoiser)
         denoiser(*inputs())
-        assert seen["attention"] == [(4, 1, 16, 16)] * 4  # of the encoder, in0, and two of the decoder
+        # of the encoder, in0, and two of the decoder
+        assert seen["attention"] == [(4, 1, 16, 16)] * 4
         assert len(seen["block"]) == 10 + 4
         assert seen["map"][:3] == [(4, 16, 8, 8), (4, 16, 8, 8), (4, 16, 4, 4)]
         assert seen["dropout"][:3] == [(4, 16, 8, 8), (4, 16, 4, 4), (4, 64, 4, 4)]
@@ -312,10 +415,15 @@ class TestSites:
 
 class TestPrecision:
     @every
-    @pytest.mark.parametrize(("precision", "off"), [(torch.bfloat16, 2**-5), (torch.float16, 2**-8)])
+    @pytest.mark.parametrize(
+        ("precision", "off"), [(torch.bfloat16, 2**-5), (torch.float16, 2**-8)]
+    )
     @pytest.mark.parametrize("text", ["dropout(0)", "no-attention(0.5)"])
-    def test_a_lower_one_is_close(self, name: str, precision: torch.dtype, off: float, text: str) -> None:
-        """Within some roundings of what the network adds to c_skip·x; where it reaches, in that precision."""
+    def test_a_lower_one_is_close(
+        self, name: str, precision: torch.dtype, off: float, text: str
+    ) -> None:
+        """Within some roundings of what the network adds to c_skip·x; where it reaches, in that
+        precision."""
         (x, sigma, label), denoiser = inputs(), small(name)
         full = parse(text)(denoiser)(x, sigma, label)
         denoiser.network.use(precision)
@@ -336,7 +444,9 @@ class TestPrecision:
 
     def test_others_are_refused(self) -> None:
         network = small("ADM").network
-        with pytest.raises(InputError, match="computes in float32 or float16 or bfloat16, found float64"):
+        with pytest.raises(
+            InputError, match="computes in float32 or float16 or bfloat16, found float64"
+        ):
             network.use(torch.float64)
         assert network.precision == torch.float32
 
@@ -352,12 +462,24 @@ class TestPrecision:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: SongUNet(12, 3, multipliers=(1, 1, 1, 1)), "resolution 12, wanted a multiple of 8"),
-        (lambda: SongUNet(8, 3, width=132, multipliers=(1,)), "132 channels cannot be normalised in 32 groups"),
+        (
+            lambda: SongUNet(12, 3, multipliers=(1, 1, 1, 1)),
+            "resolution 12, wanted a multiple of 8",
+        ),
+        (
+            lambda: SongUNet(8, 3, width=132, multipliers=(1,)),
+            "132 channels cannot be normalised in 32 groups",
+        ),
         (lambda: DhariwalUNet(8, 3, width=3, multipliers=(2,)), "3 features of the noise level"),
-        (lambda: SongUNet(8, 3, width=8, multipliers=(1, 1), taps=(1, 2, 1)), "3 taps, wanted an even number"),
+        (
+            lambda: SongUNet(8, 3, width=8, multipliers=(1, 1), taps=(1, 2, 1)),
+            "3 taps, wanted an even number",
+        ),
         (lambda: DhariwalUNet(8, 3, width=200, multipliers=(1,)), "200 channels"),
-        (lambda: Block(8, 20, Style(6, 1e-5, True, 1.0, False, 6), attends=True), "20 channels .* 3 heads"),
+        (
+            lambda: Block(8, 20, Style(6, 1e-5, True, 1.0, False, 6), attends=True),
+            "20 channels .* 3 heads",
+        ),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(make: Any, says: str) -> None:

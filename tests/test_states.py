@@ -22,7 +22,8 @@ from study.files.states import read_state
 from tests.test_published import TINY
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False])
-# What no message may show: a library's objects, its insides, and its advice to trust what was refused.
+# What no message may show: a library's objects, its insides, and its advice to trust what was
+# refused.
 FOREIGN = re.compile(r"weights_only|allow_pickle|trust|object at 0x|miniz|https?://|issue")
 
 
@@ -34,12 +35,26 @@ def network() -> nn.Module:
 
 def values() -> dict[str, Tensor]:
     whole = torch.arange(24.0).reshape(4, 6)
-    dtypes = (torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.uint8, torch.int8, torch.bool)
+    dtypes = (
+        torch.float16,
+        torch.bfloat16,
+        torch.float64,
+        torch.int64,
+        torch.uint8,
+        torch.int8,
+        torch.bool,
+    )
     return {
-        "whole": whole, "part": whole[1:3, 2:], "turned": whole.T, "same": whole, "one": torch.tensor(3.0),
-        "none": torch.empty(0, 4), "parameter": nn.Parameter(torch.ones(2)),
-        "strided": torch.arange(9.0)[::2], **{str(dtype): torch.tensor([0, 1, 1]).to(dtype) for dtype in dtypes},
-    }  # fmt: skip
+        "whole": whole,
+        "part": whole[1:3, 2:],
+        "turned": whole.T,
+        "same": whole,
+        "one": torch.tensor(3.0),
+        "none": torch.empty(0, 4),
+        "parameter": nn.Parameter(torch.ones(2)),
+        "strided": torch.arange(9.0)[::2],
+        **{str(dtype): torch.tensor([0, 1, 1]).to(dtype) for dtype in dtypes},
+    }
 
 
 def write(path: Path, value: Any, zipped: bool = True) -> Path:
@@ -48,7 +63,9 @@ def write(path: Path, value: Any, zipped: bool = True) -> Path:
 
 
 @FORMATS
-@pytest.mark.parametrize("make", [values, lambda: network().state_dict(), lambda: OrderedDict(values())])
+@pytest.mark.parametrize(
+    "make", [values, lambda: network().state_dict(), lambda: OrderedDict(values())]
+)
 def test_what_was_saved_is_read(make: Callable[[], Any], zipped: bool, tmp_path: Path) -> None:
     path = write(tmp_path / "w.pt", make(), zipped)
     found, expected = read_state(path), torch.load(path, weights_only=True)
@@ -94,7 +111,10 @@ def script(path: Path) -> None:
 def packed(path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(values(), buffer)
-    with zipfile.ZipFile(buffer) as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        zipfile.ZipFile(buffer) as whole,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name in whole.namelist():
             archive.writestr(name, whole.read(name))
 
@@ -120,24 +140,48 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (of_bytes(b"hello"), "a file of an unknown kind, not one of torch.save; accepted is"),
     "page": (of_bytes(b"<!DOCTYPE html><html>"), "a page of HTML or XML"),
     "pointer": (of_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "a pointer of Git LFS"),
-    "safetensors": (lambda path: save_file({"a": torch.ones(2)}, path), "a safetensors file, not one of torch.save"),
-    "other zip": (lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"), "a zip, but not one of torch.save"),
-    "module": (lambda path: torch.save(network(), path), r"wants torch\.nn\.modules.*nothing of it was run; accepted"),
-    "list": (lambda path: torch.save([torch.ones(2)], path), "holds a list; accepted is a state dict"),
+    "safetensors": (
+        lambda path: save_file({"a": torch.ones(2)}, path),
+        "a safetensors file, not one of torch.save",
+    ),
+    "other zip": (
+        lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"),
+        "a zip, but not one of torch.save",
+    ),
+    "module": (
+        lambda path: torch.save(network(), path),
+        r"wants torch\.nn\.modules.*nothing of it was run; accepted",
+    ),
+    "list": (
+        lambda path: torch.save([torch.ones(2)], path),
+        "holds a list; accepted is a state dict",
+    ),
     "tensor": (lambda path: torch.save(torch.ones(2), path), "holds a Tensor; accepted is"),
-    "nested": (lambda path: torch.save({"model": values()}, path), "under 'model' it holds a dict, not a tensor"),
-    "numbered": (lambda path: torch.save({1: torch.ones(2)}, path), "has the key 1, which is no name; accepted is"),
+    "nested": (
+        lambda path: torch.save({"model": values()}, path),
+        "under 'model' it holds a dict, not a tensor",
+    ),
+    "numbered": (
+        lambda path: torch.save({1: torch.ones(2)}, path),
+        "has the key 1, which is no name; accepted is",
+    ),
     "script": (script, "a TorchScript, which is a program and not run here"),
     "packed": (packed, "its entry 'archive/data.pkl' is packed; PyTorch writes none that is"),
     "cut zip": (cut(True, 0.9), "not a whole file of torch.save"),
     "cut old file": (cut(False, 0.9), "a storage of other than the"),
     "cut pickle": (cut(False, 0.1), "ends in the middle"),
-    "sparse": (lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path), "wants torch._utils._rebuild_sparse"),
-    "program": (lambda path: path.write_bytes(pickle.dumps(Program(), 2)), "wants .*_run, .*nothing of it was run"),
+    "sparse": (
+        lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path),
+        "wants torch._utils._rebuild_sparse",
+    ),
+    "program": (
+        lambda path: path.write_bytes(pickle.dumps(Program(), 2)),
+        "wants .*_run, .*nothing of it was run",
+    ),
     "large bytes": (called(b"builtins\nbytearray\nJ\xff\xff\xff\x7f"), "wants builtins.bytearray"),
     "large tensor": (called(b"torch\nTensor\nJ\xff\xff\xff\x7f"), "wants torch.Tensor"),
     "system": (called(b"os\nsystem\nX\4\0\0\0true"), "wants os.system"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -163,7 +207,10 @@ def test_a_storage_that_is_not_its_file_s_is_refused(tmp_path: Path) -> None:
     for count in (b"K\x62", b"K\x64", b"J\0\0\0\x7f", b"J\xff\xff\xff\xff"):
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in entries.items():
-                archive.writestr(name, content.replace(b"K\x63", count, 1) if name.endswith("data.pkl") else content)
+                archive.writestr(
+                    name,
+                    content.replace(b"K\x63", count, 1) if name.endswith("data.pkl") else content,
+                )
         (tmp_path / "old.pt").write_bytes(old.replace(b"K\x63", count, 1))
         for file in (path, tmp_path / "old.pt"):
             with pytest.raises(InputError, match=r"a storage|a shape .* over 98 numbers"):
@@ -186,16 +233,28 @@ def test_its_instructions_are_counted(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card(suffix: str, tmp_path: Path) -> None:
+def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card(
+    suffix: str, tmp_path: Path
+) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(b"not a zip")
-    with pytest.raises(InputError, match=rf"^\S*w\{suffix}: (a file of an unknown kind|not a whole safetensors file)"):
+    with pytest.raises(
+        InputError,
+        match=rf"^\S*w\{suffix}: (a file of an unknown kind|not a whole safetensors file)",
+    ):
         load_base(path, "digits")
     weights = {name: tensor.contiguous() for name, tensor in network().state_dict().items()}
     torch.save(weights, path) if suffix == ".pt" else save_file(weights, path)
-    with pytest.raises(InputError, match=rf"^\S*w\{suffix}: w\.json is missing beside it: its card, with the class"):
+    with pytest.raises(
+        InputError, match=rf"^\S*w\{suffix}: w\.json is missing beside it: its card, with the class"
+    ):
         load_base(path, "digits")
-    for card, says in (("{", r"line 1: "), ("[1]", "list"), ("{}", "'class' is missing"), ("[" * 10**5, "nested")):
+    for card, says in (
+        ("{", r"line 1: "),
+        ("[1]", "list"),
+        ("{}", "'class' is missing"),
+        ("[" * 10**5, "nested"),
+    ):
         (tmp_path / "w.json").write_text(card)
         with pytest.raises(InputError, match=rf"w\.json: no card of a published network.*{says}"):
             load_base(path, "digits")
@@ -207,12 +266,20 @@ def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card
 
 def test_a_missing_safetensors_says_what_it_is_instead(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    (tmp_path / "w.json").write_text(f'{{"class": "EDMPrecond", "arguments": {str(TINY).replace(chr(39), chr(34))}}}')
+    (tmp_path / "w.json").write_text(
+        f'{{"class": "EDMPrecond", "arguments": {str(TINY).replace(chr(39), chr(34))}}}'
+    )
     for make, says in (
-        (lambda: torch.save(values(), path), "but a zip, as .npz files and those of torch.save are"),
+        (
+            lambda: torch.save(values(), path),
+            "but a zip, as .npz files and those of torch.save are",
+        ),
         (lambda: path.write_bytes(pickle.dumps(1)), "but a pickle"),
         (lambda: path.write_bytes(b""), "but an empty file"),
-        (lambda: path.write_bytes((2**22 + 1).to_bytes(8, "little") + b"{" * (2**22 + 2)), "a header of 4194305 bytes"),
+        (
+            lambda: path.write_bytes((2**22 + 1).to_bytes(8, "little") + b"{" * (2**22 + 2)),
+            "a header of 4194305 bytes",
+        ),
     ):
         make()
         with pytest.raises(InputError, match=says):

@@ -16,8 +16,25 @@ from study.cli.main import call
 from study.results import read
 
 SMALL = "tests/small.yaml"
-KEYS = {"pairing", "main", "guide", "coupling", "metric", "samples", "steps", "seeds", "fd_base", "fd_main", "fd_guide",
-        "weight", "fd", "fd_sd", "recovered", "recovered_ci", "verdict"}  # fmt: skip
+KEYS = {
+    "pairing",
+    "main",
+    "guide",
+    "coupling",
+    "metric",
+    "samples",
+    "steps",
+    "seeds",
+    "fd_base",
+    "fd_main",
+    "fd_guide",
+    "weight",
+    "fd",
+    "fd_sd",
+    "recovered",
+    "recovered_ci",
+    "verdict",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +44,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def table(root: Path, capsys: pytest.CaptureFixture[str], name: str = "small", *more: str) -> list[dict[str, Any]]:
+def table(
+    root: Path, capsys: pytest.CaptureFixture[str], name: str = "small", *more: str
+) -> list[dict[str, Any]]:
     capsys.readouterr()
     assert call(["table", name, "--format", "json", "--root", str(root), *more]) == 0
     rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
@@ -37,9 +56,10 @@ def table(root: Path, capsys: pytest.CaptureFixture[str], name: str = "small", *
 def test_table_has_the_promised_keys(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = table(root, capsys)
     assert [(r["main"], r["guide"], r["coupling"]) for r in rows] == [
-        ("noise(0.2)", "noise(0.4)", "independent"), ("noise(0.2)", "dropout(0.4)", "independent"),
+        ("noise(0.2)", "noise(0.4)", "independent"),
+        ("noise(0.2)", "dropout(0.4)", "independent"),
         ("noise(0.2)", "noise(0.4)", "shared"),
-    ]  # fmt: skip
+    ]
     for row in rows:
         assert set(row) >= KEYS
         assert row["metric"] == "fd_digits"
@@ -55,7 +75,9 @@ def test_table_has_the_promised_keys(root: Path, capsys: pytest.CaptureFixture[s
 def test_frames_agree_with_the_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames, rows = read("small", root), table(root, capsys)
     assert frames.rows == rows
-    assert len(frames.trials) == len(frames.trials.drop_duplicates(["part", "denoiser", "seed", "steps"]))
+    assert len(frames.trials) == len(
+        frames.trials.drop_duplicates(["part", "denoiser", "seed", "steps"])
+    )
     confirm = frames.trials[(frames.trials.part == "confirm") & (frames.trials.main == "none")]
     fd = confirm[(confirm.seed > 0) & (confirm.steps == 6)].fd_digits
     assert float(fd.mean()) == pytest.approx(rows[0]["fd_base"])
@@ -73,7 +95,12 @@ def test_giving_it_again_evaluates_nothing(root: Path, capsys: pytest.CaptureFix
 
 def test_a_weight_of_one_is_the_main_s_evaluation(root: Path) -> None:
     trials = read("small", root).trials
-    ones = trials[(trials.weight == 1) & (trials.main == "noise(0.2)") & (trials.seed == 0) & (trials.steps == 6)]
+    ones = trials[
+        (trials.weight == 1)
+        & (trials.main == "noise(0.2)")
+        & (trials.seed == 0)
+        & (trials.steps == 6)
+    ]
     assert len(ones) == 4  # one in each search, one shared
     assert ones.fd_digits.nunique() == 1
 
@@ -104,14 +131,24 @@ def test_mlflow_mirrors_the_study(root: Path) -> None:
         (round(100 * w), fd) for w, fd in zip(expected.weight, expected.fd_digits, strict=True)
     }
     tags, params = study[0].data.tags, study[0].data.params
-    assert {"version.torch", "git.commit", "base.sha256", "reference.sha256", "extractor.digits.sha256"} <= set(tags)
+    assert {
+        "version.torch",
+        "git.commit",
+        "base.sha256",
+        "reference.sha256",
+        "extractor.digits.sha256",
+    } <= set(tags)
     assert params["sampler.steps"] == "6"
     artifacts = {item.path for item in client.list_artifacts(study[0].info.run_id, "report")}
-    assert {f"report/{name}" for name in ("table.md", "table.csv", "fd_digits.png", "config.yaml")} <= artifacts
+    assert {
+        f"report/{name}" for name in ("table.md", "table.csv", "fd_digits.png", "config.yaml")
+    } <= artifacts
     assert "table.json" in {item.path for item in client.list_artifacts(study[0].info.run_id)}
 
 
-def test_sync_rebuilds_mlflow(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_rebuilds_mlflow(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import shutil
 
     from mlflow import MlflowClient
@@ -134,7 +171,9 @@ def test_sync_rebuilds_mlflow(root: Path, tmp_path: Path, capsys: pytest.Capture
     assert table(copy, capsys) == rows
 
 
-def test_a_changed_config_is_refused_and_more_trials_extend(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_config_is_refused_and_more_trials_extend(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(["run", SMALL, "--root", str(root), "--sampler.steps", "8"]) == 2
     said = capsys.readouterr().err
     assert "sampler.steps: 6 then, 8 now" in said
@@ -157,7 +196,9 @@ def test_two_processes_cannot_run_one_study(root: Path, capsys: pytest.CaptureFi
             assert "running in another process" in capsys.readouterr().err
 
 
-def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_run_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
     from study.evaluation.evaluator import Evaluator
@@ -175,7 +216,10 @@ def test_an_interrupt_leaves_no_run_running(tmp_path: Path, monkeypatch: pytest.
     client = MlflowClient(database(tmp_path))
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
-    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"KILLED", "FINISHED"}
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {
+        "KILLED",
+        "FINISHED",
+    }
 
 
 def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
@@ -183,9 +227,11 @@ def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
 ) -> None:
     config = tmp_path / "nan.yaml"
     config.write_text(
-        "name: nan\nbase: digits\nreference: digits\nsampler: {steps: 4, sigma_max: 40, chunk: 60}\n"
+        "name: nan\nbase: digits\nreference: digits\nsampler: {steps: 4, sigma_max: 40, chunk: "
+        "60}\n"
         "pairings: [{main: noise(0.2), guide: noise(0.4)}]\n"
-        "search: {method: gp, samples: 60, trials: 3, weight: [1.0, 1.0e+38], step: 1.0e+37, design: [1.0e+38]}\n"
+        "search: {method: gp, samples: 60, trials: 3, weight: [1.0, 1.0e+38], step: 1.0e+37, "
+        "design: [1.0e+38]}\n"
         "confirm: {samples: 60, seed_sets: 2, controls: false}\n"
     )
     assert call(["run", str(config), "--root", str(tmp_path / "r")]) == 0
@@ -200,9 +246,12 @@ def test_a_trial_that_is_not_finite_is_recorded_and_the_study_goes_on(
 
 
 def run_until(lines: int, config: str, root: Path) -> int:
-    """Run a study in a process of its own and kill it after so many evaluations; returns its exit status."""
+    """Run a study in a process of its own and kill it after so many evaluations; returns its exit
+    status."""
     command = [sys.executable, "-m", "study.cli", "run", config, "--root", str(root)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as run:
         assert run.stderr is not None
         for count, _ in enumerate((line for line in run.stderr if line.startswith("[")), 1):
             if count == lines:
@@ -210,7 +259,9 @@ def run_until(lines: int, config: str, root: Path) -> int:
     return run.returncode
 
 
-def test_killed_and_resumed_it_ends_in_the_same_table(root: Path, tmp_path: Path, capsys: Callable) -> None:
+def test_killed_and_resumed_it_ends_in_the_same_table(
+    root: Path, tmp_path: Path, capsys: Callable
+) -> None:
     undisturbed = table(root, capsys)  # type: ignore[arg-type]
     assert run_until(3, SMALL, tmp_path) == -signal.SIGKILL
     kept = len(read("small", tmp_path).trials)

@@ -16,7 +16,16 @@ from study.files.atomic import sha256
 from study.lightning.train import TrainDenoiser, train
 from study.models import ExactGaussian
 from study.specs import NetworkSpec, RecipeSpec
-from study.training import STATE, Profile, edm_loss, exponent, inner, log_normal, reconstruct, update
+from study.training import (
+    STATE,
+    Profile,
+    edm_loss,
+    exponent,
+    inner,
+    log_normal,
+    reconstruct,
+    update,
+)
 
 TINY = RecipeSpec(data="digits", network=NetworkSpec(16, 24, 2, 8), steps=30, batch=16, seed=3)
 
@@ -28,7 +37,8 @@ def test_noise_levels_are_log_normal() -> None:
 
 
 def test_loss_of_the_exact_denoiser_is_the_posterior_variance() -> None:
-    """E|D − y|² = s²σ²/(s² + σ²) an element for Gaussian data, times λ = (σ² + σd²)/(σσd)²: 1 where σd = s."""
+    """E|D − y|² = s²σ²/(s² + σ²) an element for Gaussian data, times λ = (σ² + σd²)/(σσd)²: 1 where
+    σd = s."""
     n, s = 200_000, 0.6
     generator = torch.Generator().manual_seed(0)
     y, noise = s * torch.randn(n, 2, generator=generator), torch.randn(n, 2, generator=generator)
@@ -40,7 +50,8 @@ def test_loss_of_the_exact_denoiser_is_the_posterior_variance() -> None:
 
 @pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.2])
 def test_ema_profile_has_the_asked_width(sigma_rel: float) -> None:
-    """The weight that each step's value has in the average, found by averaging unit vectors, has the relative width."""
+    """The weight that each step's value has in the average, found by averaging unit vectors, has
+    the relative width."""
     steps = 2000
     average, gamma = torch.zeros(steps, dtype=torch.float64), exponent(sigma_rel)
     for t in range(1, steps + 1):
@@ -60,14 +71,25 @@ def test_ema_width_is_checked() -> None:
         exponent(0.4)
 
 
-@pytest.mark.parametrize(("p", "q"), [((10, 6.9), (10, 6.9)), ((3, 16.97), (8, 2.6)), ((64, 0.5), (7, 20.0))])
-def test_inner_products_are_those_of_quadrature(p: tuple[float, float], q: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("p", "q"), [((10, 6.9), (10, 6.9)), ((3, 16.97), (8, 2.6)), ((64, 0.5), (7, 20.0))]
+)
+def test_inner_products_are_those_of_quadrature(
+    p: tuple[float, float], q: tuple[float, float]
+) -> None:
     def density(profile: tuple[float, float], t: float) -> float:
         step, gamma = profile
         return (gamma + 1) * t**gamma / step ** (gamma + 1) if t <= step else 0.0
 
     ends = sorted((p[0], q[0]))
-    found, _ = quad(lambda t: density(p, t) * density(q, t), 0, ends[1], points=ends[:1], epsabs=1e-13, epsrel=1e-11)
+    found, _ = quad(
+        lambda t: density(p, t) * density(q, t),
+        0,
+        ends[1],
+        points=ends[:1],
+        epsabs=1e-13,
+        epsrel=1e-11,
+    )
     assert inner(Profile(*p), Profile(*q)) == pytest.approx(found, rel=1e-8)
     assert inner(Profile(*q), Profile(*p)) == inner(Profile(*p), Profile(*q))
 
@@ -89,10 +111,13 @@ def test_what_is_kept_makes_every_accepted_width_to_5_percent(step: int) -> None
 
 
 def test_the_error_of_a_reconstruction_is_that_of_the_weights_of_the_steps() -> None:
-    """Averages of unit vectors are the profiles themselves, so their sum's distance is the error, but for rounding."""
+    """Averages of unit vectors are the profiles themselves, so their sum's distance is the error,
+    but for rounding."""
     steps, wanted = 3000, 0.15
     recorded: dict[Profile, torch.Tensor] = {}
-    tracks = [(exponent(width), torch.zeros(steps, dtype=torch.float64)) for width in (*WIDTHS, wanted)]
+    tracks = [
+        (exponent(width), torch.zeros(steps, dtype=torch.float64)) for width in (*WIDTHS, wanted)
+    ]
     for t in range(1, steps + 1):
         now = torch.zeros(steps, dtype=torch.float64)
         now[t - 1] = 1
@@ -103,7 +128,9 @@ def test_the_error_of_a_reconstruction_is_that_of_the_weights_of_the_steps() -> 
     target = Profile(steps, exponent(wanted))
     kept = [p for p in recorded if p.gamma != target.gamma]
     coefficients, error = reconstruct(kept, target)
-    found = sum((c * recorded[p] for c, p in zip(coefficients, kept, strict=True)), torch.zeros(steps))
+    found = sum(
+        (c * recorded[p] for c, p in zip(coefficients, kept, strict=True)), torch.zeros(steps)
+    )
     distance = (found - recorded[target]).norm() / recorded[target].norm()
     assert 0.005 < error < 0.05
     assert float(distance) == pytest.approx(error, rel=0.02)
@@ -121,8 +148,10 @@ def test_what_comes_later_has_no_part_in_a_reconstruction() -> None:
         reconstruct([Profile(512, 3.0)], target)
 
 
-@pytest.mark.parametrize(("step", "steps", "kept"), [(1, 9, True), (6, 9, False), (8, 9, True), (9, 9, True),
-                                                     (16, 9, False), (0, 9, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "steps", "kept"),
+    [(1, 9, True), (6, 9, False), (8, 9, True), (9, 9, True), (16, 9, False), (0, 9, False)],
+)
 def test_powers_of_two_and_the_last_step_are_kept(step: int, steps: int, kept: bool) -> None:
     assert is_kept(step, steps) == kept
     assert kept_up_to(9) == [1, 2, 4, 8, 9]
@@ -156,7 +185,10 @@ def test_labels_stay_with_their_samples() -> None:
     label = {x.numpy().tobytes(): int(y) for x, y in zip(data.samples, data.labels, strict=True)}
     for part in data.split(0.3):
         assert part.labels is not None
-        assert all(label[x.numpy().tobytes()] == int(y) for x, y in zip(part.samples, part.labels, strict=True))
+        assert all(
+            label[x.numpy().tobytes()] == int(y)
+            for x, y in zip(part.samples, part.labels, strict=True)
+        )
 
 
 def test_only_the_share_is_trained_on() -> None:
@@ -170,11 +202,16 @@ def test_training_lowers_the_loss_and_its_card_loads(tmp_path: Path) -> None:
     folder = train(recipe, tmp_path / "base", "a test", progress=False)
     base = load_base(folder, "digits")
     generator = torch.Generator().manual_seed(9)
-    y, label = base.data.samples[:500], base.data.labels[:500] if base.data.labels is not None else None
+    y, label = (
+        base.data.samples[:500],
+        base.data.labels[:500] if base.data.labels is not None else None,
+    )
     noise, sigma = torch.randn(y.shape, generator=generator), log_normal(500, -0.6, 1.3, generator)
     fresh = TrainDenoiser(recipe, base.data).denoiser
     with torch.no_grad():
-        trained, before = (float(edm_loss(d, y, noise, sigma, label, 0.75)) for d in (base.denoiser, fresh))
+        trained, before = (
+            float(edm_loss(d, y, noise, sigma, label, 0.75)) for d in (base.denoiser, fresh)
+        )
     assert trained < 0.75 * before
     card = json.loads((folder / "card.json").read_text())
     assert card["made_by"] == "a test"
@@ -182,7 +219,9 @@ def test_training_lowers_the_loss_and_its_card_loads(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in base.denoiser.parameters())
 
 
-def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train(TINY, tmp_path / "whole", "", progress=False, save_every=10)
     step = TrainDenoiser.training_step
 
@@ -224,7 +263,9 @@ def test_a_snapshot_of_the_recipes_width_is_the_average(tmp_path: Path) -> None:
 
 def written(folder: Path) -> dict[str, bytes]:
     """All weights that a training has written, by file."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.safetensors")
+    }
 
 
 def test_state_is_read_as_weights_only(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ def test_a_new_one_says_nothing() -> None:
 
 
 def test_a_pixel_goes_back_to_its_place() -> None:
-    """With no blocks, and layers that read and write a patch as it is, the network is the identity."""
+    """With no blocks, and layers that read and write a patch as it is, the network is the
+    identity."""
     network = PatchTransformer((2, 6, 4), classes=0, width=8, hidden=8, blocks=0, heads=1, patch=2)
     for layer in (network.enter, network.leave):
         torch.nn.init.eye_(layer.weight)
@@ -54,7 +55,10 @@ def test_it_can_learn() -> None:
     torch.manual_seed(0)
     denoiser = EDM(PatchTransformer((1, 4, 4), 3, width=16, hidden=24, blocks=2, heads=2), 0.5)
     optimizer = torch.optim.Adam(denoiser.parameters(), lr=0.01)
-    y, label = torch.full((64, 1, 4, 4), 0.5) * (torch.arange(64) % 3 - 1)[:, None, None, None], torch.arange(64) % 3
+    y, label = (
+        torch.full((64, 1, 4, 4), 0.5) * (torch.arange(64) % 3 - 1)[:, None, None, None],
+        torch.arange(64) % 3,
+    )
     losses = []
     for _ in range(60):
         loss = ((denoiser(y + torch.randn_like(y), 1.0, label) - y) ** 2).mean()
@@ -62,7 +66,11 @@ def test_it_can_learn() -> None:
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert all(bool((parameter.grad != 0).any()) for parameter in denoiser.parameters() if parameter.grad is not None)
+    assert all(
+        bool((parameter.grad != 0).any())
+        for parameter in denoiser.parameters()
+        if parameter.grad is not None
+    )
     assert all(parameter.grad is not None for parameter in denoiser.parameters())
     assert losses[-1] < 0.2 * losses[0]
 
@@ -74,9 +82,13 @@ def test_its_sites() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "width", "says"),
-    [((16,), 16, r"\[C, H, W\]"), ((1, 5, 4), 16, "multiples of 2"), ((1, 4, 5), 16, "multiples of 2"),
-     ((1, 4, 4), 18, "18 is not a multiple of the 4 heads")],
-)  # fmt: skip
+    [
+        ((16,), 16, r"\[C, H, W\]"),
+        ((1, 5, 4), 16, "multiples of 2"),
+        ((1, 4, 5), 16, "multiples of 2"),
+        ((1, 4, 4), 18, "18 is not a multiple of the 4 heads"),
+    ],
+)
 def test_bad_shapes_are_refused(shape: tuple[int, ...], width: int, says: str) -> None:
     with pytest.raises(InputError, match=says):
         PatchTransformer(shape, 0, width=width)

@@ -28,7 +28,11 @@ SPEC = StudySpec("tiny", recipe=RECIPE)
         ("digits", Variant("digits"), "digits"),
         ("digits@snapshot=512", Variant("digits", snapshot=512), "digits@snapshot=512"),
         ("base@seed=1,ema=0.050", Variant("base", ema=0.05, seed=1), "base@ema=0.05,seed=1"),
-        ("digits@ width = 1.0 , samples=.25", Variant("digits", width=1, samples=0.25), "digits@width=1,samples=0.25"),
+        (
+            "digits@ width = 1.0 , samples=.25",
+            Variant("digits", width=1, samples=0.25),
+            "digits@width=1,samples=0.25",
+        ),
         ("a/b@c/base", Variant("a/b@c/base"), "a/b@c/base"),
         ("a/b@c/base@seed=0", Variant("a/b@c/base", seed=0), "a/b@c/base@seed=0"),
     ],
@@ -42,7 +46,10 @@ def test_names_are_read_and_written(text: str, variant: Variant, canonical: str)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("digits@", "'' is no change of a base; known are snapshot=…, ema=…, width=…, samples=…, seed=…"),
+        (
+            "digits@",
+            "'' is no change of a base; known are snapshot=…, ema=…, width=…, samples=…, seed=…",
+        ),
         ("digits@seed", "seed: found '', wanted an integer"),
         ("digits@snapshots=4", "'snapshots=4' is no change of a base.* Did you mean snapshot?"),
         ("digits@seed=1,seed=2", "seed is given twice"),
@@ -65,7 +72,9 @@ def test_bad_names_are_refused(text: str, says: str) -> None:
 
 
 def test_a_variant_of_a_variant() -> None:
-    variant = Variant.parse("base@width=0.5,seed=2").of(Variant.parse("digits@width=0.5,seed=1,ema=0.05"))
+    variant = Variant.parse("base@width=0.5,seed=2").of(
+        Variant.parse("digits@width=0.5,seed=1,ema=0.05")
+    )
     assert str(variant) == "digits@ema=0.05,width=0.25,seed=2"
 
 
@@ -81,7 +90,10 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("base@snapshot=299", "snapshot: found 299, wanted a power of two up to 300, or 300, the last step"),
+        (
+            "base@snapshot=299",
+            "snapshot: found 299, wanted a power of two up to 300, or 300, the last step",
+        ),
         ("base@snapshot=512", "snapshot: found 512, wanted a power of two up to 300"),
         ("exact@seed=1", "the closed form of the data has no variants"),
         ("nowhere@seed=1", "neither a shipped card"),
@@ -89,9 +101,14 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
         ("base@width=4", "network.width: found 4096 .*|network.hidden"),
     ],
 )
-def test_variants_of_nothing_are_refused_before_anything_is_written(text: str, says: str, tmp_path: Path) -> None:
+def test_variants_of_nothing_are_refused_before_anything_is_written(
+    text: str, says: str, tmp_path: Path
+) -> None:
     wide = replace(RECIPE, network=replace(RECIPE.network, hidden=16384))
-    for refuse in (lambda spec: untrained(spec, text), lambda spec: resolve(text, spec, tmp_path, progress=False)):
+    for refuse in (
+        lambda spec: untrained(spec, text),
+        lambda spec: resolve(text, spec, tmp_path, progress=False),
+    ):
         with pytest.raises(InputError, match=says):
             refuse(replace(SPEC, recipe=wide))
     assert not any(tmp_path.iterdir())
@@ -107,7 +124,9 @@ def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
 
 def test_another_data_set_than_the_reference_is_refused() -> None:
     spec = StudySpec("other", base="base@seed=1", recipe=replace(RECIPE, data="fractal"))
-    with pytest.raises(InputError, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"):
+    with pytest.raises(
+        InputError, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"
+    ):
         untrained(spec)
 
 
@@ -141,7 +160,13 @@ def test_a_variant_that_changes_nothing_is_the_base(root: Path, trained: list[An
     base = base_of(SPEC, root)
     assert base.name == "base"
     assert base.sha256 == sha256(folder / "weights.safetensors")
-    for name in ("base@seed=0", "base@snapshot=300", "base@ema=0.1", f"{folder}", f"{folder}@width=1"):
+    for name in (
+        "base@seed=0",
+        "base@snapshot=300",
+        "base@ema=0.1",
+        f"{folder}",
+        f"{folder}@width=1",
+    ):
         assert resolve(name, SPEC, root).sha256 == base.sha256
     assert resolve("digits@ema=0.1,snapshot=20000", SPEC, root).name == "digits"
     assert trained == []
@@ -153,7 +178,10 @@ def test_a_snapshot_is_the_average_so_far(root: Path, trained: list[Any]) -> Non
     assert base.recipe == RECIPE
     assert base.sha256 == sha256(snapshot_path(folder_of(RECIPE, root), 64, 0.1))
     assert not base.denoiser.training
-    assert resolve(f"{folder_of(RECIPE, root)}@snapshot=64", SPEC, root / "other").sha256 == base.sha256
+    assert (
+        resolve(f"{folder_of(RECIPE, root)}@snapshot=64", SPEC, root / "other").sha256
+        == base.sha256
+    )
     assert trained == []
 
 
@@ -162,7 +190,8 @@ def test_a_snapshot_is_the_average_so_far(root: Path, trained: list[Any]) -> Non
 def test_an_average_of_another_width_is_that_of_a_training_that_tracks_it(
     step: int, ema: float, root: Path, tmp_path: Path
 ) -> None:
-    """The same training with the same learning rates, its own average being tracked with that width."""
+    """The same training with the same learning rates, its own average being tracked with that
+    width."""
     made = parameters(resolve(f"base@ema={ema},snapshot={step}", SPEC, root).denoiser)
     stored = parameters(resolve(f"base@snapshot={step}", SPEC, root).denoiser)
     monitored = train(replace(RECIPE, ema=ema), tmp_path, "", progress=False, until=step)
@@ -172,7 +201,9 @@ def test_an_average_of_another_width_is_that_of_a_training_that_tracks_it(
     assert float((made - direct).norm()) < 0.15 * float((stored - direct).norm())
 
 
-def test_variants_are_trained_once_and_no_further_than_wanted(tmp_path: Path, trained: list[Any]) -> None:
+def test_variants_are_trained_once_and_no_further_than_wanted(
+    tmp_path: Path, trained: list[Any]
+) -> None:
     recipe = replace(RECIPE, seed=5)
     first = resolve("base@snapshot=32,seed=5", SPEC, tmp_path, progress=False)
     assert resolve("base@seed=5,snapshot=32", SPEC, tmp_path).sha256 == first.sha256
@@ -219,11 +250,15 @@ def test_the_base_of_a_study_may_be_a_variant(root: Path, trained: list[Any]) ->
 
 
 def test_a_shipped_card_is_trained_again_by_its_recipe(tmp_path: Path, trained: list[Any]) -> None:
-    base = resolve("digits@snapshot=4", StudySpec("digits", base="digits"), tmp_path, progress=False)
+    base = resolve(
+        "digits@snapshot=4", StudySpec("digits", base="digits"), tmp_path, progress=False
+    )
     ((recipe, until),) = trained
     assert (recipe, until) == (base.recipe, 4)
     assert recipe.steps == 20000
-    assert [path.parent.name for path in tmp_path.rglob(STATE)] == [folder_of(recipe, tmp_path).name]
+    assert [path.parent.name for path in tmp_path.rglob(STATE)] == [
+        folder_of(recipe, tmp_path).name
+    ]
 
 
 def test_to_retrain_is_to_train_anew_by_the_recipe(tmp_path: Path, trained: list[Any]) -> None:
@@ -241,7 +276,9 @@ def test_untrained_bases_have_the_network_of_the_trained_ones(root: Path) -> Non
         assert base.name == name
         assert base.recipe is not None
         assert base.denoiser.sites() >= {"dropout"}
-    assert parameters(untrained(SPEC).denoiser).shape == parameters(base_of(SPEC, root).denoiser).shape
+    assert (
+        parameters(untrained(SPEC).denoiser).shape == parameters(base_of(SPEC, root).denoiser).shape
+    )
     fractal = replace(SPEC, base="exact", reference="fractal")
     assert untrained(fractal).denoiser is not None
 
@@ -253,7 +290,9 @@ def test_untrained_bases_have_the_network_of_the_trained_ones(root: Path) -> Non
         (lambda path: path.write_bytes(path.read_bytes()[:99]), "not a whole safetensors file"),
     ],
 )
-def test_lost_and_damaged_snapshots_are_refused(harm: Any, says: str, root: Path, tmp_path: Path) -> None:
+def test_lost_and_damaged_snapshots_are_refused(
+    harm: Any, says: str, root: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(folder_of(RECIPE, root), folder)
     harm(snapshot_path(folder, 128, 0.05))

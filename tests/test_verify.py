@@ -1,4 +1,5 @@
-"""Scores computed again by clean-fid itself, with a small network that its owner's card vouches for."""
+"""Scores computed again by clean-fid itself, with a small network that its owner's card vouches
+for."""
 
 import json
 import math
@@ -19,7 +20,9 @@ from study.metrics import FrechetReference, Moments, Reference, load_extractor, 
 from study.metrics.clean_fid import FEATURES, rounding, verify
 from tests.test_inception import BYTES, StandIn, cards, folders
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"
+)
 
 Card = Callable[..., str]
 
@@ -37,41 +40,52 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "temporary"
 
 
-def score(capsys: pytest.CaptureFixture[str], path: Path, against: Path, mine: str, *flags: str) -> Any:
-    command = ["score", str(path), "--reference", str(against), "--extractor", mine, "--verify", *flags]
+def score(
+    capsys: pytest.CaptureFixture[str], path: Path, against: Path, mine: str, *flags: str
+) -> Any:
+    command = [
+        "score",
+        str(path),
+        "--reference",
+        str(against),
+        "--extractor",
+        mine,
+        "--verify",
+        *flags,
+    ]
     assert call([*command, "--root", str(path.parent / "root")]) == 0
     return capsys.readouterr()
 
 
 @pytest.mark.parametrize("form", ["folder", "npz", "grey npz", "floats"])
 def test_a_score_is_computed_again(
-    form: str,
-    card: Card,
-    tmp_path: Path,
-    temporary: Path,
-    capsys: pytest.CaptureFixture[str],
+    form: str, card: Card, tmp_path: Path, temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, real = folders(tmp_path)
     if form != "folder":
         images = BYTES[..., 0] if form == "grey npz" else BYTES
-        floats = images.transpose(0, 3, 1, 2) / 100.0 - 1.3 if form == "floats" else images  # which are clipped
+        # which are clipped
+        floats = images.transpose(0, 3, 1, 2) / 100.0 - 1.3 if form == "floats" else images
         path = tmp_path / "x.npz"
         np.savez(path, floats)
     found = json.loads(score(capsys, path, real, card(), "--format", "json").out)
     assert found["samples"] == 40
-    assert found["fd_mine_clean_fid"] == pytest.approx(found["fd_mine"], abs=found["fd_mine_tolerance"])
+    assert found["fd_mine_clean_fid"] == pytest.approx(
+        found["fd_mine"], abs=found["fd_mine_tolerance"]
+    )
     assert found["fd_mine_difference"] == abs(found["fd_mine"] - found["fd_mine_clean_fid"])
     assert 0 < found["fd_mine_tolerance"] < 2e-3 * found["fd_mine"]
     said = score(capsys, path, real, card()).out
-    assert re.search(r"^fd_mine [\d.]+, clean-fid [\d.]+ \(difference [\de.-]+, within the [\de.-]+ of", said, re.M)
+    assert re.search(
+        r"^fd_mine [\d.]+, clean-fid [\d.]+ \(difference [\de.-]+, within the [\de.-]+ of",
+        said,
+        re.M,
+    )
     assert not list(temporary.glob("clean-fid*"))
 
 
 def test_a_difference_beyond_rounding_is_warned_of(
-    card: Card,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as that of another resizing, PyTorch's bilinear."""
 
@@ -81,14 +95,14 @@ def test_a_difference_beyond_rounding_is_warned_of(
     monkeypatch.setattr("study.metrics.inception.clean_resize", bilinear)
     made, real = folders(tmp_path)
     said = score(capsys, made, real, card()).out
-    assert re.search(r"\(difference [\de.-]+\) WARNING: rounding explains [\de.-]+ only; the two do not agree", said)
+    assert re.search(
+        r"\(difference [\de.-]+\) WARNING: rounding explains [\de.-]+ only; the two do not agree",
+        said,
+    )
 
 
 def test_nothing_of_clean_fid_s_own_is_read_or_written(
-    card: Card,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from cleanfid import downloads_helper, features, inception_torchscript
 
@@ -122,7 +136,9 @@ def test_a_network_of_2048_features_is_run_by_clean_fid_s_own_class(
     called: list[int] = []
     means: list[np.ndarray] = []
     forward = InceptionV3W.forward
-    monkeypatch.setattr(InceptionV3W, "forward", lambda self, x: called.append(len(x)) or forward(self, x))
+    monkeypatch.setattr(
+        InceptionV3W, "forward", lambda self, x: called.append(len(x)) or forward(self, x)
+    )
     monkeypatch.setattr(fid, "frechet_distance", lambda mean, *_: means.append(mean) or 0.0)
     extractor = load_extractor(cards(tmp_path, StandIn(2048))()).eval()
     reference = Reference("mine", "", 2, FrechetReference(np.zeros(2048), np.eye(2048)), None)
@@ -134,21 +150,26 @@ def test_a_network_of_2048_features_is_run_by_clean_fid_s_own_class(
 
 @pytest.mark.parametrize("name", ["pixels", "digits", "tf"])
 def test_other_extractors_are_refused_at_once(
-    name: str,
-    card: Card,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    name: str, card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extractor = card(mode="tf") if name == "tf" else name
-    command = ["score", str(tmp_path / "none"), "--reference", "digits", "--extractor", extractor, "--verify"]
+    command = [
+        "score",
+        str(tmp_path / "none"),
+        "--reference",
+        "digits",
+        "--extractor",
+        extractor,
+        "--verify",
+    ]
     assert call([*command, "--root", str(tmp_path / "root")]) == 2
-    assert re.search(r"--verify: clean-fid cannot run (mine|pixels|digits); accepted are", capsys.readouterr().err)
+    assert re.search(
+        r"--verify: clean-fid cannot run (mine|pixels|digits); accepted are",
+        capsys.readouterr().err,
+    )
 
 
-def test_what_clean_fid_finds_no_root_of_fails(
-    card: Card,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_clean_fid_finds_no_root_of_fails(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     from cleanfid import fid
 
     def fail(*_: Any) -> float:
@@ -163,7 +184,8 @@ def test_what_clean_fid_finds_no_root_of_fails(
 
 @pytest.mark.parametrize("distance", [0.0, 0.1, 3.0])
 def test_features_within_their_rounding_move_the_distance_within_its_own(distance: float) -> None:
-    """Every feature vector moved by FEATURES of its norm, all outwards: the worst that the bound allows for."""
+    """Every feature vector moved by FEATURES of its norm, all outwards: the worst that the bound
+    allows for."""
     rng = np.random.default_rng(0)
     f, g = rng.normal(1, 1, (200, 30)), rng.normal(1, 1, (300, 30)) + distance / math.sqrt(30)
     reference = FrechetReference(g.mean(0), np.cov(g, rowvar=False))
@@ -180,20 +202,39 @@ def test_features_within_their_rounding_move_the_distance_within_its_own(distanc
 
 
 PAIRINGS = "[{main: noise(0.2), guide: noise(0.4)}, {main: none, guide: noise(0.4)}]"
-SMALL = ["run", "tests/small.yaml", "--pairings", PAIRINGS,
-         "--search.samples", "20", "--search.trials", "2", "--search.design", "[1.0, 2.0]", "--confirm.samples", "20",
-         "--confirm.seed_sets", "2", "--confirm.controls", "false"]  # fmt: skip
+SMALL = [
+    "run",
+    "tests/small.yaml",
+    "--pairings",
+    PAIRINGS,
+    "--search.samples",
+    "20",
+    "--search.trials",
+    "2",
+    "--search.design",
+    "[1.0, 2.0]",
+    "--confirm.samples",
+    "20",
+    "--confirm.seed_sets",
+    "2",
+    "--confirm.controls",
+    "false",
+]
 
 
-def test_a_study_is_computed_again(card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By its second metric, for the first is none of clean-fid's: the score that the study keeps, and clean-fid's."""
+def test_a_study_is_computed_again(
+    card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its second metric, for the first is none of clean-fid's: the score that the study keeps,
+    and clean-fid's."""
     from study.search.collect import collect
 
     command = [*SMALL, "--extractors", f"[pixels, {card()}]", "--root", str(tmp_path / "root")]
     assert call([*command, "--verify"]) == 0
     said = capsys.readouterr().out
     line = (
-        r"^  (.+), w ([\d.]+), seed 1: fd_mine ([\d.e-]+), clean-fid [\d.e-]+ \(difference .*, within .* of rounding\)$"
+        r"^  (.+), w ([\d.]+), seed 1: fd_mine ([\d.e-]+), clean-fid [\d.e-]+ \(difference .*, "
+        r"within .* of rounding\)$"
     )
     found = re.findall(line, said, re.MULTILINE)
     results = collect(tmp_path / "root", "small")
@@ -210,13 +251,17 @@ def test_a_study_that_clean_fid_has_nothing_of_is_refused_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call([*SMALL, "--verify", "--root", str(tmp_path / "root")]) == 2
-    assert "--verify: clean-fid cannot run digits, pixels; accepted are inception" in capsys.readouterr().err
+    assert (
+        "--verify: clean-fid cannot run digits, pixels; accepted are inception"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "root").exists()
 
 
 @pytest.mark.slow
 def test_the_rounding_of_features_is_that_of_inception() -> None:
-    """Random weights, and statistics of the activations such that none vanishes: a network that damps no error."""
+    """Random weights, and statistics of the activations such that none vanishes: a network that
+    damps no error."""
     import copy
 
     from cleanfid.resize import build_resizer
@@ -238,7 +283,9 @@ def test_the_rounding_of_features_is_that_of_inception() -> None:
         network((clean_resize(images) - 128) / 128)
         network.eval()
         resize = build_resizer("clean")
-        theirs = torch.stack([torch.from_numpy(resize(image)) for image in images[:4].permute(0, 2, 3, 1).numpy()])
+        theirs = torch.stack(
+            [torch.from_numpy(resize(image)) for image in images[:4].permute(0, 2, 3, 1).numpy()]
+        )
         inputs = [(x - 128) / 128 for x in (clean_resize(images[:4]), theirs.permute(0, 3, 1, 2))]
         exact = copy.deepcopy(network).double()(inputs[1].double())
         features = [network(x).double() for x in inputs]

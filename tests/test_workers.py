@@ -63,7 +63,9 @@ def test_two_workers_find_what_one_does(undisturbed: Path, tmp_path: Path) -> No
         worker.join(120)
         assert worker.exitcode == 0
     done = [trial for trial in _trials(open_storage(tmp_path)) if trial.state.name == "COMPLETE"]
-    assert {trial.user_attrs["owner"]["pid"] for trial in done} == {worker.pid for worker in workers}
+    assert {trial.user_attrs["owner"]["pid"] for trial in done} == {
+        worker.pid for worker in workers
+    }
     assert scores(tmp_path) == scores(undisturbed)
 
 
@@ -88,7 +90,9 @@ def test_a_worker_alone_finishes_a_study_and_run_shows_it(
     assert rows(tmp_path, capsys) == rows(undisturbed, capsys)
 
 
-def test_a_worker_must_have_the_study_s_config(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_must_have_the_study_s_config(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It neither joins with other pairings nor changes what the table shows."""
     before = rows(undisturbed, capsys)
     capsys.readouterr()
@@ -97,7 +101,9 @@ def test_a_worker_must_have_the_study_s_config(undisturbed: Path, capsys: pytest
     assert rows(undisturbed, capsys) == before
 
 
-def test_a_first_evaluation_under_way_has_a_fingerprint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_first_evaluation_under_way_has_a_fingerprint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Nothing is finished yet, and still another config is refused."""
     first = start(tmp_path, "--sampler.steps", "200", "--search.samples", "1000")
     storage = open_storage(tmp_path)
@@ -106,7 +112,18 @@ def test_a_first_evaluation_under_way_has_a_fingerprint(tmp_path: Path, capsys: 
         time.sleep(0.01)
     try:
         assert (
-            call(["worker", *SMALL, "--root", str(tmp_path), "--sampler.steps", "200", "--sampler.sigma_max", "20"])
+            call(
+                [
+                    "worker",
+                    *SMALL,
+                    "--root",
+                    str(tmp_path),
+                    "--sampler.steps",
+                    "200",
+                    "--sampler.sigma_max",
+                    "20",
+                ]
+            )
             == 2
         )
         assert "sampler.sigma_max: 40.0 then, 20.0 now" in capsys.readouterr().err
@@ -115,7 +132,9 @@ def test_a_first_evaluation_under_way_has_a_fingerprint(tmp_path: Path, capsys: 
         first.join()
 
 
-def test_a_study_with_workers_is_not_begun_afresh(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_with_workers_is_not_begun_afresh(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from study.files.lock import locked
 
     with locked(undisturbed / "locks" / "small.workers.lock", shared=True):
@@ -132,7 +151,9 @@ def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
     while killed < KILLS:
         busy = [worker for worker in workers if worker.pid in _busy(storage)]
         if not busy:
-            assert any(worker.is_alive() for worker in workers), "the study ended before the killing did"
+            assert any(worker.is_alive() for worker in workers), (
+                "the study ended before the killing did"
+            )
             time.sleep(0.01)
             continue
         time.sleep(chance.uniform(0, 0.05))
@@ -163,9 +184,16 @@ def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
     assert read("small", undisturbed).trials.evaluations.sum() > 0
 
 
-def test_other_commands_leave_the_study_as_it_is(undisturbed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before, quick = rows(undisturbed, capsys), ["--probe.images", "16", "--probe.levels", "2", "--probe.draws", "2"]
-    assert call(["calibrate", *SMALL, "--root", str(undisturbed), "--calibrate.kinds", "[noise]"]) == 0
+def test_other_commands_leave_the_study_as_it_is(
+    undisturbed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, quick = (
+        rows(undisturbed, capsys),
+        ["--probe.images", "16", "--probe.levels", "2", "--probe.draws", "2"],
+    )
+    assert (
+        call(["calibrate", *SMALL, "--root", str(undisturbed), "--calibrate.kinds", "[noise]"]) == 0
+    )
     other = ["--pairings", "[{main: noise(0.2), guide: noise(0.4)}]"]
     assert call(["probe", *SMALL, "--root", str(undisturbed), *quick, *other]) == 0
     assert call(["run", *SMALL, "--root", str(undisturbed), "--sampler.steps", "8"]) == 2
@@ -177,16 +205,29 @@ def test_other_commands_leave_the_study_as_it_is(undisturbed: Path, capsys: pyte
     client = MlflowClient(database(undisturbed))
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
-    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {"FINISHED"}
+    assert {run.info.status for run in client.search_runs([experiment.experiment_id])} == {
+        "FINISHED"
+    }
 
 
 def _trials(storage: Any) -> list[Any]:
     import optuna
 
-    studies = (optuna.load_study(study_name=name, storage=storage) for name in names(storage, "small"))
-    return [trial for study in studies for trial in study.get_trials(deepcopy=False) if "owner" in trial.user_attrs]
+    studies = (
+        optuna.load_study(study_name=name, storage=storage) for name in names(storage, "small")
+    )
+    return [
+        trial
+        for study in studies
+        for trial in study.get_trials(deepcopy=False)
+        if "owner" in trial.user_attrs
+    ]
 
 
 def _busy(storage: Any) -> set[int]:
     """The processes that are at work on a trial."""
-    return {trial.user_attrs["owner"]["pid"] for trial in _trials(storage) if trial.state.name == "RUNNING"}
+    return {
+        trial.user_attrs["owner"]["pid"]
+        for trial in _trials(storage)
+        if trial.state.name == "RUNNING"
+    }

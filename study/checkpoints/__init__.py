@@ -1,7 +1,14 @@
-"""Cards, weights and snapshots of base denoisers, names of their variants, and cards of feature classifiers."""
+"""Cards, weights and snapshots of base denoisers, names of their variants, and cards of feature
+classifiers."""
 
 from study.checkpoints.load import CACHE, Base, blank, build, is_public, load_base, recipe_of
-from study.checkpoints.public import PublicCard, find_statistics, near, public_cards, public_statistics
+from study.checkpoints.public import (
+    PublicCard,
+    find_statistics,
+    near,
+    public_cards,
+    public_statistics,
+)
 from study.checkpoints.published import convert
 from study.checkpoints.snapshots import SNAPSHOTS, WIDTHS, blend, is_kept, kept_up_to, snapshot_path
 from study.checkpoints.variants import Variant

@@ -31,10 +31,11 @@ CACHE = "cache"  # the folder of public files, under the root
 class Base:
     """A denoiser with its data set, the hash of its weights, and its recipe where that is known.
 
-    Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where the denoiser's
-    samples are latents, either they are those of the EDM2 decoder, or the base has a decoder of its own. precision: of
-    the network on an accelerator, unless it is told otherwise. sigma_max: the noisiest that it knows, beyond which a
-    study is refused; a range that samplers keep to is the denoiser's own (`Denoiser.levels`).
+    Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where
+    the denoiser's samples are latents, either they are those of the EDM2 decoder, or the base has a
+    decoder of its own. precision: of the network on an accelerator, unless it is told otherwise.
+    sigma_max: the noisiest that it knows, beyond which a study is refused; a range that samplers
+    keep to is the denoiser's own (`Denoiser.levels`).
     """
 
     name: str
@@ -49,26 +50,33 @@ class Base:
 
     @property
     def held_out(self) -> Data | None:
-        """The part of the data that it was not trained on; None where it was trained on all, or none knows."""
+        """The part of the data that it was not trained on; None where it was trained on all, or
+        none knows."""
         rest = None if self.recipe is None else self.data.split(self.recipe.samples)[1]
         return rest if rest is not None and len(rest.samples) else None
 
 
 def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
-    """An untrained denoiser for a data set. Raises InputError for a transformer of data that its patches do not fill."""
+    """An untrained denoiser for a data set. Raises InputError for a transformer of data that its
+    patches do not fill."""
     sizes = asdict(network)
     kind, heads, patch = sizes.pop("kind"), sizes.pop("heads"), sizes.pop("patch")
     if kind == "transformer":
-        return EDM(PatchTransformer(data.shape, data.classes, **sizes, heads=heads, patch=patch), sigma_data)
+        return EDM(
+            PatchTransformer(data.shape, data.classes, **sizes, heads=heads, patch=patch),
+            sigma_data,
+        )
     return EDM(ResidualMLP(math.prod(data.shape), data.classes, **sizes), sigma_data)
 
 
 def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
-    """The base of a name: `exact`, the closed form of a data set; the card of a shipped or a public checkpoint; a
-    folder of ours or of diffusers; a published file; or `hub:org/name`, a repository of diffusers.
+    """The base of a name: `exact`, the closed form of a data set; the card of a shipped or a public
+    checkpoint; a folder of ours or of diffusers; a published file; or `hub:org/name`, a repository
+    of diffusers.
 
-    Public files are looked for under root/cache, and downloaded there. Raises InputError where there is none, where it is
-    damaged or hostile, or where it was trained here on another data set than `data`.
+    Public files are looked for under root/cache, and downloaded there. Raises InputError where
+    there is none, where it is damaged or hostile, or where it was trained here on another data set
+    than `data`.
     """
     if name == "exact":
         loaded = load_data(data)
@@ -83,24 +91,34 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
     if trained_on != data:
-        raise InputError(f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'.")
+        raise InputError(
+            f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'."
+        )
     loaded = load_data(trained_on)
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
-        raise InputError(f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted.")
+        raise InputError(
+            f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted."
+        )
     network, weights = _network(card), card.folder / WEIGHTS
-    if weights.is_file() and 4 * network.weights > weights.stat().st_size + SPARE_BYTES:  # before it takes memory
-        raise InputError(f"{weights}: too small for the network of its card, which has {network.weights:,} weights.")
+    # before it takes memory
+    if weights.is_file() and 4 * network.weights > weights.stat().st_size + SPARE_BYTES:
+        raise InputError(
+            f"{weights}: too small for the network of its card, which has {network.weights:,} "
+            "weights."
+        )
     denoiser = build(network, loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 
 
 def is_public(name: str | Path) -> bool:
-    """Whether a name is of a checkpoint that others made: a public card, a published file, a place of diffusers."""
+    """Whether a name is of a checkpoint that others made: a public card, a published file, a place
+    of diffusers."""
     text, path = str(name), Path(name)
     parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
-    folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)  # asked of every name of a study
+    # asked of every name of a study
+    folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)
     return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
 
 
@@ -113,7 +131,9 @@ def _public(name: str, root: Path) -> Base:
 
     found = load_diffusers(name, root / CACHE)
     data = Data(name, torch.empty(0, *found.shape), classes=found.classes)
-    return Base(name, found.denoiser, data, found.sha256, decoder=found.decoder, sigma_max=found.sigma_max)
+    return Base(
+        name, found.denoiser, data, found.sha256, decoder=found.decoder, sigma_max=found.sigma_max
+    )
 
 
 def _of_file(name: str, path: Path) -> Base:
@@ -122,7 +142,8 @@ def _of_file(name: str, path: Path) -> Base:
 
 
 def blank(name: str, **changed: Any) -> Base:
-    """The base of a public card as `load_base` makes it, but with random weights, for what does not depend on them.
+    """The base of a public card as `load_base` makes it, but with random weights, for what does not
+    depend on them.
 
     changed: arguments of its network in place of the card's.
     """
@@ -134,7 +155,8 @@ def blank(name: str, **changed: Any) -> Base:
 
 @lru_cache(maxsize=2)
 def _read(name: str, path: Path, changed: int | None) -> Base:
-    """The base of a published file, read once though main and guide, or a check before the work, ask for it again."""
+    """The base of a published file, read once though main and guide, or a check before the work,
+    ask for it again."""
     found = read_published(path)
     return _base(name, found, found.build(path), sha256(path))
 
@@ -144,8 +166,14 @@ def _base(name: str, found: Published, denoiser: Denoiser, digest: str) -> Base:
     shape = arguments["img_channels"], *[arguments["img_resolution"]] * 2
     data = Data(name, torch.empty(0, *shape), classes=arguments.get("label_dim", 0))
     half = arguments.get("use_fp16", found.class_name == "Precond")  # EDM2's default; EDM's is fp32
-    return Base(name, denoiser.eval().requires_grad_(False), data, digest, latents=found.latents,
-                precision="fp16" if half else "fp32")  # fmt: skip
+    return Base(
+        name,
+        denoiser.eval().requires_grad_(False),
+        data,
+        digest,
+        latents=found.latents,
+        precision="fp16" if half else "fp32",
+    )
 
 
 def recipe_of(card: Card) -> RecipeSpec:

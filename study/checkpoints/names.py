@@ -6,8 +6,8 @@ from study.checkpoints.variants import Variant
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
-    """The variant or the other checkpoint of a name, if it has one, and the degradation that follows:
-    `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`.
+    """The variant or the other checkpoint of a name, if it has one, and the degradation that
+    follows: `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`.
 
     Raises InputError for what is neither.
     """
@@ -20,7 +20,8 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
 
 
 def canonical(name: str) -> str:
-    """A name as it is written everywhere, so that equal denoisers have equal names. Raises InputError as `split` does."""
+    """A name as it is written everywhere, so that equal denoisers have equal names. Raises
+    InputError as `split` does."""
     variant, degradation = split(name)
     if variant is None:
         return str(degradation)

@@ -1,4 +1,5 @@
-"""Cards of public checkpoints and statistics: where they are, what they are, and what was published of them."""
+"""Cards of public checkpoints and statistics: where they are, what they are, and what was published
+of them."""
 
 import json
 import re
@@ -18,9 +19,10 @@ CARDS = Path(__file__).with_name("public.json")
 class PublicCard:
     """A public checkpoint: its file, its network, and published scores.
 
-    class_name, arguments: of the network, as its pickle has them; reference: name of the statistics that it is compared
-    with; latents: whether its samples are latents of the EDM2 decoder; ema: relative width; kimg: training images in
-    thousands; fid, fd_dinov2: published, of unguided samples; guided: published results with this one as main.
+    class_name, arguments: of the network, as its pickle has them; reference: name of the statistics
+    that it is compared with; latents: whether its samples are latents of the EDM2 decoder; ema:
+    relative width; kimg: training images in thousands; fid, fd_dinov2: published, of unguided
+    samples; guided: published results with this one as main.
     """
 
     file: PublicFile
@@ -40,8 +42,8 @@ class PublicCard:
 
 @dataclass(frozen=True)
 class PublicStatistics:
-    """Published moments of a data set: the file of each extractor that there are some of, and the images' height and
-    width."""
+    """Published moments of a data set: the file of each extractor that there are some of, and the
+    images' height and width."""
 
     files: Mapping[str, PublicFile]
     size: tuple[int, int]
@@ -56,16 +58,26 @@ def public_cards() -> Mapping[str, PublicCard]:
 
 @cache
 def public_statistics() -> Mapping[str, PublicStatistics]:
-    """All published statistics by name: NVIDIA's, and clean-fid's by data set, split and resolution."""
+    """All published statistics by name: NVIDIA's, and clean-fid's by data set, split and
+    resolution."""
     found = {}
     for name, entry in _entries()["statistics"].items():
         address = str(entry["address"])
-        file = PublicFile(address.rsplit("/", 1)[1], address, entry.get("sha256"), entry.get("bytes"),
-                          f"statistics {name}")  # fmt: skip
-        found[name] = PublicStatistics(dict.fromkeys(entry["extractors"], file), tuple(entry["size"]))
+        file = PublicFile(
+            address.rsplit("/", 1)[1],
+            address,
+            entry.get("sha256"),
+            entry.get("bytes"),
+            f"statistics {name}",
+        )
+        found[name] = PublicStatistics(
+            dict.fromkeys(entry["extractors"], file), tuple(entry["size"])
+        )
     theirs = _entries()["clean-fid"]
     for name, extractors in theirs["names"].items():
-        files = {extractor: _clean_fid_file(name, theirs["modes"][extractor]) for extractor in extractors}
+        files = {
+            extractor: _clean_fid_file(name, theirs["modes"][extractor]) for extractor in extractors
+        }
         resolution = int(name.rsplit(" ", 1)[1])
         found[name] = PublicStatistics(files, (resolution, resolution))
     return found
@@ -74,8 +86,8 @@ def public_statistics() -> Mapping[str, PublicStatistics]:
 def find_statistics(name: str) -> PublicStatistics | None:
     """The published statistics of a name; None where there are none, or several.
 
-    Of clean-fid's the resolution may be left out where there is one only, and colons may stand for the spaces:
-    `cifar10 train 32`, `cifar10 train` and `cifar10:train` are the same.
+    Of clean-fid's the resolution may be left out where there is one only, and colons may stand for
+    the spaces: `cifar10 train 32`, `cifar10 train` and `cifar10:train` are the same.
     """
     known = public_statistics()
     found = [name] if name in known else _beginning(name) if " " in _plain(name) else []
@@ -83,14 +95,20 @@ def find_statistics(name: str) -> PublicStatistics | None:
 
 
 def near(name: str, others: Iterable[str] = ()) -> list[str]:
-    """The names of published statistics, or of others, that may have been meant by one that is none of them."""
+    """The names of published statistics, or of others, that may have been meant by one that is none
+    of them."""
     return _beginning(name) or get_close_matches(_plain(name), [*others, *public_statistics()], n=2)
 
 
 def _beginning(name: str) -> list[str]:
-    """The names of statistics that begin with the words of a name: a data set, or a data set and a split."""
+    """The names of statistics that begin with the words of a name: a data set, or a data set and a
+    split."""
     plain = _plain(name)
-    return [each for each in public_statistics() if plain and (each == plain or each.startswith(f"{plain} "))]
+    return [
+        each
+        for each in public_statistics()
+        if plain and (each == plain or each.startswith(f"{plain} "))
+    ]
 
 
 def _plain(name: str) -> str:
@@ -99,23 +117,42 @@ def _plain(name: str) -> str:
 
 
 def _clean_fid_file(name: str, mode: str) -> PublicFile:
-    """The file and address that clean-fid makes of a name and a mode (`cleanfid.features.get_reference_statistics`)."""
+    """The file and address that clean-fid makes of a name and a mode
+    (`cleanfid.features.get_reference_statistics`)."""
     dataset, split, resolution = name.split()
-    address = _entries()["clean-fid"]["address"].format(dataset=dataset, mode=mode, split=split, resolution=resolution)
-    return PublicFile(address.rsplit("/", 1)[1], address, None, None, f"clean-fid's statistics {name}, mode {mode}")
+    address = _entries()["clean-fid"]["address"].format(
+        dataset=dataset, mode=mode, split=split, resolution=resolution
+    )
+    return PublicFile(
+        address.rsplit("/", 1)[1],
+        address,
+        None,
+        None,
+        f"clean-fid's statistics {name}, mode {mode}",
+    )
 
 
 def _card(name: str, entries: Mapping[str, Any]) -> PublicCard:
     entry = entries["checkpoints"][name]
     family = entries["families"][entry["family"]]
-    file = PublicFile(f"{name}.pkl", family["address"].format(name=name), entry.get("sha256"), entry.get("bytes"),
-                      f"checkpoint {name}")  # fmt: skip
+    file = PublicFile(
+        f"{name}.pkl",
+        family["address"].format(name=name),
+        entry.get("sha256"),
+        entry.get("bytes"),
+        f"checkpoint {name}",
+    )
     return PublicCard(
-        file, family["class"], {**family["arguments"], **entry["arguments"]}, family["reference"], family["latents"],
-        family["licence"], family["paper"],
+        file,
+        family["class"],
+        {**family["arguments"], **entry["arguments"]},
+        family["reference"],
+        family["latents"],
+        family["licence"],
+        family["paper"],
         **{key: entry[key] for key in ("ema", "kimg", "fid", "fd_dinov2", "note") if key in entry},
         guided=tuple(each for each in entries["guided"] if each["main"] == name),
-    )  # fmt: skip
+    )
 
 
 @cache

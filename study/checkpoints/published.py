@@ -1,4 +1,5 @@
-"""Denoisers from files that others published: pickles of EDM and EDM2, and the plain files that `convert` makes."""
+"""Denoisers from files that others published: pickles of EDM and EDM2, and the plain files that
+`convert` makes."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from study.models.by_class import published
 from study.models.preconditioning import Preconditioned
 
 PICKLES, PLAIN, STATES = (".pkl", ".pickle"), (".safetensors",), (".pt", ".pth", ".ckpt")
-# What a constructor's arguments without names are, in their order; those after them are always named.
+# What a constructor's arguments without names are, in their order; those after them are always
+# named.
 SHARED = ("img_resolution", "img_channels", "label_dim", "use_fp16")
 ORDER = {
     "Precond": (*SHARED, "sigma_data", "logvar_channels"),
@@ -32,8 +34,8 @@ ORDER = {
 
 @dataclass(frozen=True)
 class Published:
-    """What a file holds: the class and arguments of its denoiser, its network's tensors by their published names, and
-    whether its samples are latents of the EDM2 decoder."""
+    """What a file holds: the class and arguments of its denoiser, its network's tensors by their
+    published names, and whether its samples are latents of the EDM2 decoder."""
 
     class_name: str
     arguments: Mapping[str, Any]
@@ -43,8 +45,8 @@ class Published:
     def build(self, path: Path) -> Preconditioned:
         """The denoiser with its weights in fp32, switched to evaluation.
 
-        Raises InputError, with the file's path, for arguments that are none, and for weights of another network, naming
-        the first tensor that differs, before the network takes memory.
+        Raises InputError, with the file's path, for arguments that are none, and for weights of
+        another network, naming the first tensor that differs, before the network takes memory.
         """
         try:
             denoiser = published(self.class_name, self.arguments, empty=True)
@@ -61,28 +63,38 @@ def is_published(path: Path) -> bool:
 
 
 def read_published(path: Path) -> Published:
-    """Read a pickle of EDM or EDM2, or weights (safetensors, or a state dict of PyTorch) with their card beside them.
+    """Read a pickle of EDM or EDM2, or weights (safetensors, or a state dict of PyTorch) with their
+    card beside them.
 
-    Nothing of a file is executed or imported. Raises InputError for files that are missing, damaged, of other classes, or
-    try anything else.
+    Nothing of a file is executed or imported. Raises InputError for files that are missing,
+    damaged, of other classes, or try anything else.
     """
     check_regular(path, MOST_BYTES)
     return _of_pickle(path) if path.suffix in PICKLES else _of_plain(path)
 
 
 def convert(source: Path, out: Path) -> Path:
-    """Write the weights of a published file as safetensors, as they are there, and a card beside them; returns it."""
+    """Write the weights of a published file as safetensors, as they are there, and a card beside
+    them; returns it."""
     if out.suffix not in PLAIN:
-        raise InputError(f"{out}: a name ending in .safetensors is wanted for the converted weights.")
+        raise InputError(
+            f"{out}: a name ending in .safetensors is wanted for the converted weights."
+        )
     if out.resolve() == source.resolve():
         raise InputError(f"{out}: the converted weights want a file of their own.")
     found = read_published(source)
     found.build(source)  # refuses what could not be read again
     with replacing(out) as part:
         save_file({name: tensor.contiguous() for name, tensor in found.weights.items()}, part)
-    card = {"kind": "denoiser", "class": found.class_name, "arguments": dict(found.arguments),
-            "latents": found.latents, "made_of": source.name, "made_of_sha256": sha256(source),
-            "weights_sha256": sha256(out)}  # fmt: skip
+    card = {
+        "kind": "denoiser",
+        "class": found.class_name,
+        "arguments": dict(found.arguments),
+        "latents": found.latents,
+        "made_of": source.name,
+        "made_of_sha256": sha256(source),
+        "weights_sha256": sha256(out),
+    }
     write_text(_card_of(out), json.dumps(card, indent=2) + "\n")
     return _card_of(out)
 
@@ -91,13 +103,19 @@ def _of_pickle(path: Path) -> Published:
     kept = load(path)
     ema = kept.get("ema") if isinstance(kept, dict) else None
     if not isinstance(ema, Record):
-        raise InputError(f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one.")
+        raise InputError(
+            f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one."
+        )
     if ema.name not in ORDER:
-        raise InputError(f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}.")
+        raise InputError(
+            f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}."
+        )
     inside = "unet." if ema.name == "Precond" else "model."
     # The rest, an estimate of uncertainty or a table of noise levels, is not of the network.
     try:
-        weights = {n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)}
+        weights = {
+            n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)
+        }
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     encoder = kept.get("encoder")
@@ -108,7 +126,11 @@ def _of_pickle(path: Path) -> Published:
 def _arguments(path: Path, ema: Record) -> dict[str, Any]:
     positional, named = ema.state.get("_init_args") or (), ema.state.get("_init_kwargs")
     order = ORDER[ema.name]
-    if not isinstance(named, dict) or not isinstance(positional, (tuple, list)) or len(positional) > len(order):
+    if (
+        not isinstance(named, dict)
+        or not isinstance(positional, (tuple, list))
+        or len(positional) > len(order)
+    ):
         raise InputError(f"{path}: the network's record of its arguments is missing, or none.")
     return dict(zip(order, positional, strict=False)) | named
 
@@ -118,20 +140,38 @@ def _of_plain(path: Path) -> Published:
     card_path = _card_of(path)
     if not card_path.is_file():
         read(path)  # what is wrong with the file itself is said first
-        raise InputError(f"{path}: {card_path.name} is missing beside it: its card, with the class and arguments of its "
-                      "network, as `study convert` writes one.")  # fmt: skip
+        raise InputError(
+            f"{path}: {card_path.name} is missing beside it: its card, with the class and "
+            "arguments of its "
+            "network, as `study convert` writes one."
+        )
     card = read_json(card_path, MOST_CARD, "no card of a published network")
     try:
-        class_name, arguments, latents = card["class"], card["arguments"], card.get("latents", False)
-        if not (isinstance(class_name, str) and isinstance(arguments, dict) and isinstance(latents, bool)):
+        class_name, arguments, latents = (
+            card["class"],
+            card["arguments"],
+            card.get("latents", False),
+        )
+        if not (
+            isinstance(class_name, str)
+            and isinstance(arguments, dict)
+            and isinstance(latents, bool)
+        ):
             raise TypeError("class, arguments or latents of another type")
     except KeyError as error:
-        raise InputError(f"{card_path}: no card of a published network: {error} is missing.") from None
+        raise InputError(
+            f"{card_path}: no card of a published network: {error} is missing."
+        ) from None
     except (TypeError, AttributeError) as error:
-        raise InputError(f"{card_path}: no card of a published network ({str(error)[:200]}).") from None
+        raise InputError(
+            f"{card_path}: no card of a published network ({str(error)[:200]})."
+        ) from None
     digest = card.get("weights_sha256")
     if digest is not None and sha256(path) != digest:
-        raise InputError(f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its own.")
+        raise InputError(
+            f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its "
+            "own."
+        )
     return Published(class_name, arguments, read(path), latents)
 
 

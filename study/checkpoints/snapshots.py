@@ -1,4 +1,5 @@
-"""Snapshots of a training run: averages of its weights at several steps, of which averages of other widths are made."""
+"""Snapshots of a training run: averages of its weights at several steps, of which averages of other
+widths are made."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,14 +13,15 @@ from degradations import InputError
 from study.checkpoints.weights import plain, read
 
 SNAPSHOTS = "snapshots"
-# Averages of three widths at the powers of two make those of all widths from 0.04 to 0.24, at each such step and at the
-# end, to 5 % of their profile; the first two alone would do for 0.045 to 0.11.
+# Averages of three widths at the powers of two make those of all widths from 0.04 to 0.24, at each
+# such step and at the end, to 5 % of their profile; the first two alone would do for 0.045 to 0.11.
 WIDTHS = (0.05, 0.1, 0.2)
 LEAST_WIDTH, MOST_WIDTH = 0.04, 0.24
 
 
 def is_kept(step: int, steps: int) -> bool:
-    """Whether a run of so many steps keeps a snapshot at a step: a power of two up to its end, or its end."""
+    """Whether a run of so many steps keeps a snapshot at a step: a power of two up to its end, or
+    its end."""
     return 0 < step <= steps and (step & (step - 1) == 0 or step == steps)
 
 
@@ -34,15 +36,20 @@ def snapshot_path(folder: Path, step: int, width: float) -> Path:
 
 
 def blend(module: nn.Module, parts: Mapping[Path, float]) -> str:
-    """Load the sum of weights in files times their coefficients into a module, switch it to evaluation, and return the
-    SHA-256 of the sum as it would be written.
+    """Load the sum of weights in files times their coefficients into a module, switch it to
+    evaluation, and return the SHA-256 of the sum as it would be written.
 
     Raises InputError for files that are missing, damaged, of another network, or not finite.
     """
-    total = {name: torch.zeros_like(tensor, dtype=torch.float64) for name, tensor in module.state_dict().items()}
+    total = {
+        name: torch.zeros_like(tensor, dtype=torch.float64)
+        for name, tensor in module.state_dict().items()
+    }
     for path, coefficient in parts.items():
         if not path.is_file():
-            raise InputError(f"{path}: missing; remove {path.parent.parent}, and it is trained anew.")
+            raise InputError(
+                f"{path}: missing; remove {path.parent.parent}, and it is trained anew."
+            )
         for name, tensor in read(path, module).items():
             total[name] += coefficient * tensor.double()
     module.load_state_dict(total)

@@ -19,13 +19,17 @@ class _Key(NamedTuple):
 
 KEYS = {
     "snapshot": _Key(int, lambda v: v >= 1, "a step: a power of two, or the last"),
-    "ema": _Key(float, lambda v: LEAST_WIDTH <= v <= MOST_WIDTH,
-                f"a relative width from {LEAST_WIDTH} to {MOST_WIDTH}, those that the snapshots make to 5 %"),
+    "ema": _Key(
+        float,
+        lambda v: LEAST_WIDTH <= v <= MOST_WIDTH,
+        f"a relative width from {LEAST_WIDTH} to {MOST_WIDTH}, those that the snapshots make to 5 "
+        "%",
+    ),
     "width": _Key(float, lambda v: 0 < v <= 4, "a factor above 0 and at most 4"),
     "samples": _Key(float, lambda v: 0 < v <= 1, "a share of the data above 0 and at most 1"),
     "seed": _Key(int, lambda v: 0 <= v < 2**31, "an integer from 0 to 2³¹ − 1"),
     "precision": _Key(str, lambda v: v in ("fp32", "fp16", "bf16"), "fp32, fp16 or bf16"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class Variant:
     def __post_init__(self) -> None:
         for name, value in self.changes.items():
             if not KEYS[name].good(value):
-                raise InputError(f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}.")
+                raise InputError(
+                    f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}."
+                )
 
     @property
     def changes(self) -> dict[str, int | float | str]:
@@ -70,7 +76,8 @@ class Variant:
     def parse(cls, text: str) -> "Variant":
         """The variant of a name; a name without `@` is the base itself.
 
-        Raises InputError for unknown and repeated keys, and for values that are none or out of range.
+        Raises InputError for unknown and repeated keys, and for values that are none or out of
+        range.
         """
         base, at, changes = text.rpartition("@")
         if not at or "/" in changes:  # the @ of a folder further up
@@ -82,20 +89,24 @@ class Variant:
                 close = get_close_matches(name, KEYS, n=1)
                 meant = f" Did you mean {close[0]}?" if close else ""
                 raise InputError(
-                    f"'{text}': '{change}' is no change of a base; known are {'=…, '.join(KEYS)}=….{meant}"
+                    f"'{text}': '{change}' is no change of a base; known are "
+                    f"{'=…, '.join(KEYS)}=….{meant}"
                 )
             if name in values:
                 raise InputError(f"'{text}': {name} is given twice.")
             try:
                 values[name] = KEYS[name].read(value)
             except ValueError:
-                raise InputError(f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}.") from None
+                raise InputError(
+                    f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}."
+                ) from None
         if not base:
             raise InputError(f"'{text}': a base is wanted before the @, such as base@{changes}.")
         return cls(base, **values)
 
     def of(self, base: "Variant") -> "Variant":
-        """This variant of a base that is one itself: the widths multiply, of the rest this one's stands."""
+        """This variant of a base that is one itself: the widths multiply, of the rest this one's
+        stands."""
         changes: dict[str, Any] = base.changes | self.changes
         if self.width and base.width:
             changes["width"] = self.width * base.width
@@ -104,11 +115,15 @@ class Variant:
     def recipe(self, recipe: RecipeSpec) -> RecipeSpec:
         """The recipe by which the variant is trained, of its base's.
 
-        Raises InputError where that recipe keeps no such snapshot, or its network would be too large.
+        Raises InputError where that recipe keeps no such snapshot, or its network would be too
+        large.
         """
         if self.snapshot is not None and not is_kept(self.snapshot, recipe.steps):
-            raise InputError(f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to {recipe.steps}, or "
-                          f"{recipe.steps}, the last step.")  # fmt: skip
+            raise InputError(
+                f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to "
+                f"{recipe.steps}, or "
+                f"{recipe.steps}, the last step."
+            )
         return replace(
             recipe,
             network=recipe.network if self.width is None else _scaled(recipe.network, self.width),
@@ -118,7 +133,8 @@ class Variant:
 
 
 def _scaled(network: NetworkSpec, factor: float) -> NetworkSpec:
-    """A network with its width and hidden features times a factor; a transformer's width in whole heads."""
+    """A network with its width and hidden features times a factor; a transformer's width in whole
+    heads."""
     unit = network.heads if network.kind == "transformer" else 1
     width = unit * max(1, round(factor * network.width / unit))
     return replace(network, width=width, hidden=max(1, round(factor * network.hidden)))

@@ -1,4 +1,5 @@
-"""A folder with a network: `card.json`, which says what it is and how it was made, and `weights.safetensors`."""
+"""A folder with a network: `card.json`, which says what it is and how it was made, and
+`weights.safetensors`."""
 
 import json
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ MOST_CARD = 2**20  # bytes
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a network: its kind ('denoiser', 'classifier') and all that its card says."""
+    """What is known of a network: its kind ('denoiser', 'classifier') and all that its card
+    says."""
 
     folder: Path
     kind: str
@@ -33,26 +35,32 @@ class Card:
         value = self.entries.get(key)
         if not isinstance(value, type_):
             found = "nothing" if key not in self.entries else repr(value)[:80]
-            raise InputError(f"{self.folder / CARD}: '{key}' should be of type {type_.__name__}, found {found}.")
+            raise InputError(
+                f"{self.folder / CARD}: '{key}' should be of type {type_.__name__}, found {found}."
+            )
         return value
 
 
 def find(name: str | Path, kind: str) -> Card:
-    """The card of a shipped name or of a folder. Raises InputError where there is none of the kind, or it is damaged."""
+    """The card of a shipped name or of a folder. Raises InputError where there is none of the kind,
+    or it is damaged."""
     shipped = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
     folder = SHIPPED / str(name) if str(name) in shipped else Path(name)
     path = folder / CARD
     if not path.is_file():
         raise InputError(
-            f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a {CARD}; nor, where a base "
-            "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or hub:org/name."
+            f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a "
+            f"{CARD}; nor, where a base "
+            "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or "
+            "hub:org/name."
         )
     entries = read_json(path, MOST_CARD, "not a card in JSON")
     if not isinstance(entries, dict):
         raise InputError(f"{path}: not a card in JSON (not an object).")
     if entries.get("kind") != kind:
         raise InputError(
-            f"{path}: the card of a {kind} is wanted, this one says kind {repr(entries.get('kind'))[:80]}."
+            f"{path}: the card of a {kind} is wanted, this one says kind "
+            f"{repr(entries.get('kind'))[:80]}."
         )
     return Card(folder, kind, entries)
 
@@ -68,8 +76,9 @@ def save(folder: Path, module: nn.Module, kind: str, entries: Mapping[str, Any])
 def fill(module: nn.Module, card: Card) -> str:
     """Load a card's weights into a module, switch it to evaluation, and return their SHA-256.
 
-    The module may be on the meta device: it takes memory only when the file's names and shapes are found to be its own.
-    Raises InputError for weights that are missing, damaged, of another network, or not finite.
+    The module may be on the meta device: it takes memory only when the file's names and shapes are
+    found to be its own. Raises InputError for weights that are missing, damaged, of another
+    network, or not finite.
     """
     path = card.folder / WEIGHTS
     if not path.is_file():
@@ -77,26 +86,31 @@ def fill(module: nn.Module, card: Card) -> str:
     check_regular(path, MOST_BYTES)
     found = sha256(path)
     if found != card.get("weights_sha256", str):
-        raise InputError(f"{path}: SHA-256 {found}, its card says another: damaged, or not its own.")
+        raise InputError(
+            f"{path}: SHA-256 {found}, its card says another: damaged, or not its own."
+        )
     materialise(module, read(path, module))
     return found
 
 
 def read(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a file of weights. Raises InputError where it is damaged, of another network, or not finite."""
+    """The tensors of a file of weights. Raises InputError where it is damaged, of another network,
+    or not finite."""
     tensors = read_safetensors(path)
     compare(path, module.state_dict(), tensors, exact=True)
     return tensors
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name. Raises InputError where it is damaged or of another kind."""
+    """The tensors of a safetensors file by name. Raises InputError where it is damaged or of
+    another kind."""
     with open_safetensors(path) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
 
 
 def materialise(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give a module, of which every tensor is in its state dict, memory and these tensors, to evaluate it with them."""
+    """Give a module, of which every tensor is in its state dict, memory and these tensors, to
+    evaluate it with them."""
     module.to_empty(device="cpu")
     module.load_state_dict(dict(tensors))
     module.eval().requires_grad_(False)
@@ -110,11 +124,16 @@ def write(path: Path, module: nn.Module) -> None:
 
 def plain(module: nn.Module) -> dict[str, Tensor]:
     """A network's tensors by name, as they are written."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return {
+        name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
 
 
-def compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], exact: bool = False) -> None:
-    """Raises InputError, naming the first tensor that differs, for those of another network, or not finite.
+def compare(
+    path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], exact: bool = False
+) -> None:
+    """Raises InputError, naming the first tensor that differs, for those of another network, or not
+    finite.
 
     exact: of the same types too, rather than of any floating type.
     """
@@ -125,7 +144,12 @@ def compare(path: Path, wanted: Mapping[str, Tensor], tensors: Mapping[str, Tens
             raise InputError(f"{path}: a tensor '{name}' that its network does not have.")
         if (have := tuple(tensors[name].shape)) != (want := tuple(wanted[name].shape)):
             raise InputError(f"{path}: '{name}' has shape {have}, its network wants {want}.")
-        if tensors[name].dtype != wanted[name].dtype and (exact or not tensors[name].is_floating_point()):
-            raise InputError(f"{path}: '{name}' is {tensors[name].dtype}, its network wants {wanted[name].dtype}.")
+        if tensors[name].dtype != wanted[name].dtype and (
+            exact or not tensors[name].is_floating_point()
+        ):
+            raise InputError(
+                f"{path}: '{name}' is {tensors[name].dtype}, its network wants "
+                f"{wanted[name].dtype}."
+            )
         if not is_finite(tensors[name]):
             raise InputError(f"{path}: '{name}' has entries that are not finite.")

@@ -17,10 +17,12 @@ MOST_DOTS = 4  # of a key; with more it is none of ours
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
-    """The study of a YAML file, with overrides as on the command line: `load_spec(path, ["--sampler.steps", "64"])`.
+    """The study of a YAML file, with overrides as on the command line: `load_spec(path,
+    ["--sampler.steps", "64"])`.
 
-    Raises InputError for a missing file, one that is no YAML, unknown, repeated and missing keys, wrong types and values
-    that do not go together, naming the file, the key, what was found and what is accepted.
+    Raises InputError for a missing file, one that is no YAML, unknown, repeated and missing keys,
+    wrong types and values that do not go together, naming the file, the key, what was found and
+    what is accepted.
     """
     values = read_config(path)
     for key, text in _pairs(overrides):
@@ -32,11 +34,15 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a file, before their types are looked at. Raises InputError where there are none."""
+    """The keys and values of a file, before their types are looked at. Raises InputError where
+    there are none."""
     try:
         found = read_yaml(_text(Path(path)))
         if not isinstance(found, dict):
-            raise InputError(f"found {'nothing' if found is None else shown(found)}; accepted are keys with values.")
+            raise InputError(
+                f"found {'nothing' if found is None else shown(found)}; accepted are keys with "
+                "values."
+            )
         values: dict[str, Any] = {}
         for key, value in found.items():
             _put(values, key, value, new=True)
@@ -46,7 +52,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def is_key(option: str) -> bool:
-    """Whether an option of the command line, `--sampler.steps` or `--sampler.steps=64`, is meant for the config."""
+    """Whether an option of the command line, `--sampler.steps` or `--sampler.steps=64`, is meant
+    for the config."""
     return option.startswith("--") and _words(option)[0].split(".")[0] in hints(StudySpec)
 
 
@@ -59,7 +66,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it; no permission
+    # a name that is too long, or has a NUL in it; no permission
+    except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from None
@@ -68,20 +76,29 @@ def _text(path: Path) -> str:
 def _meant_file(path: Path) -> str:
     """The config that may have been meant: of a similar name in the same folder, or in configs/."""
     folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]
-    names = [str(each) for folder in folders if folder.is_dir() for each in folder.iterdir() if each.suffix in SUFFIXES]
+    names = [
+        str(each)
+        for folder in folders
+        if folder.is_dir()
+        for each in folder.iterdir()
+        if each.suffix in SUFFIXES
+    ]
     wanted = path if path.suffix in SUFFIXES else path.with_name(f"{path.name}.yaml")
     exact = next((each for each in names if Path(each).name == wanted.name), None)
     return f" Did you mean {exact}?" if exact else meant(str(wanted), names)
 
 
 def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """The keys and texts of `--key value` and `--key=value`. Raises InputError for anything else."""
+    """The keys and texts of `--key value` and `--key=value`. Raises InputError for anything
+    else."""
     found, words = [], list(overrides)
     while words:
         word = words.pop(0)
         key, text = _words(word)
         if not word.startswith("--"):
-            raise InputError(f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64.")
+            raise InputError(
+                f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64."
+            )
         if text is None:
             if not words or words[0].startswith("--"):
                 raise InputError(f"--{key}: no value; accepted is --{key} VALUE.")
@@ -115,10 +132,11 @@ def _given(key: str, text: str) -> Any:
 
 
 def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:
-    """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is short for its method.
+    """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is
+    short for its method.
 
-    before: the path of `values`, for messages. Raises InputError for a key within what is no group, and, where it is to be
-    a new one, for a key that is there.
+    before: the path of `values`, for messages. Raises InputError for a key within what is no group,
+    and, where it is to be a new one, for a key that is there.
     """
     first, dot, rest = key.partition(".") if key.count(".") <= MOST_DOTS else (key, "", "")
     if key == "search" and isinstance(value, str):
@@ -131,7 +149,10 @@ def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before
     if values.get(first) is None:
         values[first] = {}  # of its own: an alias of the file may stand in several places
     if not isinstance(values[first], dict):
-        raise InputError(f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with values.")
+        raise InputError(
+            f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with "
+            "values."
+        )
     for name, each in ({rest: value} if dot else value).items():
         _put(values[first], name, each, new, f"{before}{first}.")
 
@@ -147,7 +168,11 @@ def _canonical(spec: StudySpec) -> StudySpec:
             raise InputError(f"{key}: {error}") from None
 
     pairings = tuple(
-        replace(each, main=named(each.main, f"pairings[{i}].main"), guide=named(each.guide, f"pairings[{i}].guide"))
+        replace(
+            each,
+            main=named(each.main, f"pairings[{i}].main"),
+            guide=named(each.guide, f"pairings[{i}].guide"),
+        )
         for i, each in enumerate(spec.pairings)
     )
     guides = tuple(named(name, f"search.guides[{i}]") for i, name in enumerate(spec.search.guides))

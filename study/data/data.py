@@ -11,7 +11,8 @@ from study.models import ExactMixture
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: samples [N, …] float32, labels [N] or None, and its exact denoiser where the density is known."""
+    """A data set: samples [N, …] float32, labels [N] or None, and its exact denoiser where the
+    density is known."""
 
     name: str
     samples: Tensor
@@ -30,19 +31,24 @@ class Data:
         return None if self.labels is None else torch.bincount(self.labels, minlength=self.classes)
 
     def split(self, share: float) -> tuple["Data", "Data"]:
-        """What is trained on, round(share·N) samples and at least one, and what is held out, each in the data's order.
+        """What is trained on, round(share·N) samples and at least one, and what is held out, each
+        in the data's order.
 
-        Always the same split; each class in its share, to one sample; a smaller share's first part lies within a larger
-        one's. Raises InputError unless 0 < share ≤ 1.
+        Always the same split; each class in its share, to one sample; a smaller share's first part
+        lies within a larger one's. Raises InputError unless 0 < share ≤ 1.
         """
         if not 0 < share <= 1:
-            raise InputError(f"data set '{self.name}': a share above 0 and at most 1 can be trained on, found {share}.")
+            raise InputError(
+                f"data set '{self.name}': a share above 0 and at most 1 can be trained on, found "
+                f"{share}."
+            )
         order = self._spread()
         n = max(1, round(share * len(order)))
         return self._only(order[:n].sort().values), self._only(order[n:].sort().values)
 
     def _spread(self) -> Tensor:
-        """An order of the samples, [N], of which every beginning has the classes in the data's proportions.
+        """An order of the samples, [N], of which every beginning has the classes in the data's
+        proportions.
 
         Shuffled, sample k of the n of its class comes at (k + 1/2)/n.
         """
@@ -56,4 +62,8 @@ class Data:
         return place.argsort(stable=True)
 
     def _only(self, rows: Tensor) -> "Data":
-        return replace(self, samples=self.samples[rows], labels=None if self.labels is None else self.labels[rows])
+        return replace(
+            self,
+            samples=self.samples[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )

@@ -12,7 +12,12 @@ from study.data.data import Data
 def digits() -> Data:
     """scikit-learn's `load_digits`: [1797, 1, 8, 8] in [−1, 1] (0…16 there), ten classes."""
     table = torch.from_numpy(_table())
-    return Data("digits", table[:, :-1].float().reshape(-1, 1, 8, 8) / 8 - 1, table[:, -1].long(), classes=10)
+    return Data(
+        "digits",
+        table[:, :-1].float().reshape(-1, 1, 8, 8) / 8 - 1,
+        table[:, -1].long(),
+        classes=10,
+    )
 
 
 def _table() -> "np.typing.NDArray[np.float64]":

@@ -1,4 +1,5 @@
-"""The 2-D toy of the autoguidance paper: a tree of narrow Gaussians, with exact density, score and samples."""
+"""The 2-D toy of the autoguidance paper: a tree of narrow Gaussians, with exact density, score and
+samples."""
 
 import math
 
@@ -12,10 +13,12 @@ LEVELS, PER_BRANCH, SAMPLES = 7, 8, 65536
 
 
 def fractal() -> Data:
-    """Points of one class of the tree, [65536, 2], standard deviation about 0.5; drawn once, with a fixed seed.
+    """Points of one class of the tree, [65536, 2], standard deviation about 0.5; drawn once, with a
+    fixed seed.
 
-    A branch is a row of 8 Gaussians and splits into two shorter, thinner branches, over 7 levels: 127 branches, 1016
-    Gaussians. (After Karras et al. 2024, § 3, figure 1; the constants are our own.)
+    A branch is a row of 8 Gaussians and splits into two shorter, thinner branches, over 7 levels:
+    127 branches, 1016 Gaussians. (After Karras et al. 2024, § 3, figure 1; the constants are our
+    own.)
     """
     exact = tree()
     samples, _ = exact.draw(SAMPLES, torch.Generator().manual_seed(0))
@@ -23,28 +26,47 @@ def fractal() -> Data:
 
 
 def tree() -> ExactMixture:
-    """The density of the fractal, centred, with standard deviation 0.5 (root mean square over both coordinates)."""
+    """The density of the fractal, centred, with standard deviation 0.5 (root mean square over both
+    coordinates)."""
     means: list[Tensor] = []
     covariances: list[Tensor] = []
     weights: list[float] = []
 
-    def grow(start: Tensor, angle: float, length: float, width: float, weight: float, level: int) -> None:
+    def grow(
+        start: Tensor, angle: float, length: float, width: float, weight: float, level: int
+    ) -> None:
         along = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
         across = torch.stack([-along[1], along[0]])
         spacing = length / PER_BRANCH
-        covariance = torch.outer(along, along) * (0.5 * spacing) ** 2 + torch.outer(across, across) * width**2
+        covariance = (
+            torch.outer(along, along) * (0.5 * spacing) ** 2
+            + torch.outer(across, across) * width**2
+        )
         for i in range(PER_BRANCH):
             means.append(start + along * spacing * (i + 0.5))
             covariances.append(covariance)
             weights.append(weight / PER_BRANCH)
         if level + 1 < LEVELS:
             for turn, shorter in ((0.6, 0.72), (-0.75, 0.66)):
-                grow(start + along * length, angle + turn, length * shorter, width * 0.7, weight * 0.6, level + 1)
+                grow(
+                    start + along * length,
+                    angle + turn,
+                    length * shorter,
+                    width * 0.7,
+                    weight * 0.6,
+                    level + 1,
+                )
 
     grow(torch.zeros(2, dtype=torch.float64), math.pi / 2, 1.0, 0.03, 1.0, 0)
-    mu, sigma, pi = torch.stack(means), torch.stack(covariances), torch.tensor(weights, dtype=torch.float64)
+    mu, sigma, pi = (
+        torch.stack(means),
+        torch.stack(covariances),
+        torch.tensor(weights, dtype=torch.float64),
+    )
     pi = pi / pi.sum()
     centre = pi @ mu
-    spread = (pi @ ((mu - centre) ** 2).sum(1) + (pi * sigma.diagonal(dim1=1, dim2=2).sum(1)).sum()) / 2
+    spread = (
+        pi @ ((mu - centre) ** 2).sum(1) + (pi * sigma.diagonal(dim1=1, dim2=2).sum(1)).sum()
+    ) / 2
     scale = 0.5 / spread.sqrt()
     return ExactMixture((mu - centre) * scale, sigma * scale**2, pi)

@@ -1,4 +1,5 @@
-"""The base of a study and its variants: loaded, trained where they are not yet, or made of a training's snapshots."""
+"""The base of a study and its variants: loaded, trained where they are not yet, or made of a
+training's snapshots."""
 
 import copy
 import shutil
@@ -41,19 +42,22 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool = True) -> Base:
     """The base of a study: loaded, or trained into mlruns/bases, where it is found the next time.
 
-    To retrain is to train it anew by the config's recipe, whatever the config names. Raises InputError as `resolve` does.
+    To retrain is to train it anew by the config's recipe, whatever the config names. Raises
+    InputError as `resolve` does.
     """
     return resolve(OWN, by_recipe(spec) if retrain else spec, root, progress, again=retrain)
 
 
 def by_recipe(spec: StudySpec) -> StudySpec:
-    """The study with its base, or the same variant of it, trained by the config's recipe, whatever the config names."""
+    """The study with its base, or the same variant of it, trained by the config's recipe, whatever
+    the config names."""
     variant = Variant(OWN) if spec.base is None else replace(Variant.parse(spec.base), base=OWN)
     return replace(spec, base=str(variant) if variant.changes else None)
 
 
 def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> Base:
-    """The base of a name as `resolve` finds it, before its training where it is one that is trained.
+    """The base of a name as `resolve` finds it, before its training where it is one that is
+    trained.
 
     Raises InputError for every name, recipe and network that `resolve` would refuse.
     """
@@ -61,15 +65,25 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
     if plan.recipe is None:
         return load_base(plan.variant.base, spec.reference, root)
     data = load_data(plan.recipe.data)
-    return Base(str(plan.variant), build(plan.recipe.network, data, plan.recipe.sigma_data), data, "", plan.recipe)
+    return Base(
+        str(plan.variant),
+        build(plan.recipe.network, data, plan.recipe.sigma_data),
+        data,
+        "",
+        plan.recipe,
+    )
 
 
-def resolve(name: str, spec: StudySpec, root: Path, progress: bool = True, again: bool = False) -> Base:
-    """The base of a name in a study: `base` for its own, a card's name, a folder, `exact`, or a variant of these.
+def resolve(
+    name: str, spec: StudySpec, root: Path, progress: bool = True, again: bool = False
+) -> Base:
+    """The base of a name in a study: `base` for its own, a card's name, a folder, `exact`, or a
+    variant of these.
 
-    A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and one of other
-    networks, data or seeds is a training of its own; what is not yet trained is, into mlruns/bases, no further than it
-    is wanted. Raises InputError for a name or a variant of nothing, and for a data set other than the study's reference.
+    A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and
+    one of other networks, data or seeds is a training of its own; what is not yet trained is, into
+    mlruns/bases, no further than it is wanted. Raises InputError for a name or a variant of
+    nothing, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
     return computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
@@ -94,22 +108,28 @@ def computing(precision: Precision, base: Base) -> Base:
     if precision == "fp32":
         return replace(base, precision=precision)
     if not isinstance(base.denoiser, Preconditioned):
-        raise InputError(f"precision: found {precision}, wanted fp32 for {base.name}, which has no network.")
+        raise InputError(
+            f"precision: found {precision}, wanted fp32 for {base.name}, which has no network."
+        )
     denoiser = copy.deepcopy(base.denoiser)
     denoiser.network.use(PRECISIONS[precision])
-    return replace(base, denoiser=denoiser, precision=precision, sha256=f"{base.sha256} in {precision}")
+    return replace(
+        base, denoiser=denoiser, precision=precision, sha256=f"{base.sha256} in {precision}"
+    )
 
 
 def train_base(
     spec: StudySpec, root: Path, again: bool = False, progress: bool = True, out: Path | None = None
 ) -> Path:
-    """Train the base by the study's recipe unless it is there already; returns its folder. Interrupted, it goes on.
+    """Train the base by the study's recipe unless it is there already; returns its folder.
+    Interrupted, it goes on.
 
     Raises InputError for a base that others trained, and for an unknown data set.
     """
     if spec.base is not None and is_public(Variant.parse(spec.base).base):
         raise InputError(
-            f"base: found {spec.base}, which others trained; wanted null or one of ours, which a recipe trains."
+            f"base: found {spec.base}, which others trained; wanted null or one of ours, which a "
+            "recipe trains."
         )
     load_data(spec.recipe.data)  # refuses an unknown one before there is a folder for it
     folder = out or folder_of(spec.recipe, root)
@@ -120,8 +140,9 @@ def train_base(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where a base comes from: without a recipe, it is loaded by its name; with one, it is trained by it, at home or in
-    mlruns/bases, as far as a step, and then loaded, or averaged with a width; precision: that of its name, if any."""
+    """Where a base comes from: without a recipe, it is loaded by its name; with one, it is trained
+    by it, at home or in mlruns/bases, as far as a step, and then loaded, or averaged with a width;
+    precision: that of its name, if any."""
 
     variant: Variant
     recipe: RecipeSpec | None = None
@@ -132,7 +153,10 @@ class _Plan:
 
     @property
     def is_average(self) -> bool:
-        return self.recipe is not None and (self.step, self.width) != (self.recipe.steps, self.recipe.ema)
+        return self.recipe is not None and (self.step, self.width) != (
+            self.recipe.steps,
+            self.recipe.ema,
+        )
 
 
 def _plan(name: str, spec: StudySpec) -> _Plan:
@@ -152,12 +176,18 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
     origin = spec.recipe if card is None else recipe_of(card)
     recipe = variant.recipe(origin)
     if recipe.data != spec.reference:
-        raise InputError(f"'{variant}': a denoiser of '{recipe.data}', the study's data set is '{spec.reference}'.")
+        raise InputError(
+            f"'{variant}': a denoiser of '{recipe.data}', the study's data set is "
+            f"'{spec.reference}'."
+        )
     at_home = card is not None and recipe == origin
-    home = card.folder if card is not None and at_home and (card.folder / SNAPSHOTS).is_dir() else None
+    home = (
+        card.folder if card is not None and at_home and (card.folder / SNAPSHOTS).is_dir() else None
+    )
     plan = _Plan(variant, recipe, home, variant.snapshot or recipe.steps, variant.ema or recipe.ema)
     if plan.is_average:
-        replace(variant, ema=plan.width)  # refuses a recipe's own width that the snapshots cannot make
+        # refuses a recipe's own width that the snapshots cannot make
+        replace(variant, ema=plan.width)
     elif at_home:
         return _Plan(Variant(variant.base))
     return plan
@@ -171,16 +201,22 @@ def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
     profiles = [Profile(step, exponent(width)) for step, width in kept]
     coefficients, _ = reconstruct(profiles, Profile(plan.step, exponent(plan.width)))
     parts = zip(kept, coefficients, strict=True)
-    sha256 = blend(denoiser, {snapshot_path(folder, step, width): c for (step, width), c in parts if c})
+    sha256 = blend(
+        denoiser, {snapshot_path(folder, step, width): c for (step, width), c in parts if c}
+    )
     return Base(str(plan.variant), denoiser, data, sha256, recipe)
 
 
-def _train(recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, again: bool, progress: bool) -> None:
-    """Train by a recipe, to the end or until a step, what is not trained so far. Interrupted, it goes on."""
+def _train(
+    recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, again: bool, progress: bool
+) -> None:
+    """Train by a recipe, to the end or until a step, what is not trained so far. Interrupted, it
+    goes on."""
     wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
     if wanted.exists() and not again:
         return
-    with _alone(folder):  # which makes the folder: a place that cannot be written to is known before the first step
+    # which makes the folder: a place that cannot be written to is known before the first step
+    with _alone(folder):
         if again:
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
             for name in (CARD, STATE):

@@ -1,4 +1,5 @@
-"""At what strength a kind of degradation does a given damage: a root found among evaluations, one at a time."""
+"""At what strength a kind of degradation does a given damage: a root found among evaluations, one
+at a time."""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # how far it goes where the kind its
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of a kind: the strength of each level, or the one to evaluate next, or why there is none.
+    """What is known of a kind: the strength of each level, or the one to evaluate next, or why
+    there is none.
 
-    strengths, ratios: for each level, the strength found and FD(main)/FD(base) there; None where not (yet) found.
+    strengths, ratios: for each level, the strength found and FD(main)/FD(base) there; None where
+    not (yet) found.
     """
 
     kind: str
@@ -37,9 +40,11 @@ class Calibration:
 
 
 def calibrate(results: Results, kind: str) -> Calibration:
-    """Where the calibration of a kind stands, found by going its way again from the start among the evaluations.
+    """Where the calibration of a kind stands, found by going its way again from the start among the
+    evaluations.
 
-    What else is known of the kind, by pairings of their own, changes nothing: a calibration ends the same at any time.
+    What else is known of the kind, by pairings of their own, changes nothing: a calibration ends
+    the same at any time.
     """
     spec, made, known = results.spec.calibrate, kinds()[kind], _known(results, kind)
     seen: dict[float, float] = {}
@@ -47,9 +52,14 @@ def calibrate(results: Results, kind: str) -> Calibration:
     proposal, reason = None, ""
     for level in spec.levels:
         while not (close := _close(seen, level, spec.tolerance)):
-            proposal, reason = _propose(made, dict(sorted(seen.items(), reverse=not made.rises)), level)
+            proposal, reason = _propose(
+                made, dict(sorted(seen.items(), reverse=not made.rises)), level
+            )
             if proposal is not None and len(seen) >= spec.trials:
-                reason = f"no strength within {spec.tolerance:g} of {level:g} after {len(seen)} evaluations"
+                reason = (
+                    f"no strength within {spec.tolerance:g} of {level:g} after {len(seen)} "
+                    "evaluations"
+                )
                 proposal = None
             if proposal not in known:
                 break
@@ -60,34 +70,46 @@ def calibrate(results: Results, kind: str) -> Calibration:
     found += [(None, None)] * (len(spec.levels) - len(found))
     strengths, ratios = zip(*found, strict=True)
     done = None not in strengths
-    return Calibration(kind, strengths, ratios, None if done else proposal, "" if done or proposal else reason)
+    return Calibration(
+        kind, strengths, ratios, None if done else proposal, "" if done or proposal else reason
+    )
 
 
 def _close(seen: dict[float, float], level: float, tolerance: float) -> tuple[float, float] | None:
     """The strength nearest a level, with its ratio, if that is within the tolerance."""
-    distance, strength = min(((abs(ratio / level - 1), s) for s, ratio in seen.items()), default=(math.inf, 0.0))
+    distance, strength = min(
+        ((abs(ratio / level - 1), s) for s, ratio in seen.items()), default=(math.inf, 0.0)
+    )
     return (strength, seen[strength]) if distance <= tolerance else None
 
 
 def _known(results: Results, kind: str) -> dict[float, float]:
-    """FD relative to the base's by strength, of the evaluations of a kind alone on the search's seed."""
+    """FD relative to the base's by strength, of the evaluations of a kind alone on the search's
+    seed."""
     base = results.shared[results.single(BASE)].scores.get(results.primary)
     if base is None:
-        raise RunError(f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}")
+        raise RunError(
+            f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}"
+        )
     found: dict[float, float] = {}
     for task, evaluation in results.shared.items():
         if task.main.startswith(f"{kind}(") and task == results.single(task.main):
             degradation = parse(task.main)
-            if isinstance(degradation, Kind) and str(type(degradation)(degradation.strength)) == task.main:
-                found[degradation.strength] = evaluation.scores.get(results.primary, math.inf) / base
+            if (
+                isinstance(degradation, Kind)
+                and str(type(degradation)(degradation.strength)) == task.main
+            ):
+                found[degradation.strength] = (
+                    evaluation.scores.get(results.primary, math.inf) / base
+                )
     return found
 
 
 def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple[float | None, str]:
     """The next strength to evaluate after those known, weakest first, or None and why.
 
-    Outwards until the level is bracketed, then false position in ln(ratio) over ln(strength) (over the bits, where
-    fewer are worse), kept a tenth away from the bracket's ends.
+    Outwards until the level is bracketed, then false position in ln(ratio) over ln(strength) (over
+    the bits, where fewer are worse), kept a tenth away from the bracket's ends.
     """
     weakest, strongest = _ends(kind)
     if not known:
@@ -104,7 +126,8 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
         if places[0] <= weakest + 1e-9:
             return (
                 None,
-                f"the weakest, {kind.kind}({next(iter(known)):g}), does more damage than {level:g} times already",
+                f"the weakest, {kind.kind}({next(iter(known)):g}), does more damage than {level:g} "
+                "times already",
             )
         return _strength(kind, max(places[0] - _STRIDE[kind.rises], weakest)), ""
     low, high, gap_low, gap_high = places[above - 1], places[above], gaps[above - 1], gaps[above]
@@ -116,7 +139,8 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
 
 
 def first_strength(kind: type[Kind]) -> float:
-    """The strength at which a calibration begins: weak to middling, and within the range of every kind."""
+    """The strength at which a calibration begins: weak to middling, and within the range of every
+    kind."""
     return FIRST if kind.rises else FIRST_BITS
 
 
@@ -126,7 +150,8 @@ _STRIDE = {True: math.log(2), False: 1.0}  # a factor of 2 in strength, or a bit
 def _ends(kind: type[Kind]) -> tuple[float, float]:
     """The places of the weakest and of the strongest strength that is tried."""
     if kind.rises:
-        most = kind.most if kind.below > MOST else 0.99 * kind.below  # the end itself, or just before it
+        # the end itself, or just before it
+        most = kind.most if kind.below > MOST else 0.99 * kind.below
         return math.log(LEAST), math.log(min(most, MOST))
     return -MOST_BITS, -kind.least
 

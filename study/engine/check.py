@@ -17,14 +17,20 @@ from study.specs import StudySpec
 def want_pairings(spec: StudySpec) -> None:
     """Raises InputError for a study that has nothing to pair."""
     if not spec.pairings and not spec.matrix:
-        raise InputError("pairings: found none, wanted at least one, such as {main: noise(0.1), guide: noise(0.2)}.")
+        raise InputError(
+            "pairings: found none, wanted at least one, such as {main: noise(0.1), guide: "
+            "noise(0.2)}."
+        )
 
 
-def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False) -> Evaluator:
-    """What evaluates a study's tasks; its base, and the variants that it names, are trained where they are not yet.
+def evaluator_of(
+    spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False
+) -> Evaluator:
+    """What evaluates a study's tasks; its base, and the variants that it names, are trained where
+    they are not yet.
 
-    calibrates: whether kinds are calibrated although there is no matrix. Raises InputError before any training for names
-    that are no degradations, or that the base cannot suffer.
+    calibrates: whether kinds are calibrated although there is no matrix. Raises InputError before
+    any training for names that are no degradations, or that the base cannot suffer.
     """
     own = untrained(spec, root=root)
     check_memory(spec, own)
@@ -35,7 +41,11 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates:
         is_stochastic(own if variant is None else untrained(spec, str(variant), root), degradation)
     check_strengths(spec)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
-        able = [kind for kind in spec.calibrate.kinds or kinds() if is_supported(own, kind, bool(spec.calibrate.kinds))]
+        able = [
+            kind
+            for kind in spec.calibrate.kinds or kinds()
+            if is_supported(own, kind, bool(spec.calibrate.kinds))
+        ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base = base_of(spec, root, retrain)
     if retrain:
@@ -45,22 +55,31 @@ def evaluator_of(spec: StudySpec, root: Path, retrain: bool = False, calibrates:
 
 
 def check_strengths(spec: StudySpec) -> None:
-    """Raises InputError for guides whose strength cannot be searched between the ends that are asked for."""
+    """Raises InputError for guides whose strength cannot be searched between the ends that are
+    asked for."""
     for pairing in spec.pairings if spec.search.strength else ():
         guide, ends = split(pairing.guide)[1], spec.search.strength
         assert ends is not None
         if "@" in pairing.guide or not isinstance(guide, Kind):
-            raise InputError(f"search.strength: the guide {pairing.guide} is not one kind with a strength.")
+            raise InputError(
+                f"search.strength: the guide {pairing.guide} is not one kind with a strength."
+            )
         for end in ends:
             replace(guide, strength=end)  # refuses what is outside the kind's range
         if not ends[0] <= guide.strength <= ends[1]:
-            raise InputError(f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of.")
+            raise InputError(
+                f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of."
+            )
 
 
 def is_supported(base: Base, kind: str, wanted: bool) -> bool:
-    """Whether a base can suffer a kind. Raises InputError where it cannot, and the kind is wanted."""
+    """Whether a base can suffer a kind. Raises InputError where it cannot, and the kind is
+    wanted."""
     if kind not in kinds():
-        raise InputError(f"calibrate.kinds: '{kind}' is not a kind of degradation; known are {', '.join(kinds())}.")
+        raise InputError(
+            f"calibrate.kinds: '{kind}' is not a kind of degradation; known are "
+            f"{', '.join(kinds())}."
+        )
     try:
         is_stochastic(base, kinds()[kind](first_strength(kinds()[kind])))
     except InputError:

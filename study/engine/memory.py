@@ -1,4 +1,5 @@
-"""What a study must hold in memory, compared with the memory there is before anything is allocated."""
+"""What a study must hold in memory, compared with the memory there is before anything is
+allocated."""
 
 import math
 import re
@@ -19,18 +20,23 @@ from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
 UNKNOWN = 2048  # features of an extractor that only its card knows: those of Inception
-# The files of a control group of Linux, by version: its limit, what it uses, and what of that can be dropped at once.
+# The files of a control group of Linux, by version: its limit, what it uses, and what of that can
+# be dropped at once.
 CGROUPS = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
 LATENT_SIDE = 8  # pixels that a latent of EDM2 is decoded to, along each side
-OF_CHUNK = 4  # arrays of a chunk's size while it is sampled: x, the estimates of main and guide, what is made of them
-OF_ENDPOINTS = 5  # of all samples: those of main and guide, each times its weight, and their mixture
+# arrays of a chunk's size while it is sampled: x, the estimates of main and guide, what is made of
+# them
+OF_CHUNK = 4
+# of all samples: those of main and guide, each times its weight, and their mixture
+OF_ENDPOINTS = 5
 
 
 class Need(NamedTuple):
-    """So many bytes that a study holds at once, for what, what makes them fewer, and whether on an accelerator."""
+    """So many bytes that a study holds at once, for what, what makes them fewer, and whether on an
+    accelerator."""
 
     size: int
     what: str
@@ -42,21 +48,36 @@ class Need(NamedTuple):
 
 
 def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = None) -> list[Need]:
-    """What a study of samples of a shape holds at least; networks, and what is within them, are not counted.
+    """What a study of samples of a shape holds at least; networks, and what is within them, are not
+    counted.
 
     seen: the shape of their images, where they are latents.
     """
     most = max(spec.search.samples, spec.confirm.samples)
     chunk, one = min(spec.sampler.chunk, most), 4 * math.prod(shape)
-    found = [Need(OF_CHUNK * chunk * one, f"a chunk of {chunk:,} samples", "a smaller sampler.chunk", True)]
+    found = [
+        Need(
+            OF_CHUNK * chunk * one, f"a chunk of {chunk:,} samples", "a smaller sampler.chunk", True
+        )
+    ]
     if spec.search.method == "probe":
         n = spec.search.samples
-        found.append(Need(OF_ENDPOINTS * n * one, f"endpoint probe: {n:,} samples each of main and guide",
-                          "fewer search.samples, or search.method gp"))  # fmt: skip
+        found.append(
+            Need(
+                OF_ENDPOINTS * n * one,
+                f"endpoint probe: {n:,} samples each of main and guide",
+                "fewer search.samples, or search.method gp",
+            )
+        )
     for name in spec.extractors:
         d = features(name, seen or shape)
-        found.append(Need(8 * d * d * GROUPS + 4 * d * min(KEPT, most), f"moments and kept features of {name}, {d:,} "
-                          "dimensions", "another extractor"))  # fmt: skip
+        found.append(
+            Need(
+                8 * d * d * GROUPS + 4 * d * min(KEPT, most),
+                f"moments and kept features of {name}, {d:,} dimensions",
+                "another extractor",
+            )
+        )
     return found
 
 
@@ -73,7 +94,9 @@ def drawn(samples: int, shape: Sequence[int]) -> Need:
 def needs_of(spec: StudySpec, base: Base) -> list[Need]:
     """What a study of a base holds."""
     shape = base.data.shape
-    return needs(spec, shape, (3, *(LATENT_SIDE * side for side in shape[1:])) if base.latents else None)
+    return needs(
+        spec, shape, (3, *(LATENT_SIDE * side for side in shape[1:])) if base.latents else None
+    )
 
 
 def check_memory(spec: StudySpec, base: Base) -> None:
@@ -82,39 +105,55 @@ def check_memory(spec: StudySpec, base: Base) -> None:
 
 
 def check(held: Sequence[Need], where: torch.device) -> None:
-    """Raises InputError where what must be held at once is more than the memory that is free, of the CPU or the device."""
+    """Raises InputError where what must be held at once is more than the memory that is free, of
+    the CPU or the device."""
     apart = where.type != "cpu"
     own = [need for need in held if apart and need.on_device]
     rest = [need for need in held if need not in own]
-    for part, free, what in ((rest, cpu_memory(), "memory"), (own, device_memory(where), f"memory of {where}")):
+    for part, free, what in (
+        (rest, cpu_memory(), "memory"),
+        (own, device_memory(where), f"memory of {where}"),
+    ):
         total = sum(need.size for need in part)
         if total > free:
             largest = max(part, key=lambda need: need.size)
-            raise InputError(f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB are free; "
-                          f"most is for {largest}. What helps: {largest.instead}.")  # fmt: skip
+            raise InputError(
+                f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB "
+                "are free; "
+                f"most is for {largest}. What helps: {largest.instead}."
+            )
 
 
 def cpu_memory() -> float:
-    """The bytes of memory that are free, on the machine and within the limits of a container or a cluster's job."""
+    """The bytes of memory that are free, on the machine and within the limits of a container or a
+    cluster's job."""
     return min(float(psutil.virtual_memory().available), cgroup_memory())
 
 
-def cgroup_memory(of: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> float:
-    """The bytes that the control groups of this process leave to it; infinitely many where there is no limit.
+def cgroup_memory(
+    of: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """The bytes that the control groups of this process leave to it; infinitely many where there is
+    no limit.
 
-    A container sees its own group where those of the machine are mounted elsewhere, so groups not found are passed by.
+    A container sees its own group where those of the machine are mounted elsewhere, so groups not
+    found are passed by.
     """
     free = math.inf
     for line in of.read_text().splitlines() if of.exists() else ():
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        top, (limit, used, dropped) = (mounted / "memory", CGROUPS[1]) if controllers else (mounted, CGROUPS[2])
+        top, (limit, used, dropped) = (
+            (mounted / "memory", CGROUPS[1]) if controllers else (mounted, CGROUPS[2])
+        )
         group = top / path.strip("/")
         for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(top))):
             with suppress(OSError, ValueError):  # no such group here, or no limit: "max"
                 most, held = (int((folder / name).read_text()) for name in (limit, used))
-                cached = re.search(rf"^{dropped} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+                cached = re.search(
+                    rf"^{dropped} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE
+                )
                 free = min(free, most - held + int(cached[1] if cached else 0))
     return free
 

@@ -1,4 +1,5 @@
-"""What a study will take: files, evaluations, hours, disk and memory, told before anything is run."""
+"""What a study will take: files, evaluations, hours, disk and memory, told before anything is
+run."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -25,14 +26,16 @@ from study.parallel.device import device
 from study.parallel.group import group
 from study.specs import StudySpec
 
-TIMED = 10**10, 10**13  # about so many operations are timed, on a CPU and on an accelerator: far below a second
+# about so many operations are timed, on a CPU and on an accelerator: far below a second
+TIMED = 10**10, 10**13
 REPEATS = 2
 SHOWN = 12  # entries of each part
 
 
 @dataclass(frozen=True)
 class Needed:
-    """A file or folder of others that a study reads; missing: how to have it, where it is not there."""
+    """A file or folder of others that a study reads; missing: how to have it, where it is not
+    there."""
 
     what: str
     path: Path
@@ -45,10 +48,12 @@ class Needed:
 
 
 def estimate(spec: StudySpec, root: Path) -> str:
-    """What a study will take on this device, without running it; nothing is downloaded, trained or written.
+    """What a study will take on this device, without running it; nothing is downloaded, trained or
+    written.
 
-    An evaluation of the network is timed, of a smaller one where the file of a public card is missing. Raises InputError
-    for a config that `run` would refuse, as far as the files that are there tell.
+    An evaluation of the network is timed, of a smaller one where the file of a public card is
+    missing. Raises InputError for a config that `run` would refuse, as far as the files that are
+    there tell.
     """
     base, count = stand_in(OWN, spec, root), schedule.count(spec, at_most=True)
     files = list(_files(spec, root))
@@ -56,14 +61,18 @@ def estimate(spec: StudySpec, root: Path) -> str:
         dry_run(spec, base, root)
     pairings = [pairing.name for pairing in spec.pairings]
     evaluations = [
-        f"{count.evaluations:,} at most, of {count.samples:,} samples and {count.passes * spec.nfe:,} network "
+        f"{count.evaluations:,} at most, of {count.samples:,} samples and "
+        f"{count.passes * spec.nfe:,} network "
         "evaluations together",
-        f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: {spec.confirm.seed_sets} "
-        f"seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a sample of a single denoiser",
+        f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: "
+        f"{spec.confirm.seed_sets} "
+        f"seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a sample of a single "
+        "denoiser",
     ]
     if spec.search.method == "probe":
         evaluations.append(
-            f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} samples a pairing are "
+            f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} "
+            "samples a pairing are "
             "scored too, without the network (search.method gp does without)"
         )
     if base is not None and (limited := noise_levels.limited(spec.sampler, base)) is not None:
@@ -83,7 +92,9 @@ def estimate(spec: StudySpec, root: Path) -> str:
         "Disk": _disk(spec, base),
         "Memory": _memory(spec, base),
     }
-    return "\n".join(line for name, lines in parts.items() for line in [name, *(f"  {each}" for each in lines)])
+    return "\n".join(
+        line for name, lines in parts.items() for line in [name, *(f"  {each}" for each in lines)]
+    )
 
 
 def _page(entries: Sequence[str]) -> list[str]:
@@ -129,10 +140,16 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
         for file in dict.fromkeys(statistics_files(spec.reference, spec.extractors).values()):
             yield _public(file, root)
     elif spec.reference not in DATA:
-        if not Path(spec.reference).suffix and "/" not in spec.reference and not Path(spec.reference).exists():
+        if (
+            not Path(spec.reference).suffix
+            and "/" not in spec.reference
+            and not Path(spec.reference).exists()
+        ):
             references_of(spec.reference, (), root)  # which refuses it, and says what there is
         yield _place(f"reference {spec.reference}", spec.reference, root)
-    if spec.decoder is not None or any(name in public_cards() and public_cards()[name].latents for name in origins):
+    if spec.decoder is not None or any(
+        name in public_cards() and public_cards()[name].latents for name in origins
+    ):
         yield _place("decoder of latents", spec.decoder or VAE, root)
 
 
@@ -143,9 +160,13 @@ def _published(spec: StudySpec) -> list[str]:
         return []
     card = public_cards()[name]
     alone = {"FID": card.fid, "FD-DINOv2": card.fd_dinov2}
-    found = [f"{card.paper}; EMA {card.ema}, {card.kimg} thousand images" if card.ema else card.paper]
+    found = [
+        f"{card.paper}; EMA {card.ema}, {card.kimg} thousand images" if card.ema else card.paper
+    ]
     found += [
-        f"{metric} {value} alone{f' ({card.note})' if card.note else ''}" for metric, value in alone.items() if value
+        f"{metric} {value} alone{f' ({card.note})' if card.note else ''}"
+        for metric, value in alone.items()
+        if value
     ]
     for each in card.guided:
         metric = f"FID {each['fid']}" if "fid" in each else f"FD-DINOv2 {each['fd_dinov2']}"
@@ -162,7 +183,11 @@ def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
 
 def _place(what: str, place: str, root: Path) -> Needed:
     path, hub = path_of(place, root), place.startswith("hub:")
-    how = f"from the Hugging Face hub, repository {place.removeprefix('hub:')}" if hub else "no such file or folder"
+    how = (
+        f"from the Hugging Face hub, repository {place.removeprefix('hub:')}"
+        if hub
+        else "no such file or folder"
+    )
     return Needed(what, path, "" if path.exists() else how)
 
 
@@ -171,7 +196,8 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
     if base is None:
         return ["unknown: the base is not there, and no card says what it is"]
     where, whole = device(), _whole(spec, base)
-    if where.type != "cpu" and whole is not base:  # which is wide enough for a whole network, and wants one to be busy
+    # which is wide enough for a whole network, and wants one to be busy
+    if where.type != "cpu" and whole is not base:
         with where:
             base = computing(spec.precision, blank(whole.name))
     flop, of_base = _flop(whole), _flop(base)
@@ -185,20 +211,31 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
         denoiser(x, 1.0, label).sum().item()  # which waits for an accelerator
         seconds.append(time.perf_counter() - began)
     each = min(seconds) / samples * flop / of_base
-    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} threads"
+    name = (
+        torch.cuda.get_device_name()
+        if where.type == "cuda"
+        else f"{where.type}, {torch.get_num_threads()} threads"
+    )
     total, beside = count.passes * spec.nfe, ", decoding" if base.latents or base.decoder else ""
-    how = f"measured on {samples}" if flop == of_base else f"of a network of {of_base / flop:.0%} of its operations"
+    how = (
+        f"measured on {samples}"
+        if flop == of_base
+        else f"of a network of {of_base / flop:.0%} of its operations"
+    )
     return [
-        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a network evaluation of a "
+        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a "
+        "network evaluation of a "
         f"sample, {base.precision}, {how}",
-        f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: {flop / 1e9:,.3g} GFLOP a network "
+        f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: "
+        f"{flop / 1e9:,.3g} GFLOP a network "
         "evaluation",
         f"features{beside} and degradations are not counted",
     ]
 
 
 def _flop(base: Base) -> int:
-    """Floating-point operations of a network evaluation of one sample, a multiplication and an addition being two."""
+    """Floating-point operations of a network evaluation of one sample, a multiplication and an
+    addition being two."""
     from torch.utils.flop_counter import FlopCounterMode
 
     tensors = dict(base.denoiser.named_parameters()) | dict(base.denoiser.named_buffers())
@@ -212,10 +249,12 @@ def _flop(base: Base) -> int:
 
 def _disk(spec: StudySpec, base: Base | None) -> list[str]:
     shape = () if base is None else base.data.shape
-    statistics = sum(2 * 8 * features(name, shape) ** 2 for name in spec.extractors)  # in the report and in MLflow
+    # in the report and in MLflow
+    statistics = sum(2 * 8 * features(name, shape) ** 2 for name in spec.extractors)
     shown = 5e6 + 5e5 * len(spec.pairings) + statistics
     return [
-        f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, beside the files; no images are kept"
+        f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, beside the "
+        "files; no images are kept"
     ]
 
 

@@ -29,7 +29,8 @@ from study.specs import PairingSpec, ProbeSpec, StudySpec
 
 OWN_SEED = 2**20  # of samples in the place of data, away from those of search and confirmation
 WARNING = (
-    "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it is about 1 even where "
+    "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it "
+    "is about 1 even where "
     "guidance improves the samples: it says something only of mains that were degraded."
 )
 
@@ -43,14 +44,17 @@ class Probes:
 
 
 def probe_study(spec: StudySpec, root: Path) -> Probes:
-    """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a search finds them."""
+    """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a
+    search finds them."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with opened(evaluator, root, role="looks") as study:
         expanded = study.worker.expand(study.progress)
         names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
         began = time.perf_counter()
-        apart = list(dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent"))
+        apart = list(
+            dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent")
+        )
         looked = _look(evaluator, names, expanded.probe, expanded.seed, apart)
         losses = {p: looked.loss(p) for p in expanded.pairings}
         seconds = {"mean errors and losses": time.perf_counter() - began}
@@ -58,28 +62,47 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         study.worker.work(schedule.endpoints, study.progress)
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
-        rows = [{**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings]
+        rows = [
+            {**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings
+        ]
         folder = report_folder(root, spec.name)
-        written = [write(folder / "probe.json", json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)),
-                   write(folder / "probe.md", render(rows, "md")), *_maps(rows, folder)]  # fmt: skip
+        written = [
+            write(
+                folder / "probe.json",
+                json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False),
+            ),
+            write(folder / "probe.md", render(rows, "md")),
+            *_maps(rows, folder),
+        ]
         study.published.files(written, "probe")
         for row, pairing in zip(rows, expanded.pairings, strict=True):
-            found = {f"probe_{key}": value for key, value in row.items() if isinstance(value, float)}
+            found = {
+                f"probe_{key}": value for key, value in row.items() if isinstance(value, float)
+            }
             study.published.conclude(pairing, found)
         return Probes(rows, seconds)
 
 
 def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path) -> dict[str, Any]:
-    """The weights of several guides of one main, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error."""
+    """The weights of several guides of one main, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the
+    mean error."""
     main, guides = canonical(main), [canonical(guide) for guide in guides]
     if len(set(guides)) < 2:
-        raise InputError(f"--guides: at least two different ones are wanted, found {', '.join(guides) or 'none'}.")
+        raise InputError(
+            "--guides: at least two different ones are wanted, found "
+            f"{', '.join(guides) or 'none'}."
+        )
     pairings = tuple(PairingSpec(main, guide) for guide in guides)
     evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
     looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
     found: dict[str, Any] = {"main": main, "guides": guides}
-    for suffix, products in (("", looked.products["data"]), ("_on_trajectories", looked.products["trajectories"])):
-        weights, intervals = predictions.several_guides(products, main, guides, spec.probe.resamples, spec.seed)
+    for suffix, products in (
+        ("", looked.products["data"]),
+        ("_on_trajectories", looked.products["trajectories"]),
+    ):
+        weights, intervals = predictions.several_guides(
+            products, main, guides, spec.probe.resamples, spec.seed
+        )
         found |= {f"weights{suffix}": weights, f"weights_ci{suffix}": intervals}
     return found
 
@@ -96,32 +119,58 @@ class _Look:
 
     def forecast(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's mean errors."""
-        found = {name: self._forecast(products, pairing) for name, products in self.products.items()}
-        return {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling, **found["data"],
-                "on_trajectories": found["trajectories"]}  # fmt: skip
+        found = {
+            name: self._forecast(products, pairing) for name, products in self.products.items()
+        }
+        return {
+            "main": pairing.main,
+            "guide": pairing.guide,
+            "coupling": pairing.coupling,
+            **found["data"],
+            "on_trajectories": found["trajectories"],
+        }
 
     def _forecast(self, products: mean_errors.Products, pairing: PairingSpec) -> dict[str, Any]:
         ends = pairing.main, pairing.guide
         pooled = predictions.forecast(products, *ends, self.spec.resamples, self.seed)
-        levels = [predictions.forecast(products, *ends, 200, self.seed, level) for level in range(len(products.sigmas))]
+        levels = [
+            predictions.forecast(products, *ends, 200, self.seed, level)
+            for level in range(len(products.sigmas))
+        ]
         keys = ("cosine", "ratio", "criterion", "gain", "weight")
-        by_sigma = {"sigma": list(products.sigmas)} | {key: [getattr(each, key) for each in levels] for key in keys}
+        by_sigma = {"sigma": list(products.sigmas)} | {
+            key: [getattr(each, key) for each in levels] for key in keys
+        }
         return {**pooled.as_dict(), "by_sigma": by_sigma}
 
     def loss(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's denoising loss."""
         assert self.residuals is not None
         found = predictions.loss(
-            self.residuals, pairing.main, pairing.guide, pairing.coupling, self.spec.resamples, self.seed
+            self.residuals,
+            pairing.main,
+            pairing.guide,
+            pairing.coupling,
+            self.spec.resamples,
+            self.seed,
         )
-        return {"loss_weight": found.weight, "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,
-                "loss_gain": found.gain, "loss_on_held_out": self.is_held_out}  # fmt: skip
+        return {
+            "loss_weight": found.weight,
+            "loss_weight_ci": list(found.weight_ci) if found.weight_ci else None,
+            "loss_gain": found.gain,
+            "loss_on_held_out": self.is_held_out,
+        }
 
 
 def _look(
-    evaluator: Evaluator, names: Sequence[str], spec: ProbeSpec, seed: int, apart: Sequence[str] | None = None
+    evaluator: Evaluator,
+    names: Sequence[str],
+    spec: ProbeSpec,
+    seed: int,
+    apart: Sequence[str] | None = None,
 ) -> _Look:
-    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is one.
+    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is
+    one.
 
     apart: guides with draws of their own, for the losses; None where no losses are asked for.
     """
@@ -140,7 +189,9 @@ def _look(
     points = mean_errors.noised(clean.to(where), labels, trajectories.sigmas, seed)
     # The loss is a mean over images, levels and draws: fewer draws do.
     losses = 0 if apart is None else max(2, spec.draws // 4)
-    on_data, residuals = mean_errors.errors_and_residuals(own, denoisers, points, spec.draws, losses, apart or (), seed)
+    on_data, residuals = mean_errors.errors_and_residuals(
+        own, denoisers, points, spec.draws, losses, apart or (), seed
+    )
     products = {
         "data": on_data,
         "trajectories": mean_errors.mean_errors(own, denoisers, trajectories, spec.draws, seed),
@@ -159,11 +210,16 @@ def _endpoints(results: Results, pairing: PairingSpec) -> dict[str, Any]:
     found = results.shared[results.endpoints(pairing)]
 
     def of(metric: str) -> dict[str, float | None]:
-        return {key: found.scores.get(f"{key}_{metric}") for key in ("endpoint_weight", "endpoint_gain")}
+        return {
+            key: found.scores.get(f"{key}_{metric}") for key in ("endpoint_weight", "endpoint_gain")
+        }
 
     curve = {key: list(values) for key, values in found.outcome.curve.items()}
-    return {**of(results.primary), "endpoints": {metric: of(metric) for metric in results.metrics},
-            "endpoint_curve": curve}  # fmt: skip
+    return {
+        **of(results.primary),
+        "endpoints": {metric: of(metric) for metric in results.metrics},
+        "endpoint_curve": curve,
+    }
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -174,15 +230,30 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             return "undetermined"
         return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
-    return pd.DataFrame([{
-        "main": row["main"], "guide": row["guide"], "draws": row["coupling"], "ρ": number(row["cosine"]),
-        "r": number(row["ratio"]), "ρ·r": number(row["criterion"], row["criterion_ci"]),
-        "w": number(row["weight"], row["weight_ci"]), "gain": number(row["gain"], row["gain_ci"]),
-        "ρ·r, trajectories": number(row["on_trajectories"]["criterion"], row["on_trajectories"]["criterion_ci"]),
-        "w, trajectories": number(row["on_trajectories"]["weight"], row["on_trajectories"]["weight_ci"]),
-        "endpoint w": number(row["endpoint_weight"]), "endpoint gain": number(row["endpoint_gain"]),
-        "loss w": number(row["loss_weight"], row["loss_weight_ci"]),
-    } for row in rows])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "main": row["main"],
+                "guide": row["guide"],
+                "draws": row["coupling"],
+                "ρ": number(row["cosine"]),
+                "r": number(row["ratio"]),
+                "ρ·r": number(row["criterion"], row["criterion_ci"]),
+                "w": number(row["weight"], row["weight_ci"]),
+                "gain": number(row["gain"], row["gain_ci"]),
+                "ρ·r, trajectories": number(
+                    row["on_trajectories"]["criterion"], row["on_trajectories"]["criterion_ci"]
+                ),
+                "w, trajectories": number(
+                    row["on_trajectories"]["weight"], row["on_trajectories"]["weight_ci"]
+                ),
+                "endpoint w": number(row["endpoint_weight"]),
+                "endpoint gain": number(row["endpoint_gain"]),
+                "loss w": number(row["loss_weight"], row["loss_weight_ci"]),
+            }
+            for row in rows
+        ]
+    )
 
 
 def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
@@ -195,20 +266,33 @@ def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
         return text.rstrip("\n")
     markdown: str = frame(rows).to_markdown(index=False, disable_numparse=True)
     return (
-        f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: cosine ρ, ratio of "
-        "lengths r; guidance with w > 1 lessens them only if ρ·r > 1, most at w. Endpoints: the best mixture of main "
+        f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: "
+        "cosine ρ, ratio of "
+        "lengths r; guidance with w > 1 lessens them only if ρ·r > 1, most at w. Endpoints: the "
+        "best mixture of main "
         f"and guide sampled alone. {WARNING}"
     )
 
 
 def _maps(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Heat maps over mains and guides."""
-    table = pd.DataFrame([{key: row[key] for key in ("main", "guide", "criterion", "endpoint_weight")} for row in rows])
+    table = pd.DataFrame(
+        [
+            {key: row[key] for key in ("main", "guide", "criterion", "endpoint_weight")}
+            for row in rows
+        ]
+    )
     written = []
-    titles = {"criterion": ("mean errors: C/A = ρ·r, above 1 predicts a gain", -1.0, 3.0),
-              "endpoint_weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5)}  # fmt: skip
+    titles = {
+        "criterion": ("mean errors: C/A = ρ·r, above 1 predicts a gain", -1.0, 3.0),
+        "endpoint_weight": ("endpoints: best weight of the mixed samples", -0.5, 2.5),
+    }
     for key, (title, low, high) in titles.items():
-        values = table.drop_duplicates(["main", "guide"]).pivot(index="main", columns="guide", values=key)
+        values = table.drop_duplicates(["main", "guide"]).pivot(
+            index="main", columns="guide", values=key
+        )
         if np.isfinite(values.to_numpy(float)).any():
-            written.append(figures.save(figures.heat(values, title, low, high), folder / f"probe-{key}.png"))
+            written.append(
+                figures.save(figures.heat(values, title, low, high), folder / f"probe-{key}.png")
+            )
     return written

@@ -37,12 +37,17 @@ PANELS = 12  # pairings that are shown one by one; of more there are the maps
 class Published:
     """MLflow's view of a study and its report folder, filled as evaluations become known.
 
-    MLflow is opened when there is something new to show: an evaluation made since this began, a file, a result. Its
-    failures are said once, and are kept as `problem`; evaluations and tables are worth more than their pictures.
+    MLflow is opened when there is something new to show: an evaluation made since this began, a
+    file, a result. Its failures are said once, and are kept as `problem`; evaluations and tables
+    are worth more than their pictures.
     """
 
     def __init__(
-        self, root: Path, spec: StudySpec, about: tuple[dict[str, Any], dict[str, str]], anew: bool = False
+        self,
+        root: Path,
+        spec: StudySpec,
+        about: tuple[dict[str, Any], dict[str, str]],
+        anew: bool = False,
     ) -> None:
         self.problem: str | None = None
         self._root, self._spec, self._about, self._anew = root, spec, about, anew
@@ -52,7 +57,8 @@ class Published:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        # From now on runs look as if they ran: a process that is killed leaves the next one something to report.
+        # From now on runs look as if they ran: a process that is killed leaves the next one
+        # something to report.
         (report_folder(self._root, self._spec.name) / REPORTED).unlink(missing_ok=True)
         tracking = Tracking(self._root, self._spec.name, self._anew)
         tracking.describe(*self._about)
@@ -69,13 +75,17 @@ class Published:
         self._show(lambda: self._tracking.files(paths, folder))
 
     def conclude(
-        self, pairing: PairingSpec, metrics: Mapping[str, float | None], tags: Mapping[str, str] | None = None
+        self,
+        pairing: PairingSpec,
+        metrics: Mapping[str, float | None],
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """The result of a pairing."""
         self._show(lambda: self._tracking.conclude(self._part(pairing), metrics, tags or {}))
 
     def report(self, results: Results, evaluator: Evaluator | None = None) -> list[dict[str, Any]]:
-        """Tables and figures into mlruns/reports/NAME and MLflow, unless those there are of the same evaluations.
+        """Tables and figures into mlruns/reports/NAME and MLflow, unless those there are of the
+        same evaluations.
 
         Figures of samples where there is an evaluator. Returns the rows of the table.
         """
@@ -87,7 +97,10 @@ class Published:
             (folder / REPORTED).unlink(missing_ok=True)
         written = write_report(results, rows, evaluator, folder)
         columns = {key: [str(row[key]) for row in rows] for key in rows[0]} if rows else {}
-        shown = {"columns": list(columns), "data": [list(line) for line in zip(*columns.values(), strict=True)]}
+        shown = {
+            "columns": list(columns),
+            "data": [list(line) for line in zip(*columns.values(), strict=True)],
+        }
         kept = write(folder / "mlflow" / "table.json", json.dumps(shown, ensure_ascii=False))
         self._show(self._flush)
         self.files(written, "report")
@@ -104,9 +117,13 @@ class Published:
                 "tested_weight",
                 "tested_fd",
             )
-            self.conclude(pairing, {f"result_{key}": row[key] for key in keys}, {"verdict": row["verdict"]})
+            self.conclude(
+                pairing, {f"result_{key}": row[key] for key in keys}, {"verdict": row["verdict"]}
+            )
         if evaluator is not None:
-            self._reported = json.dumps({"state": state, "files": [path.name for path in written]}, indent=2)
+            self._reported = json.dumps(
+                {"state": state, "files": [path.name for path in written]}, indent=2
+            )
         return rows
 
     def close(self, status: str = "FINISHED") -> None:
@@ -124,7 +141,10 @@ class Published:
     def _part(self, pairing: PairingSpec | None) -> str:
         """The run of a pairing, or of what pairings share."""
         if pairing not in self._parts:
-            name, params = CONFIRM, {"seeds": str(self._spec.seeds), "samples": str(self._spec.confirm.samples)}
+            name, params = (
+                CONFIRM,
+                {"seeds": str(self._spec.seeds), "samples": str(self._spec.confirm.samples)},
+            )
             if pairing is not None:
                 name, params = (
                     pairing.name,
@@ -139,34 +159,53 @@ class Published:
         try:
             act()
         except Exception as error:  # of MLflow, its database and the disk, from several libraries
-            self.problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            print(f"study: MLflow failed ({self.problem}); `study sync {self._spec.name}` rebuilds its view",
-                  file=sys.stderr)  # fmt: skip
+            self.problem = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
+            print(
+                f"study: MLflow failed ({self.problem}); `study sync {self._spec.name}` rebuilds "
+                "its view",
+                file=sys.stderr,
+            )
 
     def _state(self, results: Results, folder: Path) -> str:
-        """A digest of all that a report is made of: where, of what, and by which version of the project."""
-        evaluations = [*(e for found in results.searches.values() for e in found), *results.shared.values()]
+        """A digest of all that a report is made of: where, of what, and by which version of the
+        project."""
+        evaluations = [
+            *(e for found in results.searches.values() for e in found),
+            *results.shared.values(),
+        ]
         probe, commit = folder / "probe.json", self._about[1].get("git.commit")
         made_of = {
-            "root": str(self._root.resolve()), "spec": spec_to_yaml(results.spec), "commit": commit,
+            "root": str(self._root.resolve()),
+            "spec": spec_to_yaml(results.spec),
+            "commit": commit,
             "evaluations": [(e.task.as_dict(), e.number, e.ended) for e in evaluations],
-            "probe": sha256(probe) if probe.is_file() else None, "mlflow": (self._root / "mlflow.db").is_file(),
-        }  # fmt: skip
+            "probe": sha256(probe) if probe.is_file() else None,
+            "mlflow": (self._root / "mlflow.db").is_file(),
+        }
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 def _is_up_to_date(folder: Path, state: str) -> bool:
     """Whether a report folder has all that was written into it for a state."""
     kept = read_json(folder / REPORTED) or {}
-    return kept.get("state") == state and all((folder / name).is_file() for name in kept.get("files", []))
+    return kept.get("state") == state and all(
+        (folder / name).is_file() for name in kept.get("files", [])
+    )
 
 
-def write_report(results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path) -> list[Path]:
+def write_report(
+    results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path
+) -> list[Path]:
     """Tables and figures of a study into a folder; returns their paths."""
-    from study.report import figures, matrix  # late, as below: a study that is reported already wants no matplotlib
+    # late, as below: a study that is reported already wants no matplotlib
+    from study.report import figures, matrix
 
-    written = [write(folder / f"table.{suffix}", table.render(rows, form))
-               for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))]  # fmt: skip
+    written = [
+        write(folder / f"table.{suffix}", table.render(rows, form))
+        for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
+    ]
     written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
     few = len(results.spec.pairings) <= PANELS
     for metric in results.metrics if few else ():
@@ -176,7 +215,10 @@ def write_report(results: Results, rows: list[dict[str, Any]], evaluator: Evalua
         probed = read_json(folder / "probe.json") or []
         cells = matrix.cells(results, rows, probed)
         written.append(write(folder / "matrix.csv", cells.to_csv(index=False)))
-        written += [figures.save(figure, folder / f"{name}.png") for name, figure in matrix.maps(cells).items()]
+        written += [
+            figures.save(figure, folder / f"{name}.png")
+            for name, figure in matrix.maps(cells).items()
+        ]
     if evaluator is not None:
         if few:
             written += sample_figures(results, evaluator, folder)
@@ -198,8 +240,8 @@ def read_json(path: Path) -> Any:
 
 
 def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
-    """Samples of base, main, guide and guided from the same seeds, and where there are training data, how far from
-    them they are."""
+    """Samples of base, main, guide and guided from the same seeds, and where there are training
+    data, how far from them they are."""
     from study.report import figures
 
     spec, written, distances = results.spec, [], {}
@@ -208,7 +250,9 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
         shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
         order = torch.split(shuffled, 4 * MEASURED)
         alone = len(order) == 1
-        distances["data"] = nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
+        distances["data"] = (
+            nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
+        )
     few = MEASURED if len(data) else SHOWN  # what is only looked at need not be more
     draw = cache(evaluator.samples)
     for index, pairing in enumerate(spec.pairings):
@@ -227,12 +271,18 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
         written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
         if len(data):
             distances.setdefault("base", nearest(drawn["base"], data))
-            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(list(drawn.values())[-1], data)
+            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(
+                list(drawn.values())[-1], data
+            )
     if not distances:
         return written
     written.append(figures.save(figures.nearest(distances), folder / "nearest.png"))
     medians = {name: float(d.median()) for name, d in distances.items()}
-    written.append(write(folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)))
+    written.append(
+        write(
+            folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)
+        )
+    )
     return written
 
 
@@ -246,24 +296,43 @@ def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dic
     for key, value in {**asdict(spec), "pairings": [p.name for p in spec.pairings]}.items():
         nested = isinstance(value, dict)
         params |= {f"{key}.{k}": str(v) for k, v in value.items()} if nested else {key: str(value)}
-    packages = ("degradation-study", "torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "scipy", "scikit-learn")
+    packages = (
+        "degradation-study",
+        "torch",
+        "pytorch-lightning",
+        "optuna",
+        "mlflow",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+    )
     tags = {f"version.{name}": version(name) for name in packages}
-    tags |= {"python": platform.python_version(), "platform": platform.platform(), "git.commit": _commit(),
-             "command": " ".join(sys.argv), "threads": str(torch.get_num_threads()),
-             "base.sha256": evaluator.base.sha256,
-             "reference.sha256": str(evaluator.fingerprint()["reference"])}  # fmt: skip
+    tags |= {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git.commit": _commit(),
+        "command": " ".join(sys.argv),
+        "threads": str(torch.get_num_threads()),
+        "base.sha256": evaluator.base.sha256,
+        "reference.sha256": str(evaluator.fingerprint()["reference"]),
+    }
     tags |= {f"extractor.{e.name}.sha256": e.sha256 for e in evaluator.extractors}
     return params, tags
 
 
 def _commit() -> str:
-    """The commit of the project's checkout, with a mark where there are changes; empty outside one."""
+    """The commit of the project's checkout, with a mark where there are changes; empty outside
+    one."""
 
     def ask(*arguments: str) -> str:
         git = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            git, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
-        return ask("rev-parse", "HEAD") + (" with changes" if ask("status", "--porcelain", "-uno") else "")
+        return ask("rev-parse", "HEAD") + (
+            " with changes" if ask("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -21,13 +21,18 @@ from study.specs import StudySpec
 
 
 def run(
-    spec: StudySpec, root: Path, retrain: bool = False, fresh: bool = False, workers: int = 1,
+    spec: StudySpec,
+    root: Path,
+    retrain: bool = False,
+    fresh: bool = False,
+    workers: int = 1,
     release: str | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """A study, or what is left of it, by one process or several; returns the rows of its table.
 
-    In a launched group (torchrun, SLURM) the processes share every evaluation; only the first keeps, shows and returns
-    anything. release: see `Worker`. Raises RunError where it is running already.
+    In a launched group (torchrun, SLURM) the processes share every evaluation; only the first
+    keeps, shows and returns anything. release: see `Worker`. Raises RunError where it is running
+    already.
     """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
@@ -45,10 +50,14 @@ def run(
 
 
 def work(spec: StudySpec, root: Path, release: str | None = None) -> None:
-    """One more process for a study: evaluates until nothing is wanted; `run` or `sync` shows what was found."""
+    """One more process for a study: evaluates until nothing is wanted; `run` or `sync` shows what
+    was found."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
-    with locked(lock_of(root, spec.name, "workers"), shared=True), Progress(metric=spec.metrics[0]) as progress:
+    with (
+        locked(lock_of(root, spec.name, "workers"), shared=True),
+        Progress(metric=spec.metrics[0]) as progress,
+    ):
         worker = Worker(evaluator, root, role="joins", release=release)
         worker.heard = telling(progress, worker.metric)
         search(worker, progress)
@@ -79,7 +88,8 @@ def search(worker: Worker, progress: Progress) -> None:
 
 
 def sync(name: str, root: Path) -> None:
-    """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics, tables, curves.
+    """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics,
+    tables, curves.
 
     Raises RunError while the study is running.
     """

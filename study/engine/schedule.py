@@ -1,5 +1,5 @@
-"""What is to be evaluated next, as a function of what is known. Stopped anywhere and begun anywhere, by any number of
-processes, a study goes the same way."""
+"""What is to be evaluated next, as a function of what is known. Stopped anywhere and begun
+anywhere, by any number of processes, a study goes the same way."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +19,8 @@ Ended = dict[PairingSpec, list[Task]]  # searches that have ended, with what con
 def expand(results: Results) -> StudySpec | None:
     """The study with the pairings of its matrix, every main at level 1 with every guide at level 2.
 
-    Kinds that do not reach a level are left out. None until all is calibrated; without a matrix the study as it is.
+    Kinds that do not reach a level are left out. None until all is calibrated; without a matrix the
+    study as it is.
     """
     spec = results.spec
     if spec.matrix is None:
@@ -31,7 +32,9 @@ def expand(results: Results) -> StudySpec | None:
         return None
     able = [each for each in found if each.found]
     mains = [*([BASE] if spec.matrix.clean else []), *(each.name(0) for each in able)]
-    pairings = (PairingSpec(main, each.name(1), spec.matrix.coupling) for main in mains for each in able)
+    pairings = (
+        PairingSpec(main, each.name(1), spec.matrix.coupling) for main in mains for each in able
+    )
     return replace(spec, pairings=tuple(dict.fromkeys([*spec.pairings, *pairings])))
 
 
@@ -49,25 +52,35 @@ def calibration(results: Results) -> Iterator[Wanted]:
 
 def endpoints(results: Results) -> Iterator[Wanted]:
     """The endpoint probes, and the base on the same seed."""
-    wanted = [results.single(BASE), *(results.endpoints(pairing) for pairing in results.spec.pairings)]
+    wanted = [
+        results.single(BASE),
+        *(results.endpoints(pairing) for pairing in results.spec.pairings),
+    ]
     yield from ((None, task) for task in wanted if task not in results.shared)
 
 
-def study(results: Results, is_stochastic: Callable[[str], bool], ended: Ended | None = None) -> Iterator[Wanted]:
-    """What a study with its pairings still wants and what can be evaluated now, the first to be done first.
+def study(
+    results: Results, is_stochastic: Callable[[str], bool], ended: Ended | None = None
+) -> Iterator[Wanted]:
+    """What a study with its pairings still wants and what can be evaluated now, the first to be
+    done first.
 
-    ended: what is known of searches that have ended, and is added to: it stays so, and need not be found again.
+    ended: what is known of searches that have ended, and is added to: it stays so, and need not be
+    found again.
     """
     ended = {} if ended is None else ended
     if results.single(BASE) not in results.shared:
         yield None, results.single(BASE)
     yield from searches(results, ended)
-    tasks = (task for task in confirmation(results, ended, is_stochastic) if task not in results.shared)
+    tasks = (
+        task for task in confirmation(results, ended, is_stochastic) if task not in results.shared
+    )
     yield from ((None, task) for task in tasks)
 
 
 def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
-    """What the search of every pairing wants next; those that have ended, and what confirms them, go into `ended`."""
+    """What the search of every pairing wants next; those that have ended, and what confirms them,
+    go into `ended`."""
     for pairing in results.spec.pairings:
         if ended is not None and pairing in ended:
             continue
@@ -79,10 +92,13 @@ def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
 
 
 def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
-    """What each metric's search of a pairing found, and its guide alone, on the confirmation's seeds."""
+    """What each metric's search of a pairing found, and its guide alone, on the confirmation's
+    seeds."""
     tested = filter(None, (results.tested(pairing, metric) for metric in results.metrics))
     return [
-        task for each in tested for task in [*results.confirmed(each), *results.alone(results.guide(pairing, each))]
+        task
+        for each in tested
+        for task in [*results.confirmed(each), *results.alone(results.guide(pairing, each))]
     ]
 
 
@@ -96,13 +112,19 @@ def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
 
 
 def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
-    """Whether a pairing may be left where its probes say that it cannot gain: all but those of tested kinds."""
+    """Whether a pairing may be left where its probes say that it cannot gain: all but those of
+    tested kinds."""
     tested = spec.matrix.tested if spec.matrix else ()
-    return spec.search.screen and not all(name.split("(")[0] in tested for name in (pairing.main, pairing.guide))
+    return spec.search.screen and not all(
+        name.split("(")[0] in tested for name in (pairing.main, pairing.guide)
+    )
 
 
-def confirmation(results: Results, ended: Ended, is_stochastic: Callable[[str], bool]) -> Iterator[Task]:
-    """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings found, controls."""
+def confirmation(
+    results: Results, ended: Ended, is_stochastic: Callable[[str], bool]
+) -> Iterator[Task]:
+    """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings
+    found, controls."""
     found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
     for pairing in results.spec.pairings:
         found |= dict.fromkeys([*results.alone(pairing.main), *results.alone(pairing.guide)])
@@ -116,13 +138,21 @@ def confirmation(results: Results, ended: Ended, is_stochastic: Callable[[str], 
 
 
 def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -> int:
-    """What a study still takes, as `Task.cost` counts: what is certain, and about what the searches will want.
+    """What a study still takes, as `Task.cost` counts: what is certain, and about what the searches
+    will want.
 
-    A search is taken to evaluate what its method usually does, and to find each metric a weight of its own.
+    A search is taken to evaluate what its method usually does, and to find each metric a weight of
+    its own.
     """
     spec = results.spec
-    singles = [results.single(name) for name in dict.fromkeys([BASE, *(p.main for p in spec.pairings)])]
-    probes = [results.endpoints(p) for p in spec.pairings if p not in ended] if spec.search.method == "probe" else []
+    singles = [
+        results.single(name) for name in dict.fromkeys([BASE, *(p.main for p in spec.pairings)])
+    ]
+    probes = (
+        [results.endpoints(p) for p in spec.pairings if p not in ended]
+        if spec.search.method == "probe"
+        else []
+    )
     certain = dict.fromkeys([*singles, *probes, *confirmation(results, ended, is_stochastic)])
     found = sum(task.cost for task in certain if task not in results.shared)
     for pairing in spec.pairings:
@@ -135,7 +165,8 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
 
 
 def _still(spec: StudySpec, tried: int) -> int:
-    """How many more guided evaluations a search usually takes: an endpoint probe brackets the best weight in four."""
+    """How many more guided evaluations a search usually takes: an endpoint probe brackets the best
+    weight in four."""
     search = spec.search
     if search.method == "grid":
         return sum(weight != 1 for weight in search.weights) - tried
@@ -145,7 +176,8 @@ def _still(spec: StudySpec, tried: int) -> int:
 
 
 class Count(NamedTuple):
-    """Evaluations of a study, the samples that they draw, and these times the networks that each of them passes."""
+    """Evaluations of a study, the samples that they draw, and these times the networks that each of
+    them passes."""
 
     evaluations: int
     samples: int
@@ -153,7 +185,8 @@ class Count(NamedTuple):
 
 
 def count(spec: StudySpec, at_most: bool = False) -> Count:
-    """About what a study takes, if nothing is known yet and no search ends early; without the pairings of a matrix.
+    """About what a study takes, if nothing is known yet and no search ends early; without the
+    pairings of a matrix.
 
     at_most: with a best weight of its own for every metric, and all denoisers random.
     """
@@ -162,10 +195,12 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
     searched = (trials - 1) * len(spec.pairings)
     confirmed = len(spec.pairings) * (len(spec.metrics) if at_most else 1)
-    controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0  # twice the steps; two draws of one
+    # twice the steps; two draws of one
+    controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
     return Count(
         singles + searched + sets * (singles + confirmed + controls),
         search * (singles + searched) + confirm * sets * (singles + confirmed + controls),
-        search * (singles + 2 * searched) + confirm * sets * (singles + 2 * confirmed + 2 * controls),
+        search * (singles + 2 * searched)
+        + confirm * sets * (singles + 2 * confirmed + 2 * controls),
     )

@@ -38,9 +38,14 @@ class Open:
 
 @contextmanager
 def opened(
-    evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", release: str | None = None
+    evaluator: Evaluator,
+    root: Path,
+    fresh: bool = False,
+    role: Role = "leads",
+    release: str | None = None,
 ) -> Iterator[Open]:
-    """A study for one process that shows it in MLflow. Whatever ends the block, no run is left looking as if it ran.
+    """A study for one process that shows it in MLflow. Whatever ends the block, no run is left
+    looking as if it ran.
 
     role, release: see `Worker`.
     """
@@ -52,7 +57,10 @@ def opened(
         with locked(lock_of(root, spec.name, "workers"), shared=True):
             # Refuses what is to be refused before anything is shown.
             worker = Worker(evaluator, root, role=role, release=release)
-            about, tell = worker.remember("about", describe(spec, evaluator)), telling(progress, worker.metric)
+            about, tell = (
+                worker.remember("about", describe(spec, evaluator)),
+                telling(progress, worker.metric),
+            )
             published = Published(root, spec, about, anew=fresh)
 
             def heard(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
@@ -70,18 +78,22 @@ def opened(
 
 
 def _forget(evaluator: Evaluator, root: Path) -> None:
-    """Discard what is kept of a study, and what was predicted of it. Raises RunError where workers are at work on it."""
+    """Discard what is kept of a study, and what was predicted of it. Raises RunError where workers
+    are at work on it."""
     name = evaluator.spec.name
     try:
         with locked(lock_of(root, name, "workers"), wait=False):
             Worker(evaluator, root, fresh=True)
     except BlockingIOError:
-        raise RunError(f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them.") from None
+        raise RunError(
+            f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them."
+        ) from None
     (report_folder(root, name) / "probe.json").unlink(missing_ok=True)
 
 
 def telling(progress: Progress, metric: str) -> Any:
-    """What shows an evaluation's end; the copy of a main's evaluation at weight 1 of a search is not shown."""
+    """What shows an evaluation's end; the copy of a main's evaluation at weight 1 of a search is
+    not shown."""
 
     def tell(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
         task, value = evaluation.task, evaluation.scores.get(metric)
@@ -96,29 +108,43 @@ def telling(progress: Progress, metric: str) -> Any:
 
 @contextmanager
 def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
-    """So many further processes that work on the same study; the threads of this one are divided among all."""
+    """So many further processes that work on the same study; the threads of this one are divided
+    among all."""
     if not count:
         yield
         return
     threads = max(1, torch.get_num_threads() // (count + 1))
     torch.set_num_threads(threads)
     config = write(report_folder(root, spec.name) / "config.yaml", spec_to_yaml(spec))
-    command = [sys.executable, "-m", "study.cli", "worker", str(config), "--root", str(root), "--attached"]
+    command = [
+        sys.executable,
+        "-m",
+        "study.cli",
+        "worker",
+        str(config),
+        "--root",
+        str(root),
+        "--attached",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     logs = [config.with_name(f"worker-{number + 1}.log") for number in range(count)]
     started = []
     try:
         for path in logs:
             with path.open("w") as log:
-                # Its standard input closes when this process ends, however it ends, and it ends with it.
-                helper = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+                # Its standard input closes when this process ends, however it ends, and it ends
+                # with it.
+                helper = subprocess.Popen(
+                    command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
+                )
             started.append(helper)
             threading.Thread(target=helper.wait, daemon=True).start()  # reaps it at once
         yield
         for helper, path in zip(started, logs, strict=True):
             if helper.wait():
                 print(
-                    f"study: a worker ended with status {helper.returncode} ({path}); its work was done here",
+                    f"study: a worker ended with status {helper.returncode} ({path}); its work was "
+                    "done here",
                     file=sys.stderr,
                 )
     finally:
@@ -134,7 +160,8 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
 
 @contextmanager
 def alone(root: Path, name: str) -> Iterator[None]:
-    """Hold a study for one `run`. Raises RunError where another has it: `study worker` is what joins it."""
+    """Hold a study for one `run`. Raises RunError where another has it: `study worker` is what
+    joins it."""
     try:
         with locked(lock_of(root, name, "run"), wait=False):
             yield

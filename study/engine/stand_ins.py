@@ -1,4 +1,5 @@
-"""What `study run` would refuse, found by its own checks before files are there: what is missing has a stand-in."""
+"""What `study run` would refuse, found by its own checks before files are there: what is missing
+has a stand-in."""
 
 import re
 from collections.abc import Sequence
@@ -20,21 +21,30 @@ from study.evaluation.evaluator import VAE, Evaluator, Parts, decoder_of
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present
 from study.files.images import batches
-from study.metrics import Extractor, FrechetReference, Reference, files_of, load_extractor, references
+from study.metrics import (
+    Extractor,
+    FrechetReference,
+    Reference,
+    files_of,
+    load_extractor,
+    references,
+)
 from study.metrics.extractors import Images
 from study.metrics.reference import DIMENSIONS
 from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
 from study.specs import PairingSpec, StudySpec
 
-# Of a network that stands in for a larger one of its family: channels that all their heads divide, and blocks a level.
+# Of a network that stands in for a larger one of its family: channels that all their heads divide,
+# and blocks a level.
 SMALL = {"model_channels": 64, "num_blocks": 1}
 FEW = 2  # images that show what all are
 _STRENGTH = re.compile(r"\((?!0\)|inf\))[^()]*\)")  # in brackets, but for those that change nothing
 
 
 def origin(name: str, spec: StudySpec) -> str | None:
-    """The card, folder or file that a name in the study is made of; None where it is trained by the recipe."""
+    """The card, folder or file that a name in the study is made of; None where it is trained by the
+    recipe."""
     base = Variant.parse(name).base
     if base != OWN:
         return base
@@ -47,12 +57,14 @@ def elsewhere(name: str) -> bool:
 
 
 def path_of(place: str, root: Path) -> Path:
-    """Where a file or folder, or a repository of the hub, is or would be. Raises InputError for what is no repository."""
+    """Where a file or folder, or a repository of the hub, is or would be. Raises InputError for
+    what is no repository."""
     return root / CACHE / repository(place) if place.startswith("hub:") else Path(place)
 
 
 def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
-    """The base of a name, untrained where it would be trained, smaller where the file of a public card is missing.
+    """The base of a name, untrained where it would be trained, smaller where the file of a public
+    card is missing.
 
     None where files are missing that no card describes. Raises InputError as `resolve` does.
     """
@@ -63,13 +75,19 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
     plain = not variant.changes.keys() - {"precision"}
     if card is not None and plain and not present(card.file, root / CACHE):
         return computing(precision, blank(str(made_of), **SMALL))
-    if made_of is not None and card is None and elsewhere(made_of) and not path_of(made_of, root).exists():
+    if (
+        made_of is not None
+        and card is None
+        and elsewhere(made_of)
+        and not path_of(made_of, root).exists()
+    ):
         return None
     return computing(precision, untrained(spec, name, root))
 
 
 def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
-    """Raises InputError where `study run` would, as far as it can be told from the files that are there.
+    """Raises InputError where `study run` would, as far as it can be told from the files that are
+    there.
 
     own: the study's base, or its stand-in. Of names that differ in strengths alone one is tried.
     """
@@ -78,8 +96,14 @@ def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
     for kind in spec.calibrate.kinds:
         is_supported(own, kind, wanted=True)
     variants = {name: split(name)[0] for name in spec.named}
-    others = {str(each): stand_in(str(each), spec, root) for each in variants.values() if each is not None}
-    there = [name for name, variant in variants.items() if variant is None or others[str(variant)] is not None]
+    others = {
+        str(each): stand_in(str(each), spec, root) for each in variants.values() if each is not None
+    }
+    there = [
+        name
+        for name, variant in variants.items()
+        if variant is None or others[str(variant)] is not None
+    ]
     alike = {_STRENGTH.sub("()", name): name for name in there}
     pairings = tuple(PairingSpec(name, name) for name in alike.values())
     thin = replace(spec, pairings=pairings, search=replace(spec.search, guides=(), strength=None))
@@ -93,19 +117,27 @@ def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
             extractor(own.data.samples[:FEW])
         return Parts([], {}, decoder_of(own, spec, root))
     found = _references(spec.reference, extractors, root)
-    return Parts([each for each in extractors if each.name in found], found, _decoder(spec, own, root))
+    return Parts(
+        [each for each in extractors if each.name in found], found, _decoder(spec, own, root)
+    )
 
 
 def _extractor(name: str, root: Path) -> Extractor | None:
-    """The extractor of a name; where its published file is missing, one of zeros; None where a card is missing."""
+    """The extractor of a name; where its published file is missing, one of zeros; None where a card
+    is missing."""
     missing = [file for file in files_of(name) if not present(file, root / CACHE)]
     if missing:
         return Images(name, str(missing[0].sha256), _Zeros(DIMENSIONS[name]))
-    return None if name.endswith(".json") and not Path(name).exists() else load_extractor(name, root).eval()
+    return (
+        None
+        if name.endswith(".json") and not Path(name).exists()
+        else load_extractor(name, root).eval()
+    )
 
 
 def _references(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
-    """The references of a name, of data sets and images that of a few of them; none where files are missing.
+    """The references of a name, of data sets and images that of a few of them; none where files are
+    missing.
 
     Of published statistics that are missing the size is known.
     """
@@ -113,7 +145,10 @@ def _references(name: str, extractors: Sequence[Extractor], root: Path) -> dict[
     if known is not None:
         files = statistics_files(name, [each.name for each in extractors])
         if not all(present(file, root / CACHE) for file in files.values()):
-            return {each.name: _reference(each, DIMENSIONS[each.name], known.size) for each in extractors}
+            return {
+                each.name: _reference(each, DIMENSIONS[each.name], known.size)
+                for each in extractors
+            }
     elif name in DATA:
         return references(load_data(name).samples[:FEW], extractors)
     elif not Path(name).exists():

@@ -1,4 +1,5 @@
-"""The command run --verify: scores of a study's confirmation, computed again by clean-fid itself."""
+"""The command run --verify: scores of a study's confirmation, computed again by clean-fid
+itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,9 @@ def want_verifiable(spec: StudySpec, root: Path) -> None:
 
 
 def verify_study(name: str, root: Path) -> Iterator[str]:
-    """A line for each metric that clean-fid has and each pairing: the score of the weight that was confirmed, on the
-    confirmation's first seed set, and clean-fid's of the same samples, drawn again and written as 8-bit images.
+    """A line for each metric that clean-fid has and each pairing: the score of the weight that was
+    confirmed, on the confirmation's first seed set, and clean-fid's of the same samples, drawn
+    again and written as 8-bit images.
 
     Memory holds the samples of one seed set. Raises InputError for a study without such a metric.
     """

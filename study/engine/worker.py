@@ -37,16 +37,23 @@ OnEvaluation = Callable[[PairingSpec | None, Evaluation], Any]
 
 
 class Worker:
-    """One of the processes of a study. What is wanted follows from what is kept (`plan`), so workers need no master.
+    """One of the processes of a study. What is wanted follows from what is kept (`plan`), so
+    workers need no master.
 
-    role: leads, and tables show the study as it has it; joins, and must have the same; or looks, and evaluates for a
-    purpose of its own. release: a host whose processes have ended, so that what they were at work on is free again.
-    `heard`, where it is set, is told once of every evaluation: known before, made here, or made by another process.
-    Raises InputError for a study begun with another config.
+    role: leads, and tables show the study as it has it; joins, and must have the same; or looks,
+    and evaluates for a purpose of its own. release: a host whose processes have ended, so that what
+    they were at work on is free again. `heard`, where it is set, is told once of every evaluation:
+    known before, made here, or made by another process. Raises InputError for a study begun with
+    another config.
     """
 
     def __init__(
-        self, evaluator: Evaluator, root: Path, fresh: bool = False, role: Role = "leads", release: str | None = None
+        self,
+        evaluator: Evaluator,
+        root: Path,
+        fresh: bool = False,
+        role: Role = "leads",
+        release: str | None = None,
     ) -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
         self.metric = self.spec.metrics[0]
@@ -73,8 +80,10 @@ class Worker:
         asked = spec_to_json(self.spec)
         if self._role != "looks" and self.remember("asked", asked) != asked:
             raise InputError(
-                f"The study '{name}' was begun with other pairings or numbers of evaluations; join it with its own "
-                f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` change it."
+                f"The study '{name}' was begun with other pairings or numbers of evaluations; join "
+                "it with its own "
+                f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` "
+                "change it."
             )
 
     def remember(self, key: str, value: Any) -> Any:
@@ -90,7 +99,8 @@ class Worker:
 
     @property
     def results(self) -> Results:
-        """All that is known, as far as this process has looked; searches are read when they are asked for."""
+        """All that is known, as far as this process has looked; searches are read when they are
+        asked for."""
         shared = {evaluation.task: evaluation for evaluation in self._evaluations(None)}
         return Results(self.spec, _Searches(self._evaluations, self.spec.pairings), shared)
 
@@ -101,14 +111,20 @@ class Worker:
         expanded = schedule.expand(self.results)
         assert expanded is not None
         if not expanded.pairings:
-            raise RunError("no kind of the matrix reached both levels of damage: there is nothing to pair; `study "
-                         "calibrate` shows how far they came.")  # fmt: skip
+            raise RunError(
+                "no kind of the matrix reached both levels of damage: there is nothing to pair; "
+                "`study "
+                "calibrate` shows how far they came."
+            )
         self.spec = expanded
         self.remember("spec", spec_to_json(expanded))
         return expanded
 
-    def work(self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None = None) -> None:
-        """Evaluate until a stage wants nothing more, waiting for what other processes are at work on.
+    def work(
+        self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None = None
+    ) -> None:
+        """Evaluate until a stage wants nothing more, waiting for what other processes are at work
+        on.
 
         left: about what is still to do, for the progress.
         """
@@ -118,21 +134,31 @@ class Worker:
                 self._look_again()
                 time.sleep(PAUSE)
 
-    def _step(self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None) -> bool | None:
-        """Evaluate the first task that is free; None where nothing is wanted, False where other processes have all."""
+    def _step(
+        self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None
+    ) -> bool | None:
+        """Evaluate the first task that is free; None where nothing is wanted, False where other
+        processes have all."""
         found, results = None, self.results
         for pairing, task in stage(results):
             if left is not None and found is None:
                 progress.expect(left(results))
             found = False
-            if task not in self._store(pairing).running() and self._take(pairing, task, progress, results):
+            if task not in self._store(pairing).running() and self._take(
+                pairing, task, progress, results
+            ):
                 return True
         return found
 
-    def _take(self, pairing: PairingSpec | None, task: Task, progress: Progress, results: Results) -> bool:
+    def _take(
+        self, pairing: PairingSpec | None, task: Task, progress: Progress, results: Results
+    ) -> bool:
         params, space = {}, {}
         if pairing is not None:
-            params, space = parameters(self.spec.search, pairing, task), distributions(self.spec.search, pairing)
+            params, space = (
+                parameters(self.spec.search, pairing, task),
+                distributions(self.spec.search, pairing),
+            )
         with self._store(pairing).claim(task, self.metric, params, space) as claim:
             if claim is None:
                 return False
@@ -148,7 +174,8 @@ class Worker:
         return True
 
     def _look_again(self) -> None:
-        """Read again what others may have added to, and give up the claims of processes that have ended."""
+        """Read again what others may have added to, and give up the claims of processes that have
+        ended."""
         for store in self._stores.values():
             store.refresh()
             store.release_lost()
@@ -161,8 +188,10 @@ class Worker:
             self._reminded[each] = time.time()
             began = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began))
             progress.say(
-                f"study: waiting for '{each.task.name}', which process {each.pid} on the machine or container "
-                f"'{each.host}' began at {began}. Whether it is alive cannot be seen from here: if it has ended, give "
+                f"study: waiting for '{each.task.name}', which process {each.pid} on the machine "
+                "or container "
+                f"'{each.host}' began at {began}. Whether it is alive cannot be seen from here: if "
+                "it has ended, give "
                 f"the command again with --release {each.host}"
             )
 
@@ -184,7 +213,9 @@ class Worker:
 class _Searches(Mapping[PairingSpec, list[Evaluation]]):
     """The evaluations of each pairing's search, read when they are asked for."""
 
-    def __init__(self, read: Callable[[PairingSpec], list[Evaluation]], pairings: Sequence[PairingSpec]) -> None:
+    def __init__(
+        self, read: Callable[[PairingSpec], list[Evaluation]], pairings: Sequence[PairingSpec]
+    ) -> None:
         self._read, self._pairings = read, pairings
 
     def __getitem__(self, pairing: PairingSpec) -> list[Evaluation]:

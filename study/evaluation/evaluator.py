@@ -19,7 +19,16 @@ from study.checkpoints.names import split
 from study.data import Data
 from study.evaluation import noise_levels
 from study.evaluation.score_files import references_of
-from study.metrics import Extractor, Reference, Tally, load_extractor, references, replicates, scores, strata
+from study.metrics import (
+    Extractor,
+    Reference,
+    Tally,
+    load_extractor,
+    references,
+    replicates,
+    scores,
+    strata,
+)
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
 from study.parallel.device import device
@@ -51,7 +60,8 @@ class OtherBase(Degradation):
 
 
 class Parts(NamedTuple):
-    """What an evaluator looks at samples with: extractors, references, and what makes images of latents."""
+    """What an evaluator looks at samples with: extractors, references, and what makes images of
+    latents."""
 
     extractors: list[Extractor]
     references: dict[str, Reference]
@@ -61,18 +71,24 @@ class Parts(NamedTuple):
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name; root: public files are under root/cache; parts: other ones than those
-    that the spec names. Raises InputError at once for names of the study that are no degradations, or that the base cannot
-    suffer, and for a reference or decoder that is not to be had.
+    variant: finds the base of a variant's name; root: public files are under root/cache; parts:
+    other ones than those that the spec names. Raises InputError at once for names of the study that
+    are no degradations, or that the base cannot suffer, and for a reference or decoder that is not
+    to be had.
     """
 
     def __init__(
-        self, spec: StudySpec, base: Base, variant: Callable[[str], Base] | None = None, root: Path = Path("mlruns"),
+        self,
+        spec: StudySpec,
+        base: Base,
+        variant: Callable[[str], Base] | None = None,
+        root: Path = Path("mlruns"),
         parts: Parts | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.spec, self.base = spec, base
         base.denoiser.to(device())
-        self.announce: Callable[[str, Task], None] = lambda what, task: None  # where a group evaluates together
+        # where a group evaluates together
+        self.announce: Callable[[str, Task], None] = lambda what, task: None
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
         self.is_stochastic = cache(self._is_stochastic)
@@ -87,34 +103,64 @@ class Evaluator:
 
     @torch.inference_mode()
     def _check_references(self) -> None:
-        """Raises InputError for references of other images or features than those of the base's samples."""
+        """Raises InputError for references of other images or features than those of the base's
+        samples."""
         try:
             seen = self._seen(torch.zeros(1, *self.base.data.shape))
             for extractor in self.extractors:
-                d, wanted = extractor.to(seen.device)(seen).shape[1], len(self.references[extractor.name].frechet.mean)
+                d, wanted = (
+                    extractor.to(seen.device)(seen).shape[1],
+                    len(self.references[extractor.name].frechet.mean),
+                )
                 if d != wanted:
-                    raise InputError(f"it has {wanted} features of '{extractor.name}', the samples have {d}.")
+                    raise InputError(
+                        f"it has {wanted} features of '{extractor.name}', the samples have {d}."
+                    )
         except InputError as error:
             raise InputError(f"reference '{self.spec.reference}': {error}") from None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that changes a score or a proposal, by key."""
         spec, search = self.spec, self.spec.search
-        found: dict[str, Any] = {f"sampler.{key}": value for key, value in vars(spec.sampler).items()}
-        keys = ("method", "weight", "step", "samples", "design", "screen", "interval", "strength", "guides")
+        found: dict[str, Any] = {
+            f"sampler.{key}": value for key, value in vars(spec.sampler).items()
+        }
+        keys = (
+            "method",
+            "weight",
+            "step",
+            "samples",
+            "design",
+            "screen",
+            "interval",
+            "strength",
+            "guides",
+        )
         found |= {f"search.{key}": getattr(search, key) for key in keys}
         found |= {f"extractors.{name}": ref.sha256 for name, ref in self.references.items()}
         variants = (split(name)[0] for name in spec.named)
         found |= {f"variant.{v}": self.variant(str(v)).sha256 for v in variants if v is not None}
         reference = self._reference_sha256()
-        found |= {"extractors": spec.extractors, "seed": spec.seed, "base": self.base.sha256, "reference": reference}
+        found |= {
+            "extractors": spec.extractors,
+            "seed": spec.seed,
+            "base": self.base.sha256,
+            "reference": reference,
+        }
         found["device"] = device().type  # each has random numbers of its own
         limited = noise_levels.limited(spec.sampler, self.base)
         found |= {} if limited is None else {"sampler.levels": limited}
         found |= {"decoder": self.decoder.sha256} if self.decoder is not None else {}
-        if any("+" in pairing.main + pairing.guide for pairing in spec.pairings if pairing.coupling == "shared"):
-            found["draws"] = "of the main alone"  # once a guide that draws more often than the main moved the main's
-        return {key: repr(value) if isinstance(value, float) else value for key, value in found.items()}
+        if any(
+            "+" in pairing.main + pairing.guide
+            for pairing in spec.pairings
+            if pairing.coupling == "shared"
+        ):
+            # once a guide that draws more often than the main moved the main's
+            found["draws"] = "of the main alone"
+        return {
+            key: repr(value) if isinstance(value, float) else value for key, value in found.items()
+        }
 
     def _reference_sha256(self) -> str:
         """Of the data set, or where there are only statistics, of these."""
@@ -138,9 +184,16 @@ class Evaluator:
 
             source, evaluations = self._source(task.samples), self._evaluations(task)
             tally = score(
-                self._sampler(task), source, task.weight, task.seed, self.extractors, progress, GROUPS, task.interval,
+                self._sampler(task),
+                source,
+                task.weight,
+                task.seed,
+                self.extractors,
+                progress,
+                GROUPS,
+                task.interval,
                 self._seen,
-            )  # fmt: skip
+            )
         if group().rank > 0:  # the first process alone makes scores of the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
@@ -152,17 +205,23 @@ class Evaluator:
         return self._samples(task, progress)
 
     def own_data(self, n: int, seed: int) -> Data:
-        """n samples of the base with their labels, for what wants data where the base comes without."""
+        """n samples of the base with their labels, for what wants data where the base comes
+        without."""
         task, source = Task.alone(BASE, seed, n, self.spec.sampler.steps), self._source(n)
         found = [source.start(seed, chunk).label for chunk in range(len(source))]
         labels = [label.cpu() for label in found if label is not None]
-        return replace(self.base.data, samples=self.samples(task), labels=torch.cat(labels) if labels else None)
+        return replace(
+            self.base.data, samples=self.samples(task), labels=torch.cat(labels) if labels else None
+        )
 
     def images(self, samples: Tensor) -> Tensor:
-        """What there is to see of samples: they themselves, or where they are latents, their images in [−1, 1]."""
+        """What there is to see of samples: they themselves, or where they are latents, their images
+        in [−1, 1]."""
         if self.decoder is None:
             return samples
-        parts = (samples[first : first + SEEN].to(device()) for first in range(0, len(samples), SEEN))
+        parts = (
+            samples[first : first + SEEN].to(device()) for first in range(0, len(samples), SEEN)
+        )
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
     def _samples(self, task: Task, progress: Progress | None = None) -> Tensor:
@@ -172,7 +231,8 @@ class Evaluator:
         return collect(sampler, source, task.weight, task.seed, progress, task.interval)
 
     def _endpoints(self, task: Task, progress: Progress | None) -> Outcome:
-        """Main and guide sampled alone from the same noise, and FD of w·x1 + (1 − w)·x0 at every weight.
+        """Main and guide sampled alone from the same noise, and FD of w·x1 + (1 − w)·x0 at every
+        weight.
 
         Scores: for each metric the best weight, the share of FD(1) that it removes, and FD there.
         """
@@ -189,7 +249,9 @@ class Evaluator:
                 tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
                 for name, reference in self.references.items():
                     mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
-                    curve.setdefault(f"fd_{name}", []).append(reference.frechet.distance(mean, covariance))
+                    curve.setdefault(f"fd_{name}", []).append(
+                        reference.frechet.distance(mean, covariance)
+                    )
                 curve["weight"].append(weight)
         if not curve["weight"]:
             raise RunError(f"samples of {task.main} or of {task.guide} alone are not finite.")
@@ -213,18 +275,25 @@ class Evaluator:
         return samples, self._evaluations(task)
 
     def _keeps(self, task: Task) -> bool:
-        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if they are few.
+        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if
+        they are few.
 
         Not in a launched group, which shares the features of samples that it does not keep.
         """
         if group().world > 1:
             return False
-        return self.spec.search.method == "probe" or task.samples * math.prod(self.base.data.shape) * 4 <= KEPT_BYTES
+        return (
+            self.spec.search.method == "probe"
+            or task.samples * math.prod(self.base.data.shape) * 4 <= KEPT_BYTES
+        )
 
     def _tally(self, samples: Tensor, task: Task, grouped: bool = False) -> Tally:
-        """A tally of samples that are there, chunk by chunk as if they were drawn; grouped: with labels and groups."""
+        """A tally of samples that are there, chunk by chunk as if they were drawn; grouped: with
+        labels and groups."""
         source = self._source(task.samples)
-        tally = Tally(self.extractors, strata(task.samples, source.labels, GROUPS) if grouped else None)
+        tally = Tally(
+            self.extractors, strata(task.samples, source.labels, GROUPS) if grouped else None
+        )
         for chunk in range(len(source)):
             part = source.indices(chunk)
             label = source.start(task.seed, chunk).label if grouped else None
@@ -232,7 +301,8 @@ class Evaluator:
         return tally
 
     def _seen(self, samples: Tensor) -> Tensor:
-        """What extractors see of samples, of [B, …]. Raises InputError for another size than that of the reference."""
+        """What extractors see of samples, of [B, …]. Raises InputError for another size than that
+        of the reference."""
         samples = samples.to(device())
         seen = samples if self.decoder is None else self.decoder(samples)
         for reference in self.references.values():
@@ -240,9 +310,11 @@ class Evaluator:
         return seen
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together; the guide's only within its interval.
+        """Network evaluations of a task, of main and guide together; the guide's only within its
+        interval.
 
-        At weight 1 the main is alone, and at weight 0 the guide, unless it has an interval (`Guided`).
+        At weight 1 the main is alone, and at weight 0 the guide, unless it has an interval
+        (`Guided`).
         """
         sigmas = self.sigmas(task.steps)[:-1]
         visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
@@ -252,7 +324,8 @@ class Evaluator:
         return task.samples * (len(visited) + guided)
 
     def sigmas(self, steps: int) -> list[float]:
-        """The noise levels that so many steps visit, and 0; those that the study's base was made for."""
+        """The noise levels that so many steps visit, and 0; those that the study's base was made
+        for."""
         return noise_levels.visited(self.spec.sampler, self.base, steps)
 
     def _sampler(self, task: Task) -> "PairSampler":
@@ -260,9 +333,14 @@ class Evaluator:
 
         sampler = self.spec.sampler
         return PairSampler(
-            self.base.denoiser, self.degradation(task.main), self.degradation(task.guide), task.coupling,
-            sigmas=self.sigmas(task.steps), solver=sampler.solver, churn=_churn(sampler),
-        )  # fmt: skip
+            self.base.denoiser,
+            self.degradation(task.main),
+            self.degradation(task.guide),
+            task.coupling,
+            sigmas=self.sigmas(task.steps),
+            solver=sampler.solver,
+            churn=_churn(sampler),
+        )
 
     def _source(self, n: int) -> Source:
         data, sampler = self.base.data, self.spec.sampler
@@ -270,7 +348,9 @@ class Evaluator:
         if sampler.labels == "edm2":
             return PerSample(shape, sampler.chunk, data.classes, device())
         counts = data.counts if len(data.samples) or not data.classes else torch.ones(data.classes)
-        return Fixed(shape, sampler.chunk, None if counts is None else stratified(counts, n), device())
+        return Fixed(
+            shape, sampler.chunk, None if counts is None else stratified(counts, n), device()
+        )
 
     def _degradation(self, name: str) -> Degradation:
         variant, degradation = split(name)
@@ -278,9 +358,16 @@ class Evaluator:
             return degradation
         other = self.variant(str(variant))
         classes = {other.data.classes, self.base.data.classes} - {0}
-        if other.data.shape != self.base.data.shape or other.latents != self.base.latents or len(classes) > 1:
-            raise InputError(f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one of "
-                          f"{_what(self.base)}.")  # fmt: skip
+        if (
+            other.data.shape != self.base.data.shape
+            or other.latents != self.base.latents
+            or len(classes) > 1
+        ):
+            raise InputError(
+                f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one "
+                "of "
+                f"{_what(self.base)}."
+            )
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
         instead = OtherBase(str(variant), other)
@@ -292,7 +379,9 @@ class Evaluator:
 
 def _parts(spec: StudySpec, base: Base, root: Path) -> Parts:
     extractors = [load_extractor(name, root).eval() for name in spec.extractors]
-    return Parts(extractors, references_of(spec.reference, extractors, root), decoder_of(base, spec, root))
+    return Parts(
+        extractors, references_of(spec.reference, extractors, root), decoder_of(base, spec, root)
+    )
 
 
 def _none(name: str) -> Base:
@@ -301,9 +390,12 @@ def _none(name: str) -> Base:
 
 @torch.inference_mode()
 def is_stochastic(base: Base, degradation: Degradation) -> bool:
-    """Whether a degradation of a base draws random numbers. Raises InputError where the base cannot suffer it."""
+    """Whether a degradation of a base draws random numbers. Raises InputError where the base cannot
+    suffer it."""
     data, draws = base.data, Draws(0)
-    where = next((parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu"))
+    where = next(
+        (parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu")
+    )
     samples = data.samples[:2] if len(data.samples) else torch.zeros(1, *data.shape)
     labels = torch.zeros(len(samples), dtype=torch.long, device=where) if data.classes else None
     degradation(base.denoiser).to(where)(samples.to(where), 1.0, labels, draws)
@@ -311,14 +403,16 @@ def is_stochastic(base: Base, degradation: Degradation) -> bool:
 
 
 def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
-    """What makes images of the base's samples, where they are latents. Raises InputError where it is not to be had."""
+    """What makes images of the base's samples, where they are latents. Raises InputError where it
+    is not to be had."""
     if base.latents:
         from study.models.diffusers import edm2_decoder
 
         return edm2_decoder(spec.decoder or VAE, root / CACHE)
     if spec.decoder is not None:
         raise InputError(
-            f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no latents of EDM2."
+            f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no "
+            "latents of EDM2."
         )
     return base.decoder
 

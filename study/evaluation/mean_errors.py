@@ -1,12 +1,14 @@
-"""What can be said of a pairing without guided sampling: from mean errors, and from the denoising loss.
+"""What can be said of a pairing without guided sampling: from mean errors, and from the denoising
+loss.
 
-Errors are those against the base at the same (x, σ): e = E[D] − D_base over a denoiser's own randomness. Guided,
+Errors are those against the base at the same (x, σ): e = E[D] − D_base over a denoiser's own
+randomness. Guided,
 
     e_w = w·e1 + (1 − w)·e0,    A = ⟨e1, e1⟩,  B = ⟨e0, e0⟩,  C = ⟨e1, e0⟩,
 
-|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is least at w* = (B − C)/(A − 2C + B), above 1 if and only if C/A > 1. With the
-cosine ρ = C/√(AB) and the ratio of lengths r = √(B/A) this criterion is C/A = ρ·r, and the share of |e1|² that w*
-removes is 1 − B(1 − ρ²)/(A − 2C + B).
+|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is least at w* = (B − C)/(A − 2C + B), which is
+above 1 if and only if C/A > 1. With the cosine ρ = C/√(AB) and the ratio of lengths r = √(B/A) this
+criterion is C/A = ρ·r, and the share of |e1|² that w* removes is 1 − B(1 − ρ²)/(A − 2C + B).
 """
 
 import math
@@ -27,9 +29,11 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Points:
-    """Where errors are looked at: at each of L noise levels the same B images, with the weight of each level.
+    """Where errors are looked at: at each of L noise levels the same B images, with the weight of
+    each level.
 
-    x: [L, B, …]; sigmas, weights: [L]; labels: [B] or None; clean: [B, …], what x is a noised version of, or None.
+    x: [L, B, …]; sigmas, weights: [L]; labels: [B] or None; clean: [B, …], what x is a noised
+    version of, or None.
     """
 
     x: Tensor
@@ -40,18 +44,22 @@ class Points:
 
 
 def noised(clean: Tensor, labels: Tensor | None, sigmas: Sequence[float], seed: int) -> Points:
-    """Data with noise of every level, x = y + σn; the weight of a level is 1/σ², which makes errors those of ε."""
+    """Data with noise of every level, x = y + σn; the weight of a level is 1/σ², which makes errors
+    those of ε."""
     draws = Draws(seed, role="probe")
     x = torch.stack([clean + sigma * draws.normal("noise", clean) for sigma in sigmas])
     return Points(x, sigmas, [sigma**-2 for sigma in sigmas], labels, clean)
 
 
 @torch.inference_mode()
-def along_trajectories(base: Denoiser, start: Start, sigmas: Sequence[float], solver: str, levels: int) -> Points:
-    """The base's own trajectories at some of the sampler's noise levels, evenly spaced in their number.
+def along_trajectories(
+    base: Denoiser, start: Start, sigmas: Sequence[float], solver: str, levels: int
+) -> Points:
+    """The base's own trajectories at some of the sampler's noise levels, evenly spaced in their
+    number.
 
-    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the next
-    level that is kept.
+    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the
+    next level that is kept.
     """
     noise, labels, draws = start
     kept = sorted({round(i) for i in np.linspace(0, len(sigmas) - 2, levels)})
@@ -67,7 +75,8 @@ def along_trajectories(base: Denoiser, start: Start, sigmas: Sequence[float], so
 
 @dataclass(frozen=True)
 class Products:
-    """Products of the mean errors of M denoisers: gram: [L, B, M, M], of each level and image, unbiased.
+    """Products of the mean errors of M denoisers: gram: [L, B, M, M], of each level and image,
+    unbiased.
 
     names: [M]; sigmas, weights: [L].
     """
@@ -85,10 +94,12 @@ class Products:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Products of residuals D − y of M denoisers, of each image: means over draws, weighted sums over levels.
+    """Products of residuals D − y of M denoisers, of each image: means over draws, weighted sums
+    over levels.
 
-    names: [M]; shared: [B, M, M], under the same draws; guides: [G], those that were also given draws of their own;
-    own: [B, G], their squares; across: [B, M, G], their products with the others' under the main's draws.
+    names: [M]; shared: [B, M, M], under the same draws; guides: [G], those that were also given
+    draws of their own; own: [B, G], their squares; across: [B, M, G], their products with the
+    others' under the main's draws.
     """
 
     names: Sequence[str]
@@ -109,24 +120,32 @@ class Residuals:
 def mean_errors(
     base: Denoiser, denoisers: Mapping[str, Denoiser], points: Points, draws: int, seed: int = 0
 ) -> Products:
-    """Unbiased ⟨eᵢ, eⱼ⟩ from K draws, summed over elements, (⟨Σeᵢᵏ, Σeⱼᵏ⟩ − Σ⟨eᵢᵏ, eⱼᵏ⟩)/(K(K − 1)).
+    """Unbiased ⟨eᵢ, eⱼ⟩ from K draws, summed over elements, (⟨Σeᵢᵏ, Σeⱼᵏ⟩ − Σ⟨eᵢᵏ, eⱼᵏ⟩)/(K(K −
+    1)).
 
-    Every draw is shared by all denoisers, so the products of equal draws, which hold the covariance of the randomness,
-    are left out also between different ones. What is estimated belongs to the means: the coupling does not matter.
-    A denoiser that takes nothing from its draws is evaluated once.
+    Every draw is shared by all denoisers, so the products of equal draws, which hold the covariance
+    of the randomness, are left out also between different ones. What is estimated belongs to the
+    means: the coupling does not matter. A denoiser that takes nothing from its draws is evaluated
+    once.
     """
     return errors_and_residuals(base, denoisers, points, draws, seed=seed)[0]
 
 
 @torch.inference_mode()
 def errors_and_residuals(
-    base: Denoiser, denoisers: Mapping[str, Denoiser], points: Points, draws: int, loss_draws: int = 0,
-    guides: Sequence[str] = (), seed: int = 0,
-) -> tuple[Products, Residuals | None]:  # fmt: skip
-    """`mean_errors`, and from the first `loss_draws` of the same evaluations what `loss` is made of.
+    base: Denoiser,
+    denoisers: Mapping[str, Denoiser],
+    points: Points,
+    draws: int,
+    loss_draws: int = 0,
+    guides: Sequence[str] = (),
+    seed: int = 0,
+) -> tuple[Products, Residuals | None]:
+    """`mean_errors`, and from the first `loss_draws` of the same evaluations what `loss` is made
+    of.
 
-    guides: the denoisers that guide with draws of their own. Raises InputError for errors that are not finite, and for
-    residuals at points without clean images.
+    guides: the denoisers that guide with draws of their own. Raises InputError for errors that are
+    not finite, and for residuals at points without clean images.
     """
     names, guides, found, device = list(denoisers), list(dict.fromkeys(guides)), [], points.x.device
     if loss_draws and points.clean is None:
@@ -158,8 +177,8 @@ def errors_and_residuals(
 def _evaluations(
     denoisers: Mapping[str, Denoiser], points: Points, level: int, seed: int, role: str = ""
 ) -> Iterator[Tensor]:
-    """Estimates of all denoisers at a level, [M, B, …], under draw after draw, the same for all, or a role's child of
-    each. One that takes nothing from its draws is evaluated once."""
+    """Estimates of all denoisers at a level, [M, B, …], under draw after draw, the same for all, or
+    a role's child of each. One that takes nothing from its draws is evaluated once."""
     x, sigma, fixed = points.x[level], points.sigmas[level], dict[str, Tensor]()
     for k in count():
         estimates = []
@@ -184,14 +203,17 @@ class _Residuals:
         self._across = like.new_zeros(size, names, guides)
 
     def add(self, together: Tensor, alone: Tensor, weight: float) -> None:
-        """Take in a draw's estimates [M, B, …] of all, and [G, B, …] of the guides with draws of their own."""
+        """Take in a draw's estimates [M, B, …] of all, and [G, B, …] of the guides with draws of
+        their own."""
         r, own = ((d - self._clean).double().flatten(2).transpose(0, 1) for d in (together, alone))
         self._shared += weight * (r @ r.mT)
         self._own += weight * (own * own).sum(2)
         self._across += weight * (r @ own.mT)
 
     def means(self, names: Sequence[str], guides: Sequence[str]) -> Residuals:
-        shared, own, across = (sums.cpu().numpy() for sums in (self._shared, self._own, self._across))
+        shared, own, across = (
+            sums.cpu().numpy() for sums in (self._shared, self._own, self._across)
+        )
         return Residuals(names, shared, guides, own, across)
 
 

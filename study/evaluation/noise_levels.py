@@ -1,4 +1,5 @@
-"""The noise levels that a study samples at: those of its sampler, as far as its base was made for them."""
+"""The noise levels that a study samples at: those of its sampler, as far as its base was made for
+them."""
 
 from degradations import InputError, Levels
 from study.checkpoints import Base
@@ -15,7 +16,8 @@ def visited(sampler: SamplerSpec, base: Base, steps: int) -> list[float]:
 
 
 def limited(sampler: SamplerSpec, base: Base) -> str | None:
-    """What is visited, in words, where the base was not made for all of the sampler's; None where it was.
+    """What is visited, in words, where the base was not made for all of the sampler's; None where
+    it was.
 
     Raises InputError as `visited` does.
     """
@@ -27,16 +29,22 @@ def limited(sampler: SamplerSpec, base: Base) -> str | None:
 
 
 def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
-    """Raises InputError where a study of a base goes beyond the noise levels of another, or its own, by more than 1 %."""
+    """Raises InputError where a study of a base goes beyond the noise levels of another, or its
+    own, by more than 1 %."""
     if sampler.sigma_max > 1.01 * other.sigma_max:
-        raise InputError(f"sampler.sigma_max: found {sampler.sigma_max:g}, wanted at most {other.sigma_max:.4g}, the "
-                      f"noisiest that {other.name} was trained on.")  # fmt: skip
+        raise InputError(
+            f"sampler.sigma_max: found {sampler.sigma_max:g}, wanted at most "
+            f"{other.sigma_max:.4g}, the "
+            f"noisiest that {other.name} was trained on."
+        )
     first, *_, last, _ = visited(sampler, base, sampler.steps)
     levels = other.denoiser.levels()
     if first > 1.01 * levels.high or last < 0.99 * levels.low:
         raise InputError(
-            f"sampler.sigma_min, sampler.sigma_max: the study samples at noise levels from {last:.4g} to {first:.4g}, "
-            f"and {other.name} was made for those from {levels.low:.4g} to {levels.high:.4g}; accepted are values that "
+            "sampler.sigma_min, sampler.sigma_max: the study samples at noise levels from "
+            f"{last:.4g} to {first:.4g}, "
+            f"and {other.name} was made for those from {levels.low:.4g} to {levels.high:.4g}; "
+            "accepted are values that "
             "all its networks were made for."
         )
 

@@ -18,8 +18,9 @@ ROUNDING = 1e-12  # of products of float64, relative to those that they are diff
 class Forecast:
     """What the products of a main and a guide predict; None where it is not determined.
 
-    cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 lessens the mean error if and only if it is above 1;
-    weight: w*; gain: the share of |e1|² that w* removes; with intervals at 95 % over images.
+    cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 lessens the mean error if and
+    only if it is above 1; weight: w*; gain: the share of |e1|² that w* removes; with intervals at
+    95 % over images.
     """
 
     cosine: float | None
@@ -32,21 +33,37 @@ class Forecast:
     weight_ci: tuple[float, float] | None
 
     def as_dict(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in vars(self).items()
+        }
 
 
 def forecast(
-    products: Products, main: str, guide: str, resamples: int = 1000, seed: int = 0, level: int | None = None
+    products: Products,
+    main: str,
+    guide: str,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: int | None = None,
 ) -> Forecast:
-    """The forecast of a pairing, of all levels with their weights, or of one; intervals by the bootstrap over images.
+    """The forecast of a pairing, of all levels with their weights, or of one; intervals by the
+    bootstrap over images.
 
-    Images are resampled jointly over the levels. Where the interval of A − 2C + B includes 0, weight and gain are
-    undetermined; where that of A or B does, cosine and ratio are.
+    Images are resampled jointly over the levels. Where the interval of A − 2C + B includes 0,
+    weight and gain are undetermined; where that of A or B does, cosine and ratio are.
     """
     gram = products.of([main, guide])
-    images = gram[level] if level is not None else np.einsum("l,lbij->bij", np.asarray(products.weights), gram)
+    images = (
+        gram[level]
+        if level is not None
+        else np.einsum("l,lbij->bij", np.asarray(products.weights), gram)
+    )
     a, b, c = images[:, 0, 0], images[:, 1, 1], images[:, 0, 1]
-    sums, total = _resampled(len(a), resamples, seed) @ np.stack([a, b, c], 1), (a.sum(), b.sum(), c.sum())
+    sums, total = (
+        _resampled(len(a), resamples, seed) @ np.stack([a, b, c], 1),
+        (a.sum(), b.sum(), c.sum()),
+    )
     value, (some_a, some_b, some_c) = _ratios(*total), (sums[:, 0], sums[:, 1], sums[:, 2])
     resampled = _ratios(some_a, some_b, some_c)
     bends = main != guide and _positive(some_a - 2 * some_c + some_b)
@@ -62,26 +79,36 @@ def forecast(
         return float(low), float(high)
 
     return Forecast(
-        known("cosine", has_a and has_b), known("ratio", has_a and has_b),
-        known("criterion", has_a), interval("criterion", has_a),
-        known("gain", has_a and bends), interval("gain", has_a and bends),
-        known("weight", bends), interval("weight", bends),
-    )  # fmt: skip
+        known("cosine", has_a and has_b),
+        known("ratio", has_a and has_b),
+        known("criterion", has_a),
+        interval("criterion", has_a),
+        known("gain", has_a and bends),
+        interval("gain", has_a and bends),
+        known("weight", bends),
+        interval("weight", bends),
+    )
 
 
 @lru_cache(maxsize=4)
 def _resampled(images: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
-    """How often each image is in each bootstrap sample, [resamples, images]: the same for every pairing and level."""
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    """How often each image is in each bootstrap sample, [resamples, images]: the same for every
+    pairing and level."""
+    return np.random.default_rng(seed).multinomial(
+        images, np.full(images, 1 / images), size=resamples
+    )
 
 
 def _ratios(a: Any, b: Any, c: Any) -> dict[str, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         bend = a - 2 * c + b
         return {
-            "cosine": c / np.sqrt(a * b), "ratio": np.sqrt(b / a), "criterion": c / a, "weight": (b - c) / bend,
+            "cosine": c / np.sqrt(a * b),
+            "ratio": np.sqrt(b / a),
+            "criterion": c / a,
+            "weight": (b - c) / bend,
             "gain": 1 - (a * b - c**2) / (bend * a),
-        }  # fmt: skip
+        }
 
 
 def _positive(resampled: Array) -> bool:
@@ -92,10 +119,12 @@ def _positive(resampled: Array) -> bool:
 def several_guides(
     products: Products, main: str, guides: Sequence[str], resamples: int = 1000, seed: int = 0
 ) -> tuple[list[float], list[tuple[float, float]]]:
-    """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error, and intervals:
+    """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error,
+    and intervals:
 
-    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises InputError where the interval of G's least
-    eigenvalue includes 0: guides that err alike, whose weights are not determined.
+    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises InputError where the
+    interval of G's least eigenvalue includes 0: guides that err alike, whose weights are not
+    determined.
     """
     images = np.einsum("l,lbij->bij", np.asarray(products.weights), products.of([main, *guides]))
     counts = _resampled(len(images), resamples, seed)
@@ -105,7 +134,8 @@ def several_guides(
     least = np.linalg.eigvalsh(g_matrix)[:, 0]
     if np.quantile(least, 0.025) <= 1e-9 * np.trace(g_matrix[0]):
         raise InputError(
-            f"probe: as far as can be told, the errors of {', '.join(guides)} do not differ, and their weights are not "
+            f"probe: as far as can be told, the errors of {', '.join(guides)} do not differ, and "
+            "their weights are not "
             "determined; more draws (--probe.draws) or images (--probe.images) tell more."
         )
     weights = 1 - np.linalg.solve(g_matrix, g[..., None])[..., 0]
@@ -115,7 +145,8 @@ def several_guides(
 
 @dataclass(frozen=True)
 class LossForecast:
-    """The weight at which the denoising loss of D_w is least, its interval, and the share of the loss it removes."""
+    """The weight at which the denoising loss of D_w is least, its interval, and the share of the
+    loss it removes."""
 
     weight: float | None
     weight_ci: tuple[float, float] | None
@@ -123,12 +154,19 @@ class LossForecast:
 
 
 def loss(
-    residuals: Residuals, main: str, guide: str, coupling: Coupling, resamples: int = 1000, seed: int = 0
+    residuals: Residuals,
+    main: str,
+    guide: str,
+    coupling: Coupling,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> LossForecast:
-    """Where E|D_w(y + σn) − y|², a quadratic in w, is least; it needs clean data (best held out) and no base.
+    """Where E|D_w(y + σn) − y|², a quadratic in w, is least; it needs clean data (best held out)
+    and no base.
 
-    The loss contains the variance of the draws, so the coupling counts. The loss of a *trained* main is stationary in
-    the direction of any fixed guide: its best weight is about 1 even where guidance improves the samples.
+    The loss contains the variance of the draws, so the coupling counts. The loss of a *trained*
+    main is stationary in the direction of any fixed guide: its best weight is about 1 even where
+    guidance improves the samples.
     """
     sums = residuals.of(main, guide, coupling)
     a, b, c = sums.sum(0)

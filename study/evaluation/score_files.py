@@ -9,7 +9,16 @@ from study.checkpoints import CACHE, find_statistics, near, public_statistics
 from study.data import DATA, load_data
 from study.files.cache import PublicFile, obtain
 from study.files.images import batches, to_uint8
-from study.metrics import Extractor, Reference, Tally, load_extractor, references, scores, size_curves, strata
+from study.metrics import (
+    Extractor,
+    Reference,
+    Tally,
+    load_extractor,
+    references,
+    scores,
+    size_curves,
+    strata,
+)
 from study.metrics.clean_fid import verifiable, verify
 from study.metrics.reference import stream_references
 from study.metrics.tally import GROUPS
@@ -18,14 +27,19 @@ from study.records.statistics import extrapolate
 
 
 def score_files(
-    path: Path, reference: str, extractor: str, extrapolated: bool = False, root: Path = Path("mlruns"),
+    path: Path,
+    reference: str,
+    extractor: str,
+    extrapolated: bool = False,
+    root: Path = Path("mlruns"),
     verified: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The distances of images or samples in files to a reference, as `references_of` takes one.
 
-    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %. verified: also what
-    clean-fid itself makes of the same images, under "verified". Raises InputError for files that hold no samples, or a
-    reference of another extractor or shape, and for an extractor that clean-fid cannot run where it is to verify.
+    extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
+    verified: also what clean-fid itself makes of the same images, under "verified". Raises
+    InputError for files that hold no samples, or a reference of another extractor or shape, and for
+    an extractor that clean-fid cannot run where it is to verify.
     """
     chosen = load_extractor(extractor, root).eval()
     if verified:
@@ -37,7 +51,9 @@ def score_files(
         raise InputError(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
     found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
     found |= scores(tally, {chosen.name: compared})
-    for metric, (curve, *without) in size_curves(tally, {chosen.name: compared}).items() if extrapolated else ():
+    for metric, (curve, *without) in (
+        size_curves(tally, {chosen.name: compared}).items() if extrapolated else ()
+    ):
         limit = extrapolate(curve, without)
         found |= {f"{metric} of {n:.0f}": value for n, value in curve}
         found |= {f"{metric}_inf": limit.mean, f"{metric}_inf_ci": [limit.low, limit.high]}
@@ -48,9 +64,9 @@ def score_files(
 
 
 def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
-    """What a name compares samples with, for each extractor: a data set, published statistics under root/cache, or a
-    file of statistics, or images or samples in files. Raises InputError for what is none of these, and for the statistics
-    of other extractors.
+    """What a name compares samples with, for each extractor: a data set, published statistics under
+    root/cache, or a file of statistics, or images or samples in files. Raises InputError for what
+    is none of these, and for the statistics of other extractors.
     """
     if name in DATA:
         return references(load_data(name).samples, extractors)
@@ -58,17 +74,23 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     if known is not None:
         files = statistics_files(name, [extractor.name for extractor in extractors])
         paths = {extractor: obtain(file, root / CACHE) for extractor, file in files.items()}
-        return {each.name: Reference.load(paths[each.name], each, known.size) for each in extractors}
+        return {
+            each.name: Reference.load(paths[each.name], each, known.size) for each in extractors
+        }
     path = Path(name)
     if not path.exists():
-        raise InputError(f"reference '{name}': no data set, no published statistics, no file or folder; {_near(name)}")
+        raise InputError(
+            f"reference '{name}': no data set, no published statistics, no file or folder; "
+            f"{_near(name)}"
+        )
     if Reference.is_one(path):
         return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
     return stream_references((batch.to(device()) for batch in batches(path)), extractors)
 
 
 def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFile]:
-    """The files of published statistics by extractor; none where a name is not that of published statistics.
+    """The files of published statistics by extractor; none where a name is not that of published
+    statistics.
 
     Raises InputError for extractors that none of a name's are of.
     """
@@ -77,21 +99,28 @@ def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFi
         return {}
     for extractor in extractors:
         if extractor not in known.files:
-            raise InputError(f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
-                          f"'{extractor}' is wanted.")  # fmt: skip
+            raise InputError(
+                f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
+                f"'{extractor}' is wanted."
+            )
     return {extractor: known.files[extractor] for extractor in extractors}
 
 
 def _near(name: str) -> str:
-    """What may have been meant by an unknown name of a reference; all that there is where nothing is near it."""
+    """What may have been meant by an unknown name of a reference; all that there is where nothing
+    is near it."""
     alike = near(name, sorted(DATA))
     if alike:
         return f"did you mean {' or '.join(alike)}?"
-    return f"data sets are {', '.join(sorted(DATA))}, published statistics are {', '.join(public_statistics())}."
+    return (
+        f"data sets are {', '.join(sorted(DATA))}, published statistics are "
+        f"{', '.join(public_statistics())}."
+    )
 
 
 def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:
-    """A tally of files, in groups by their number modulo ten where wanted: the files are then gone through twice."""
+    """A tally of files, in groups by their number modulo ten where wanted: the files are then gone
+    through twice."""
     n = sum(len(batch) for batch in batches(path)) if grouped else 0
     tally, first = Tally([extractor], strata(n) if grouped else None), 0
     for batch in batches(path):

@@ -13,10 +13,11 @@ PART = ".part-"  # how the names of unfinished files begin
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends well and removed when it does not.
+    """A temporary path beside `path`, renamed to it when the block ends well and removed when it
+    does not.
 
-    The temporary name keeps the suffix, by which many writers choose the format; the file is locked for as long as its
-    writer lives, by which `sweep` knows those of killed ones.
+    The temporary name keeps the suffix, by which many writers choose the format; the file is locked
+    for as long as its writer lives, by which `sweep` knows those of killed ones.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = _begun(path)
@@ -46,7 +47,8 @@ def _begun(path: Path) -> tuple[int, Path]:
 
 def sweep(root: Path) -> None:
     """Remove the unfinished files that killed writers left under a folder."""
-    for part in sorted(root.rglob(f"{PART}*")):  # a database before its journal, which is nobody's without it
+    # a database before its journal, which is nobody's without it
+    for part in sorted(root.rglob(f"{PART}*")):
         if part.with_name(part.name.rpartition("-")[0]).exists():
             continue
         with suppress(OSError), part.open("rb") as file:  # locked, or gone by now

@@ -1,4 +1,5 @@
-"""Public files by name: downloaded into a folder once, and known by their SHA-256 whenever they are used."""
+"""Public files by name: downloaded into a folder once, and known by their SHA-256 whenever they are
+used."""
 
 import http.client
 import json
@@ -25,7 +26,8 @@ class PublicFile:
     Args:
         name: its name in the cache, without a folder
         address: where it is downloaded from, https
-        sha256: its published SHA-256; None: none is published, and that of its first use here holds from then on
+        sha256: its published SHA-256; None: none is published, and that of its first use here holds
+            from then on
         size: in bytes; None where not published
         card: what it is, for messages
 
@@ -46,7 +48,8 @@ class PublicFile:
 
 
 def present(file: PublicFile, cache: Path) -> bool:
-    """Whether a file of the name and size is in the cache; its hash is checked when it is obtained."""
+    """Whether a file of the name and size is in the cache; its hash is checked when it is
+    obtained."""
     path = cache / file.name
     return path.is_file() and file.size in (None, path.stat().st_size)
 
@@ -54,9 +57,9 @@ def present(file: PublicFile, cache: Path) -> bool:
 def obtain(file: PublicFile, cache: Path) -> Path:
     """The file in the cache folder, downloaded if it is missing, its size and SHA-256 checked.
 
-    Of two processes one downloads and the other waits. A hash once found is computed again only when the file's size or
-    time of change is another. Raises InputError for a file that is damaged or another, and for one that cannot be had; the
-    message says where to put it by hand.
+    Of two processes one downloads and the other waits. A hash once found is computed again only
+    when the file's size or time of change is another. Raises InputError for a file that is damaged
+    or another, and for one that cannot be had; the message says where to put it by hand.
     """
     path = cache / file.name
     if not path.is_file():
@@ -73,11 +76,22 @@ def obtain(file: PublicFile, cache: Path) -> Path:
 def _download(file: PublicFile, path: Path) -> None:
     with _open(file.address) as answer, replacing(path) as part:
         length = answer.headers.get("Content-Length")
-        size = file.size if file.size is not None else int(length) if (length or "").isdigit() else None
+        size = (
+            file.size
+            if file.size is not None
+            else int(length)
+            if (length or "").isdigit()
+            else None
+        )
         free = shutil.disk_usage(path.parent).free
         if free < (size or 0) + SPARE:
-            raise OSError(f"{size or 'some'} bytes and {SPARE} to spare are wanted, {free} are free")
-        print(f"Downloading {file.card} ({size or 'unknown'} bytes) from {file.address}", file=sys.stderr)
+            raise OSError(
+                f"{size or 'some'} bytes and {SPARE} to spare are wanted, {free} are free"
+            )
+        print(
+            f"Downloading {file.card} ({size or 'unknown'} bytes) from {file.address}",
+            file=sys.stderr,
+        )
         received = 0
         with part.open("wb") as out:
             while block := answer.read(BLOCK):
@@ -92,7 +106,9 @@ def _download(file: PublicFile, path: Path) -> None:
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if not newurl.startswith("https://"):
             raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -104,17 +120,22 @@ def _open(address: str) -> Any:
 
 def _by_hand(file: PublicFile, cache: Path, why: str) -> str:
     return (
-        f"{file.card}: '{file.name}' is not in {cache.resolve()} and could not be downloaded ({why}). Download "
+        f"{file.card}: '{file.name}' is not in {cache.resolve()} and could not be downloaded "
+        f"({why}). Download "
         f"{file.address} elsewhere (SHA-256 {file.sha256 or 'none is published'}, "
-        f"{'unknown' if file.size is None else file.size} bytes) and put it into {cache.resolve()} as '{file.name}'."
+        f"{'unknown' if file.size is None else file.size} bytes) and put it into {cache.resolve()} "
+        f"as '{file.name}'."
     )
 
 
 def _check(file: PublicFile, path: Path) -> None:
-    """Raises InputError where a file's size or hash is not the published one or, without one, that of its first use."""
+    """Raises InputError where a file's size or hash is not the published one or, without one, that
+    of its first use."""
     stat, note = path.stat(), path.with_name(f"{path.name}.sha256")
     if file.size is not None and stat.st_size != file.size:
-        raise InputError(f"{path}: {stat.st_size} bytes, {file.card} has {file.size}: damaged, or another file.")
+        raise InputError(
+            f"{path}: {stat.st_size} bytes, {file.card} has {file.size}: damaged, or another file."
+        )
     noted = _read(note)
     wanted = file.sha256 or noted.get("sha256")
     now = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
@@ -123,14 +144,22 @@ def _check(file: PublicFile, path: Path) -> None:
     found = sha256(path)
     if wanted is not None and found != wanted:
         source = "its published one" if file.sha256 else f"that of its first use, in {note.name},"
-        raise InputError(f"{path}: {file.card}: found SHA-256 {found}, {source} is {wanted}: damaged, or another file.")
+        raise InputError(
+            f"{path}: {file.card}: found SHA-256 {found}, {source} is {wanted}: damaged, or "
+            "another file."
+        )
     if wanted is None:
-        print(f"{path}: no SHA-256 of {file.card} is published; from now on it must be {found}.", file=sys.stderr)
+        print(
+            f"{path}: no SHA-256 of {file.card} is published; from now on it must be {found}.",
+            file=sys.stderr,
+        )
     try:
         write_text(note, json.dumps({"sha256": found, **now}) + "\n")
     except OSError as error:  # a shared cache that only others may write
         if wanted is None:
-            raise InputError(f"{note}: the hash of {file.card} cannot be noted ({error}).") from None
+            raise InputError(
+                f"{note}: the hash of {file.card} cannot be noted ({error})."
+            ) from None
 
 
 def _read(note: Path) -> dict[str, Any]:

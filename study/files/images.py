@@ -1,4 +1,5 @@
-"""Images and samples from outside: folders, zips and NPZ files. Untrusted: nothing is unpickled, sizes are checked."""
+"""Images and samples from outside: folders, zips and NPZ files. Untrusted: nothing is unpickled,
+sizes are checked."""
 
 import io
 import os
@@ -23,14 +24,17 @@ from study.files.regular import check_regular
 from study.files.zips import MOST_BYTES, entry_name, open_zip, read_entry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-# Those of the suffixes alone: of the formats that Pillow knows besides, one starts a program, PostScript's Ghostscript.
+# Those of the suffixes alone: of the formats that Pillow knows besides, one starts a program,
+# PostScript's Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")  # Pillow's modes without colours
+# Pillow's modes without colours
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 LATENTS = ".npy"
 MOST_PIXELS = 4096 * 4096
 MOST_SIDE = 2**16  # some decoders take memory by rows, not by pixels
 MOST_IMAGE_BYTES = 3 * MOST_PIXELS + 2**20  # of its file
-# A larger image of fewer bytes than this share of its pixels is flat, or a file that is small in order to be read.
+# A larger image of fewer bytes than this share of its pixels is flat, or a file that is small in
+# order to be read.
 FLAT_PIXELS, FLAT_SHARE = 2**22, 128
 MOST_NUMBERS, MOST_SAMPLE_BYTES = 2**24, 2**26  # of a sample in an NPZ
 MOST_TOGETHER = 2**24  # bytes of images in a batch; as floats they take four times as many
@@ -40,14 +44,16 @@ ARRAYS = ("samples", "images", "x", "arr_0")
 
 
 def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
-    """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an NPZ.
+    """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an
+    NPZ.
 
-    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, in whatever folders, as in EDM's zips;
-    B ≤ size, less where images are large. They are read as clean-fid reads them, by Pillow's conversion to RGB: alpha
-    is dropped, a palette looked up, CMYK mixed. Where no image has colours, one channel of the three is given, C = 1.
-    An NPZ holds an array `samples` (or images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they
-    are. Memory does not grow with the number of samples. Raises InputError for a missing or empty place, for what is no
-    image, for latents (.npy), and for images of mixed sizes, naming the file.
+    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, in whatever folders,
+    as in EDM's zips; B ≤ size, less where images are large. They are read as clean-fid reads them,
+    by Pillow's conversion to RGB: alpha is dropped, a palette looked up, CMYK mixed. Where no image
+    has colours, one channel of the three is given, C = 1. An NPZ holds an array `samples` (or
+    images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Memory
+    does not grow with the number of samples. Raises InputError for a missing or empty place, for
+    what is no image, for latents (.npy), and for images of mixed sizes, naming the file.
     """
     if os.path.isdir(path):
         yield from _images(path, size)
@@ -59,7 +65,8 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
         yield from _images(path, size)
     else:
         raise InputError(
-            f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of samples."
+            f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of "
+            "samples."
         )
 
 
@@ -72,7 +79,10 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
         if first is None:
             first = name, image.shape
         if image.shape != first[1]:
-            raise InputError(f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be alike.")
+            raise InputError(
+                f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be "
+                "alike."
+            )
         batch.append(image)
         if len(batch) == size or (len(batch) + 1) * image.nbytes > MOST_TOGETHER:
             yield _to_tensor(batch)
@@ -83,28 +93,37 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
         yield _to_tensor(batch)
 
 
-def _decoded(files: Iterator[tuple[str, bytes]], grey: bool) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """The images of files in their order, a few decoded ahead: Pillow decodes without the interpreter's lock."""
+def _decoded(
+    files: Iterator[tuple[str, bytes]], grey: bool
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """The images of files in their order, a few decoded ahead: Pillow decodes without the
+    interpreter's lock."""
     ahead: deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for name, content in files:
             image = _opened(name, content)
             held = len(content) + 4 * image.width * image.height
-            while ahead and (len(ahead) > 2 * THREADS or held + sum(each[1] for each in ahead) > MOST_AHEAD):
+            while ahead and (
+                len(ahead) > 2 * THREADS or held + sum(each[1] for each in ahead) > MOST_AHEAD
+            ):
                 yield _result(ahead)
             ahead.append((name, held, pool.submit(_pixels, name, image, grey)))
         while ahead:
             yield _result(ahead)
 
 
-def _result(ahead: "deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]]") -> tuple[str, npt.NDArray[np.uint8]]:
+def _result(
+    ahead: "deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]]",
+) -> tuple[str, npt.NDArray[np.uint8]]:
     name, _, image = ahead.popleft()
     return name, image.result()
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, LATENTS) and p.is_file()):
+        for file in sorted(
+            p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, LATENTS) and p.is_file()
+        ):
             _refuse_latents(str(file))
             check_regular(file, MOST_IMAGE_BYTES)
             yield str(file), file.read_bytes()
@@ -118,17 +137,23 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _refuse_latents(name: str) -> None:
     if name.lower().endswith(LATENTS):
-        raise InputError(f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected.")
+        raise InputError(
+            f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected."
+        )
 
 
 def _opened(name: str, content: bytes) -> Image.Image:
-    """An image of which only the header was read. Raises InputError for what is none, or too large."""
+    """An image of which only the header was read. Raises InputError for what is none, or too
+    large."""
     try:
-        with warnings.catch_warnings():  # of sizes, which are checked here, and of odd entries, which play no part
+        # of sizes, which are checked here, and of odd entries, which play no part
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        raise InputError(f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)}).") from None
+        raise InputError(
+            f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)})."
+        ) from None
     except Image.DecompressionBombError:
         raise InputError(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
     except Exception as error:  # of a damaged header, from any of these formats
@@ -137,11 +162,15 @@ def _opened(name: str, content: bytes) -> Image.Image:
     for width, height in (image.size, _tile(image)):
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
             raise InputError(
-                f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} a side."
+                f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} "
+                "a side."
             )
         if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
-            raise InputError(f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most {FLAT_SHARE} "
-                          f"pixels a byte from {FLAT_PIXELS} pixels on.")  # fmt: skip
+            raise InputError(
+                f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most "
+                f"{FLAT_SHARE} "
+                f"pixels a byte from {FLAT_PIXELS} pixels on."
+            )
     return image
 
 
@@ -192,17 +221,22 @@ def _check(path: Path, array: Array) -> None:
     """Raises InputError for what are no samples, by the header."""
     shape, dtype = array.shape, array.dtype
     if len(shape) < 2 or 0 in shape:
-        raise InputError(f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1.")
+        raise InputError(
+            f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1."
+        )
     if dtype == np.uint8:
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
             raise InputError(
-                f"{path}: '{array.name}' has shape {shape}; uint8 images are [n, H, W] or [n, H, W, 1 or 3]."
+                f"{path}: '{array.name}' has shape {shape}; uint8 images are [n, H, W] or [n, H, "
+                "W, 1 or 3]."
             )
     elif not np.issubdtype(dtype, np.floating):
         raise InputError(f"{path}: '{array.name}' is {dtype}; uint8 images or floats are expected.")
     if array.row_bytes > min(MOST_NUMBERS * dtype.itemsize, MOST_SAMPLE_BYTES):
-        raise InputError(f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
-                      f"{MOST_NUMBERS} numbers and {MOST_SAMPLE_BYTES} bytes.")  # fmt: skip
+        raise InputError(
+            f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
+            f"{MOST_NUMBERS} numbers and {MOST_SAMPLE_BYTES} bytes."
+        )
 
 
 def _to_tensor(images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
@@ -217,15 +251,20 @@ def _say(shape: tuple[int, ...]) -> str:
 
 
 def to_uint8(samples: Tensor) -> npt.NDArray[np.uint8]:
-    """Images [n, C, H, W] in [−1, 1] as uint8 [n, H, W, C]: 127.5·x + 128, clipped and truncated (as EDM's scripts)."""
-    pixels: npt.NDArray[np.uint8] = (samples * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    """Images [n, C, H, W] in [−1, 1] as uint8 [n, H, W, C]: 127.5·x + 128, clipped and truncated
+    (as EDM's scripts)."""
+    pixels: npt.NDArray[np.uint8] = (
+        (samples * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    )
     return pixels
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """One image, uint8 [H, W] or [H, W, 1 or 3], as PNG, whole or not at all."""
     with replacing(path) as part:
-        Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(part)
+        Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(
+            part
+        )
 
 
 def write_npz(path: Path, samples: Tensor) -> None:

@@ -1,4 +1,5 @@
-"""NPZ files from outside: the headers of their arrays are checked, and large ones read a part at a time."""
+"""NPZ files from outside: the headers of their arrays are checked, and large ones read a part at a
+time."""
 
 import io
 import math
@@ -19,13 +20,15 @@ from study.files.zips import open_entry, open_zip, read_into
 KINDS = "fiub"  # floats, integers with and without a sign, truth values
 MAGIC = b"\x93NUMPY\1\0"
 MOST_TEXT = 4000  # bytes of a text
-# What is held in memory as float64 is at most this much, or this many times the file: numbers compress little.
+# What is held in memory as float64 is at most this much, or this many times the file: numbers
+# compress little.
 LEAST_HELD, HELD_SHARE = 2**26, 2
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array of a file that is open, of which only the header was read: `dtype`, and `shape`, no entry negative."""
+    """An array of a file that is open, of which only the header was read: `dtype`, and `shape`, no
+    entry negative."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,11 +45,13 @@ class Array:
     def rows(self, most: int) -> Iterator[npt.NDArray[Any]]:
         """The array in parts of at most `most` entries along its first axis, read one by one.
 
-        Raises InputError for a damaged file, which is known at its end at the latest, and where it is stored column by
-        column, so that its rows lie apart.
+        Raises InputError for a damaged file, which is known at its end at the latest, and where it
+        is stored column by column, so that its rows lie apart.
         """
         if self.fortran and len(self.shape) > 1:
-            raise self.refusal("is stored column by column (Fortran's order); save numpy.ascontiguousarray of it")
+            raise self.refusal(
+                "is stored column by column (Fortran's order); save numpy.ascontiguousarray of it"
+            )
         for start in range(0, self.shape[0], most):
             count = min(most, self.shape[0] - start)
             yield self._next((count, *self.shape[1:]), "C")
@@ -69,7 +74,8 @@ class Array:
 
 
 class Arrays:
-    """The arrays of an NPZ file by name. Methods raise InputError, naming file and array, for what is damaged."""
+    """The arrays of an NPZ file by name. Methods raise InputError, naming file and array, for what
+    is damaged."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self._archive = path, archive
@@ -80,7 +86,8 @@ class Arrays:
 
     @contextmanager
     def open(self, name: str, kinds: str = KINDS) -> Iterator[Array]:
-        """An array, its header read. Raises InputError for dtypes of other kinds, of which objects are never read."""
+        """An array, its header read. Raises InputError for dtypes of other kinds, of which objects
+        are never read."""
         entry, refusal = self.entries[name], _Refusal(self.path, name)
         with open_entry(self.path, self._archive, entry) as file:
             shape, fortran, dtype = _header(file, refusal)
@@ -90,20 +97,26 @@ class Arrays:
                 raise refusal(f"has the shape {str(shape)[:100]}")
             wanted, found = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
             if wanted != found:
-                raise refusal(f"has {found} bytes, which is not its shape {str(shape)[:100]} of {dtype}")
+                raise refusal(
+                    f"has {found} bytes, which is not its shape {str(shape)[:100]} of {dtype}"
+                )
             yield Array(name, shape, dtype, fortran, file, refusal)
 
     def numbers(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
-        """A whole array of numbers as float64. Raises InputError for another shape, in which None is any size, and for
-        more than is held in memory.
+        """A whole array of numbers as float64. Raises InputError for another shape, in which None
+        is any size, and for more than is held in memory.
         """
         with self.open(name, "fiu") as array:
             sizes = zip(array.shape, shape, strict=False)
-            if len(array.shape) != len(shape) or any(want not in (have, None) for have, want in sizes):
+            if len(array.shape) != len(shape) or any(
+                want not in (have, None) for have, want in sizes
+            ):
                 wanted = str(shape).replace("None", "any")
                 raise array.refusal(f"has shape {array.shape}; expected is {wanted}")
             if (size := 8 * math.prod(array.shape)) > self._held:
-                raise array.refusal(f"takes {size} bytes of memory; at most {self._held} of a file of this size")
+                raise array.refusal(
+                    f"takes {size} bytes of memory; at most {self._held} of a file of this size"
+                )
             return array.all().astype(np.float64, copy=False)
 
     def text(self, name: str) -> str:
@@ -131,8 +144,8 @@ class _Refusal:
 
 
 def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether stored column by column, and dtype. Version 1.0 is what NumPy writes for arrays of numbers; the
-    headers of later ones can be of any length."""
+    """Shape, whether stored column by column, and dtype. Version 1.0 is what NumPy writes for
+    arrays of numbers; the headers of later ones can be of any length."""
     magic, length = file.read(len(MAGIC)), file.read(2)
     header = io.BytesIO(length + file.read(int.from_bytes(length, "little")))
     try:

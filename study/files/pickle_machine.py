@@ -1,6 +1,8 @@
-"""The machine that carries out the instructions of a pickle: its stack, its memo, and the limits of what it may take.
+"""The machine that carries out the instructions of a pickle: its stack, its memo, and the limits of
+what it may take.
 
-It knows no class and no function: what the names in a file stand for is given to it, and nothing else is ever called.
+It knows no class and no function: what the names in a file stand for is given to it, and nothing
+else is ever called.
 """
 
 import io
@@ -15,11 +17,14 @@ import numpy as np
 
 from degradations import InputError
 
-MOST_STEPS = 2**20  # instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
+# instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
+MOST_STEPS = 2**20
 OBJECT_BYTES = 400  # of an empty object, which one instruction to three make of as many bytes
 MOST_DEPTH = 100
-MOST_PARTS = 2**22  # values, counting one as often as it is reached, so that no walk over the result takes for ever
-LONGEST_NAME = 200  # of a class, a module, a key: what is compared or joined again and again is short
+# values, counting one as often as it is reached, so that no walk over the result takes for ever
+MOST_PARTS = 2**22
+# of a class, a module, a key: what is compared or joined again and again is short
+LONGEST_NAME = 200
 SMALL = 2**16  # bytes that may be used more than once
 
 
@@ -53,24 +58,33 @@ class Unbuilt:
     keys: list[int] = field(default_factory=list)
 
 
-_LARGE = object()  # in the memo for large bytes, which no writer uses twice, so that they can be freed
+# in the memo for large bytes, which no writer uses twice, so that they can be freed
+_LARGE = object()
 
 
 class Machine:
     """The instructions of one pickle after another out of a file of which `left` bytes are left.
 
-    `known` says what a module and a name in it stand for, None where nothing does; `persistent` what a value stands for
-    that lies outside of the pickle, None where none may. Methods raise InputError, naming the path, for what is not read.
+    `known` says what a module and a name in it stand for, None where nothing does; `persistent`
+    what a value stands for that lies outside of the pickle, None where none may. Methods raise
+    InputError, naming the path, for what is not read.
     """
 
     def __init__(
-        self, path: Path, file: io.BufferedIOBase, size: int, budget: Budget,
-        known: Callable[[tuple[str, str]], Any], persistent: Callable[[Any], Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        file: io.BufferedIOBase,
+        size: int,
+        budget: Budget,
+        known: Callable[[tuple[str, str]], Any],
+        persistent: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.path, self._file, self.left, self.budget, self._known = path, file, size, budget, known
         self._steps = _STEPS
         if persistent is not None:
-            self._steps = _STEPS | {pickle.BINPERSID[0]: _push(lambda m: persistent(m._stack.pop()))}
+            self._steps = _STEPS | {
+                pickle.BINPERSID[0]: _push(lambda m: persistent(m._stack.pop()))
+            }
 
     def refusal(self, why: str) -> InputError:
         """What to raise: the path and why."""
@@ -89,13 +103,16 @@ class Machine:
                 raise self.refusal(f"more than {MOST_STEPS} instructions")
             step = self._steps.get(code)
             if step is None:
-                raise self.refusal(f"has the instruction {bytes([code])!r}, which is not among what is read")
+                raise self.refusal(
+                    f"has the instruction {bytes([code])!r}, which is not among what is read"
+                )
             step(self)
         self.expect(len(self._stack) == 1 and not self._below, "its end")
         return self._stack[0]
 
     def check(self, root: Any, inside: Callable[["Machine", Any], list[Any]]) -> None:
-        """Refuses a value that holds itself, is nested too deep, or has too many parts if shared ones count each time.
+        """Refuses a value that holds itself, is nested too deep, or has too many parts if shared
+        ones count each time.
 
         `inside` gives the parts of a value, and refuses values that are not read.
         """
@@ -110,9 +127,14 @@ class Machine:
             if done:
                 around.discard(id(value))
                 sizes = [measured.get(id(part), (0, 1)) for part in held]
-                measured[id(value)] = depth, parts = 1 + max(s[0] for s in sizes), 1 + sum(s[1] for s in sizes)
+                measured[id(value)] = depth, parts = (
+                    1 + max(s[0] for s in sizes),
+                    1 + sum(s[1] for s in sizes),
+                )
                 if depth > MOST_DEPTH or parts > MOST_PARTS:
-                    raise self.refusal(f"nested deeper than {MOST_DEPTH}, or more than {MOST_PARTS} values")
+                    raise self.refusal(
+                        f"nested deeper than {MOST_DEPTH}, or more than {MOST_PARTS} values"
+                    )
             elif id(value) in around:
                 raise self.refusal("holds a value that holds itself")
             elif held:
@@ -142,14 +164,16 @@ class Machine:
             raise self.refusal(f"{what} in a form that is not read")
 
     def _read(self, size: int) -> bytes:
-        """The next `size` bytes; refused before anything is allocated where the file has not so many."""
+        """The next `size` bytes; refused before anything is allocated where the file has not so
+        many."""
         if size > self.left or len(content := self._file.read(size)) != size:
             raise self.refusal("ends in the middle")
         self.left -= size
         return content
 
     def _frame(self) -> None:
-        if self.number("<Q") > self.left:  # frames say how far to read ahead, and are not needed otherwise
+        # frames say how far to read ahead, and are not needed otherwise
+        if self.number("<Q") > self.left:
             raise self.refusal("ends in the middle")
 
     def _mark(self) -> None:
@@ -185,7 +209,9 @@ class Machine:
         value = self._known((module, name))
         if value is None:
             wanted = ascii(f"{module}.{name}")[1:-1][:100]
-            raise self.refusal(f"wants {wanted}, which is not among what is read; nothing of it was run")
+            raise self.refusal(
+                f"wants {wanted}, which is not among what is read; nothing of it was run"
+            )
         self._stack.append(value)
 
     def _call(self, call: Any, arguments: Any) -> None:
@@ -200,7 +226,15 @@ class Machine:
     def _build(self, state: Any) -> None:
         value = self._stack[-1]
         if isinstance(value, np.dtype):  # already whole: its state only says so again
-            good = type(state) is tuple and state[:1] + state[2:] == (3, None, None, None, -1, -1, 0)
+            good = type(state) is tuple and state[:1] + state[2:] == (
+                3,
+                None,
+                None,
+                None,
+                -1,
+                -1,
+                0,
+            )
             self.expect(good and state[1] in ("<", "|", "="), "a dtype of NumPy")
             return
         if type(value) is dict and type(state) is dict and state.keys() == {"_metadata"}:
@@ -216,7 +250,8 @@ class Machine:
         value = self._stack[-1]
         if type(value) is Unbuilt:
             value.keys.append(key)
-        parts = value[:5] if type(value) is tuple else (value,)  # the arguments of what is made of bytes
+        # the arguments of what is made of bytes
+        parts = value[:5] if type(value) is tuple else (value,)
         large = any(type(part) is bytes and len(part) > SMALL for part in parts)
         self._memo[key] = _LARGE if large else value
 
@@ -237,7 +272,10 @@ class Machine:
 
     def _update(self, items: list[Any]) -> None:
         target, keys = self._stack[-1], items[::2]
-        self.expect(type(target) is dict and len(items) % 2 == 0 and all(map(is_key, keys)), "a dict or its keys")
+        self.expect(
+            type(target) is dict and len(items) % 2 == 0 and all(map(is_key, keys)),
+            "a dict or its keys",
+        )
         target.update(zip(keys, items[1::2], strict=True))
 
 
@@ -247,8 +285,10 @@ def is_name(name: Any) -> bool:
 
 
 def is_key(key: Any) -> bool:
-    """Whether this may be a key of a dict or an entry of a set: a name, or a number that is not large."""
-    return is_name(key) or (type(key) is int and abs(key) < 2**31)  # of larger numbers many can share a hash
+    """Whether this may be a key of a dict or an entry of a set: a name, or a number that is not
+    large."""
+    # of larger numbers many can share a hash
+    return is_name(key) or (type(key) is int and abs(key) < 2**31)
 
 
 def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:

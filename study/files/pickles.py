@@ -1,8 +1,9 @@
 """Pickles of public networks and statistics, read without running anything of them.
 
-A pickle is a program, and these come from the internet. So none of its instructions reaches Python's own unpickler:
-the few that such files need are carried out by a Machine, on plain values. What a file names is looked up in one table
-here and never imported; an object of a class becomes a Record, whatever its class is, and code in the file stays text.
+A pickle is a program, and these come from the internet. So none of its instructions reaches
+Python's own unpickler: the few that such files need are carried out by a Machine, on plain values.
+What a file names is looked up in one table here and never imported; an object of a class becomes a
+Record, whatever its class is, and code in the file stays text.
 """
 
 import io
@@ -36,10 +37,12 @@ class Record:
 
 
 def load(path: Path) -> Any:
-    """What a pickle holds, as plain values, tensors, NumPy arrays and Records; nothing in the file is run or imported.
+    """What a pickle holds, as plain values, tensors, NumPy arrays and Records; nothing in the file
+    is run or imported.
 
-    Dicts of any kind come back as dicts, parameters as tensors, NumPy's scalars as numbers, devices as strings. Raises
-    InputError, naming the file, where it is missing, damaged, too large, or wants anything else than such values.
+    Dicts of any kind come back as dicts, parameters as tensors, NumPy's scalars as numbers, devices
+    as strings. Raises InputError, naming the file, where it is missing, damaged, too large, or
+    wants anything else than such values.
     """
     size = check_regular(path, MOST_BYTES)
     try:
@@ -55,7 +58,8 @@ def load(path: Path) -> Any:
         return value
     except InputError:
         raise
-    except Exception as error:  # a damaged file can be wrong in any way; the checks below say what they can
+    # a damaged file can be wrong in any way; the checks below say what they can
+    except Exception as error:
         why = f"{type(error).__name__}: {error}"[:200]
         raise InputError(f"{path}: not a whole pickle of the kind that is read ({why}).") from None
 
@@ -63,8 +67,9 @@ def load(path: Path) -> Any:
 def tensors(record: Record) -> dict[str, Tensor]:
     """All parameters and buffers of a module by dotted name, as its state_dict would have them.
 
-    Buffers that are None, or that the module does not keep, are left out. Raises InputError, naming the tensor, where one
-    is not finite, and for a record that is no module, or is nested without end.
+    Buffers that are None, or that the module does not keep, are left out. Raises InputError, naming
+    the tensor, where one is not finite, and for a record that is no module, or is nested without
+    end.
     """
     found: dict[str, Tensor] = {}
     finite: set[int] = set()
@@ -76,14 +81,22 @@ def tensors(record: Record) -> dict[str, Tensor]:
         for name, value in _members(module, prefix):
             count += 1
             if count > MOST_NAMES or len(prefix) > 1000:
-                raise InputError(f"{record.name}: more than {MOST_NAMES} modules and tensors, or nested without end.")
+                raise InputError(
+                    f"{record.name}: more than {MOST_NAMES} modules and tensors, or nested without "
+                    "end."
+                )
             if not is_name(name) or not name or "." in name or prefix + name in found:
-                raise InputError(f"{record.name}: {ascii(name)[:100]} in '{prefix}' is no name of a module or tensor.")
+                raise InputError(
+                    f"{record.name}: {ascii(name)[:100]} in '{prefix}' is no name of a module or "
+                    "tensor."
+                )
             if isinstance(value, Record):
                 children.append((f"{prefix}{name}.", value))
             elif value is not None:
                 if id(value) not in finite and not is_finite(value):
-                    raise InputError(f"{record.name}: '{prefix}{name}' has entries that are not finite.")
+                    raise InputError(
+                        f"{record.name}: '{prefix}{name}' has entries that are not finite."
+                    )
                 finite.add(id(value))
                 found[prefix + name] = value
         todo += reversed(children)
@@ -91,29 +104,45 @@ def tensors(record: Record) -> dict[str, Tensor]:
 
 
 def _members(module: Record, prefix: str) -> Iterator[tuple[Any, Any]]:
-    """The names of a module's parameters, buffers and modules, each with a Tensor, a Record or None."""
-    groups: dict[str, Any] = {key: module.state.get(key) for key in ("_parameters", "_buffers", "_modules")}
+    """The names of a module's parameters, buffers and modules, each with a Tensor, a Record or
+    None."""
+    groups: dict[str, Any] = {
+        key: module.state.get(key) for key in ("_parameters", "_buffers", "_modules")
+    }
     dropped = module.state.get("_non_persistent_buffers_set", set())
     if type(dropped) is not set or not all(type(group) is dict for group in groups.values()):
-        raise InputError(f"'{prefix.rstrip('.')}' ({module.name}) is not a module: no parameters, buffers and modules.")
+        raise InputError(
+            f"'{prefix.rstrip('.')}' ({module.name}) is not a module: no parameters, buffers and "
+            "modules."
+        )
     for key, group in groups.items():
         for name, value in group.items():
             if type(value) not in (type(None), Record if key == "_modules" else Tensor):
-                raise InputError(f"'{prefix}{name}' ({module.name}) is a {type(value).__name__}, in {key}.")
+                raise InputError(
+                    f"'{prefix}{name}' ({module.name}) is a {type(value).__name__}, in {key}."
+                )
             yield name, None if key == "_buffers" and name in dropped else value
 
 
 def _record(machine: Machine, name: str, state: Any) -> Record:
-    machine.expect(type(state) is dict, f"the state of {name}")  # its keys are checked at the end, once
+    # its keys are checked at the end, once
+    machine.expect(type(state) is dict, f"the state of {name}")
     return Record(name, state)
 
 
 def _persistent(machine: Machine, arguments: tuple[Any, ...]) -> Record:
     (meta,) = arguments
     machine.expect(type(meta) is dict, "a persistent object")
-    kind, version, source, name = (meta.get(key) for key in ("type", "version", "module_src", "class_name"))
-    machine.expect(kind == "class" and type(version) is int and version == 6, "a persistent object of another version")
-    machine.expect(type(source) is str and is_name(name) and name.isidentifier(), "a persistent object")
+    kind, version, source, name = (
+        meta.get(key) for key in ("type", "version", "module_src", "class_name")
+    )
+    machine.expect(
+        kind == "class" and type(version) is int and version == 6,
+        "a persistent object of another version",
+    )
+    machine.expect(
+        type(source) is str and is_name(name) and name.isidentifier(), "a persistent object"
+    )
     return _record(machine, name, meta.get("state"))
 
 
@@ -148,11 +177,17 @@ def _dtype(machine: Machine, arguments: tuple[Any, ...]) -> np.dtype[Any]:
     return np.dtype("<" + arguments[0])
 
 
-def _array(machine: Machine, content: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None) -> Any:
+def _array(
+    machine: Machine, content: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None
+) -> Any:
     machine.expect(type(content) is bytes and isinstance(dtype, np.dtype), "an array")
-    machine.expect(order in ("C", "F", "K") and (axes is None or type(axes) is tuple), "the order of an array")
+    machine.expect(
+        order in ("C", "F", "K") and (axes is None or type(axes) is tuple), "the order of an array"
+    )
     count = count_entries(machine, shape, len(content) // dtype.itemsize)
-    machine.expect(count * dtype.itemsize == len(content), f"an array {shape} of {len(content)} bytes")
+    machine.expect(
+        count * dtype.itemsize == len(content), f"an array {shape} of {len(content)} bytes"
+    )
     machine.charge(len(content))
     flat = np.array(memoryview(content))
     machine.expect(dtype != np.bool_ or not (flat > 1).any(), "truth values")
@@ -190,7 +225,9 @@ _KNOWN.update({("torch", str(dtype).removeprefix("torch.")): dtype for dtype in 
 for _module in ("numpy.core", "numpy._core"):  # as NumPy 1 and 2 call it
     _KNOWN[f"{_module}.multiarray", "_reconstruct"] = Call(_unbuilt_array)
     _KNOWN[f"{_module}.multiarray", "scalar"] = Call(_scalar)
-    _KNOWN[f"{_module}.numeric", "_frombuffer"] = Call(lambda machine, arguments: _array(machine, *arguments))
+    _KNOWN[f"{_module}.numeric", "_frombuffer"] = Call(
+        lambda machine, arguments: _array(machine, *arguments)
+    )
 
 
 def _meaning(name: tuple[str, str]) -> Any:

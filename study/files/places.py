@@ -7,14 +7,16 @@ from degradations import InputError
 
 
 def folder(name: str, option: str, writes: bool = True) -> Path:
-    """The folder of an option, there or not. Raises InputError where it is, or lies within, a file, or cannot be written.
+    """The folder of an option, there or not. Raises InputError where it is, or lies within, a file,
+    or cannot be written.
 
     writes: whether it will be written to.
     """
     path = Path(name)
     try:
         there = next(each for each in (path, *path.resolve().parents) if each.exists())
-    except (OSError, ValueError) as error:  # too long, a NUL in it, or behind a folder that may not be looked into
+    # too long, a NUL in it, or behind a folder that may not be looked into
+    except (OSError, ValueError) as error:
         raise InputError(f"{option} {name}: {getattr(error, 'strerror', None) or error}.") from None
     if not there.is_dir():
         raise InputError(f"{option} {name}: {there} is a file; a folder is accepted.")
@@ -24,7 +26,8 @@ def folder(name: str, option: str, writes: bool = True) -> Path:
 
 
 def want_folder(path: Path) -> None:
-    """Raises InputError unless the folder of a file that is to be written is there: a misspelt one is not made."""
+    """Raises InputError unless the folder of a file that is to be written is there: a misspelt one
+    is not made."""
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent} to write it into.")
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from degradations import InputError
 
-# How files begin, and what they are, for messages about a file that is of another kind than was expected.
+# How files begin, and what they are, for messages about a file that is of another kind than was
+# expected.
 _BEGINNINGS = (
     (b"PK\x03\x04", "a zip, as .npz files and those of torch.save are"),
     (b"PK\x05\x06", "an empty zip"),
@@ -25,7 +26,8 @@ _PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
 def check_regular(path: Path, most: int) -> int:
-    """The size of a file in bytes. Raises InputError for what is missing, no regular file, or larger than `most`.
+    """The size of a file in bytes. Raises InputError for what is missing, no regular file, or
+    larger than `most`.
 
     A pipe or a device would be waited for, or read, without end.
     """
@@ -33,8 +35,11 @@ def check_regular(path: Path, most: int) -> int:
         found = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte in it; a folder that may not be read
-        raise InputError(f"{ascii(str(path))[1:-1][:300]}: cannot be opened ({_reason(error)}).") from None
+    # a name too long, or with a zero byte in it; a folder that may not be read
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{ascii(str(path))[1:-1][:300]}: cannot be opened ({_reason(error)})."
+        ) from None
     if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path}: a folder; a file is expected.")
     if not stat.S_ISREG(found.st_mode):
@@ -56,11 +61,15 @@ def seems(path: Path) -> str:
         return "a pickle"
     if beginning[8:9] == b"{" and int.from_bytes(beginning[:8], "little") <= path.stat().st_size:
         return "a safetensors file"
-    return next((what for magic, what in _BEGINNINGS if beginning.startswith(magic)), "a file of an unknown kind")
+    return next(
+        (what for magic, what in _BEGINNINGS if beginning.startswith(magic)),
+        "a file of an unknown kind",
+    )
 
 
 def read_json(path: Path, most: int, what: str) -> Any:
-    """What a file of JSON holds. Raises InputError where it holds none, in words that begin with `what`."""
+    """What a file of JSON holds. Raises InputError where it holds none, in words that begin with
+    `what`."""
     check_regular(path, most)
     try:
         return json.loads(path.read_text(encoding="utf-8"))

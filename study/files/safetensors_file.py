@@ -33,4 +33,6 @@ def open_safetensors(path: Path) -> Iterator[Any]:
     except (SafetensorError, OSError, ValueError) as error:
         kind = seems(path)
         but = "" if kind == "a safetensors file" else f", but {kind}"
-        raise InputError(f"{path}: not a whole safetensors file{but} ({str(error)[:200]}).") from None
+        raise InputError(
+            f"{path}: not a whole safetensors file{but} ({str(error)[:200]})."
+        ) from None

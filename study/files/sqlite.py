@@ -1,4 +1,5 @@
-"""SQLite databases under the root: made whole or not at all, read without permission to write, checked for damage."""
+"""SQLite databases under the root: made whole or not at all, read without permission to write,
+checked for damage."""
 
 import os
 import sqlite3
@@ -13,20 +14,25 @@ BESIDE = ("", "-wal", "-shm", "-journal")  # a database, and what SQLite keeps b
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a database that is there, for SQLAlchemy's pools, which hand it from thread to thread.
+    """A connection to a database that is there, for SQLAlchemy's pools, which hand it from thread
+    to thread.
 
-    Where this process may not write, it reads alone. A database in write-ahead mode can then be read only if SQLite is
-    told that nobody changes it, and nobody does while there is no log beside it.
+    Where this process may not write, it reads alone. A database in write-ahead mode can then be
+    read only if SQLite is told that nobody changes it, and nobody does while there is no log beside
+    it.
     """
     mode = "mode=rw"
     if not all(os.access(place, os.W_OK) for place in (path, path.parent)):
         still = _in_wal_mode(path) and not path.with_name(f"{path.name}-wal").exists()
         mode = "mode=ro&immutable=1" if still else "mode=ro"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, uri=True)
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?{mode}", timeout=PATIENCE, check_same_thread=False, uri=True
+    )
 
 
 def make_whole(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a database beside its place and rename it: a process that is killed meanwhile leaves none.
+    """Make a database beside its place and rename it: a process that is killed meanwhile leaves
+    none.
 
     make: fills the empty file at the path that it is given, and closes it.
     """
@@ -35,14 +41,21 @@ def make_whole(path: Path, make: Callable[[Path], None]) -> None:
 
 
 def damage(path: Path, tables: tuple[str, ...]) -> str | None:
-    """What is wrong with a database: SQLite's own finding, or a table that is missing; None where nothing is.
+    """What is wrong with a database: SQLite's own finding, or a table that is missing; None where
+    nothing is.
 
-    Raises sqlite3.OperationalError where it cannot be read for another reason, such as a lock or a permission.
+    Raises sqlite3.OperationalError where it cannot be read for another reason, such as a lock or a
+    permission.
     """
     try:
         with closing(connect(path)) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            known = {
+                name
+                for (name,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            }
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
@@ -60,6 +73,7 @@ def set_aside(path: Path, new: Path) -> None:
 
 
 def _in_wal_mode(path: Path) -> bool:
-    """Whether a database is in write-ahead mode, by the versions of its format in its header (bytes 18 and 19)."""
+    """Whether a database is in write-ahead mode, by the versions of its format in its header (bytes
+    18 and 19)."""
     with path.open("rb") as file:
         return file.read(20)[18:20] == b"\2\2"

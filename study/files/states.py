@@ -1,8 +1,8 @@
 """State dicts of PyTorch, as torch.save writes them, read without running anything of them.
 
-PyTorch's own reader of weights alone still makes objects of any size that a few bytes ask for, and unpacks what is
-packed. Here the pickle inside is carried out by the Machine that reads public pickles, and of the rest of the file the
-storages are read, each as large as it lies there.
+PyTorch's own reader of weights alone still makes objects of any size that a few bytes ask for, and
+unpacks what is packed. Here the pickle inside is carried out by the Machine that reads public
+pickles, and of the rest of the file the storages are read, each as large as it lies there.
 """
 
 import io
@@ -21,15 +21,19 @@ from study.files.tensors import STORAGES, TENSORS, Storage, declared, stream
 from study.files.zips import open_entry, open_zip, read_entry, read_into
 
 MOST_BYTES = 64 * 2**30
-ACCEPTED = "accepted is a state dict, tensors by name, as torch.save(model.state_dict(), …) writes it"
-PICKLE, SCRIPT = "data.pkl", "constants.pkl"  # which every file of torch.save has, and which only a TorchScript has
+ACCEPTED = (
+    "accepted is a state dict, tensors by name, as torch.save(model.state_dict(), …) writes it"
+)
+# which every file of torch.save has, and which only a TorchScript has
+PICKLE, SCRIPT = "data.pkl", "constants.pkl"
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by name, from a file of torch.save in its present form, a zip, or in its old one.
+    """The tensors of a state dict by name, from a file of torch.save in its present form, a zip, or
+    in its old one.
 
-    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises InputError, naming the
-    file, where it is missing, damaged or of another kind.
+    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises
+    InputError, naming the file, where it is missing, damaged or of another kind.
     """
     size = check_regular(path, MOST_BYTES)
     try:
@@ -39,10 +43,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
             file.seek(0)
             if file.read(1) == b"\x80":
                 file.seek(0)
-                return _checked(path, stream(path, file, size, _budget(size), (STORAGES | TENSORS).get))
+                return _checked(
+                    path, stream(path, file, size, _budget(size), (STORAGES | TENSORS).get)
+                )
     except InputError as error:
         raise InputError(f"{str(error).removesuffix('.')}; {ACCEPTED}.") from None
-    except Exception as error:  # a damaged file can be wrong in any way; the checks say what they can
+    # a damaged file can be wrong in any way; the checks say what they can
+    except Exception as error:
         why = f"{type(error).__name__}: {error}"[:200]
         raise InputError(f"{path}: not a whole file of torch.save ({why}); {ACCEPTED}.") from None
     raise InputError(f"{path}: {seems(path)}, not one of torch.save; {ACCEPTED}.")
@@ -51,7 +58,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _of_zip(path: Path, size: int) -> Any:
     with open_zip(path, "file of torch.save") as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        roots = [name.removesuffix(PICKLE) for name in entries if name.endswith(f"/{PICKLE}") and name.count("/") == 1]
+        roots = [
+            name.removesuffix(PICKLE)
+            for name in entries
+            if name.endswith(f"/{PICKLE}") and name.count("/") == 1
+        ]
         if len(roots) != 1:
             raise InputError(f"{path}: a zip, but not one of torch.save.")
         (root,) = roots
@@ -69,7 +80,9 @@ def _of_zip(path: Path, size: int) -> Any:
             key, dtype, count = declared(machine, about)
             entry = entries.get(f"{root}data/{key}")
             good = entry is not None and entry.file_size == count * dtype.itemsize
-            machine.expect(good, f"a storage '{key}' of other than {entry.file_size if entry else 0} bytes")
+            machine.expect(
+                good, f"a storage '{key}' of other than {entry.file_size if entry else 0} bytes"
+            )
             if key not in storages:
                 assert entry is not None
                 storages[key] = Storage(torch.empty(count, dtype=dtype))
@@ -85,10 +98,14 @@ def _of_zip(path: Path, size: int) -> Any:
 
 
 def _check_sizes(path: Path, entries: Any, size: int) -> None:
-    """Raises InputError for entries that are packed, or take more bytes than the file has: PyTorch writes none such."""
+    """Raises InputError for entries that are packed, or take more bytes than the file has: PyTorch
+    writes none such."""
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise InputError(f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none that is.")
+            raise InputError(
+                f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none "
+                "that is."
+            )
     if (total := sum(entry.file_size for entry in entries)) > size:
         raise InputError(f"{path}: its entries have {total} bytes together, the file has {size}.")
 
@@ -100,7 +117,10 @@ def _checked(path: Path, value: Any) -> dict[str, Tensor]:
         if type(name) is not str:
             raise InputError(f"{path}: has the key {ascii(name)[:100]}, which is no name.")
         if type(tensor) is not Tensor:
-            raise InputError(f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a tensor.")
+            raise InputError(
+                f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a "
+                "tensor."
+            )
     return value
 
 

@@ -1,4 +1,5 @@
-"""Tensors as PyTorch's pickles hold them: what a storage, a tensor and a parameter say of themselves, checked."""
+"""Tensors as PyTorch's pickles hold them: what a storage, a tensor and a parameter say of
+themselves, checked."""
 
 import io
 import math
@@ -16,10 +17,17 @@ MOST_DIMS = 16
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 DTYPES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
 STORAGES: dict[tuple[str, str], Any] = {("torch", name): dtype for name, dtype in DTYPES.items()}
 
 
@@ -35,13 +43,20 @@ class Storage:
 
     def check(self, machine: Machine) -> None:
         """Refuses truth values that are neither 0 nor 1."""
-        machine.expect(self.flat.dtype != torch.bool or not (self.flat.view(torch.uint8) > 1).any(), "truth values")
+        machine.expect(
+            self.flat.dtype != torch.bool or not (self.flat.view(torch.uint8) > 1).any(),
+            "truth values",
+        )
 
 
-def stream(path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known: Callable[[Any], Any]) -> Any:
-    """What torch.save wrote before it wrote zips: five pickles, the fourth the value, then the numbers of each storage.
+def stream(
+    path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known: Callable[[Any], Any]
+) -> Any:
+    """What torch.save wrote before it wrote zips: five pickles, the fourth the value, then the
+    numbers of each storage.
 
-    Memory is taken for no more numbers than the file goes on for. Raises InputError for anything else, naming the path.
+    Memory is taken for no more numbers than the file goes on for. Raises InputError for anything
+    else, naming the path.
     """
     storages: dict[str, Storage] = {}
     total = 0
@@ -54,7 +69,9 @@ def stream(path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known
             total += 8 + count * dtype.itemsize
             fits(total <= machine.left)
             storages[key] = Storage(torch.empty(count, dtype=dtype))
-        machine.expect(storages[key].flat.dtype == dtype and len(storages[key].flat) == count, "a storage")
+        machine.expect(
+            storages[key].flat.dtype == dtype and len(storages[key].flat) == count, "a storage"
+        )
         return storages[key]
 
     def fits(good: bool) -> None:
@@ -64,7 +81,10 @@ def stream(path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known
     machine = Machine(path, file, size, budget, known, storage)
     magic, version, system = (machine.run() for _ in range(3))
     machine.expect((magic, version) == (MAGIC, PROTOCOL), "a storage of another version")
-    machine.expect(type(system) is dict and system.get("little_endian") is True, "a storage of another byte order")
+    machine.expect(
+        type(system) is dict and system.get("little_endian") is True,
+        "a storage of another byte order",
+    )
     value, keys = machine.run(), machine.run()
     good = type(keys) is list and all(map(is_name, keys)) and sorted(keys) == sorted(storages)
     machine.expect(good, "a storage")
@@ -79,14 +99,22 @@ def stream(path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known
 def declared(machine: Machine, about: Any) -> tuple[str, torch.dtype, int]:
     """Key, type and count of numbers of a storage by its ('storage', type, key, device, count)."""
     kind, dtype, key, device, count = about
-    machine.expect(kind == "storage" and type(dtype) is torch.dtype and is_name(key) and is_name(device), "a storage")
+    machine.expect(
+        kind == "storage" and type(dtype) is torch.dtype and is_name(key) and is_name(device),
+        "a storage",
+    )
     machine.expect(type(count) is int and 0 <= count < 2**48, "a storage")
     return key, dtype, count
 
 
 def count_entries(machine: Machine, sizes: Any, most: int) -> int:
-    """The number of entries of a shape, none more than `most`; a 0 among the sizes hides no huge ones."""
-    good = type(sizes) is tuple and len(sizes) <= MOST_DIMS and all(type(n) is int and n >= 0 for n in sizes)
+    """The number of entries of a shape, none more than `most`; a 0 among the sizes hides no huge
+    ones."""
+    good = (
+        type(sizes) is tuple
+        and len(sizes) <= MOST_DIMS
+        and all(type(n) is int and n >= 0 for n in sizes)
+    )
     machine.expect(good, "a shape")
     good = math.prod(sizes) <= most and math.prod(max(n, 1) for n in sizes) <= max(most, 2**31)
     machine.expect(good, f"a shape {str(sizes)[:100]} over {most} numbers")
@@ -107,11 +135,19 @@ def _tensor(machine: Machine, arguments: tuple[Any, ...]) -> Tensor:
     held = len(storage.flat)
     count = count_entries(machine, size, held)
     machine.expect(type(stride) is tuple and len(stride) == len(size), "the strides of a tensor")
-    machine.expect(all(type(n) is int and 0 <= n < 2**40 for n in (offset, *stride)), "the strides of a tensor")
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if count else offset - 1
+    machine.expect(
+        all(type(n) is int and 0 <= n < 2**40 for n in (offset, *stride)), "the strides of a tensor"
+    )
+    last = (
+        offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if count
+        else offset - 1
+    )
     machine.expect(last < held, f"a tensor that reaches to {last} of {held} numbers")
     machine.charge(count * storage.flat.itemsize + OBJECT_BYTES)
-    return torch.empty(0, dtype=storage.flat.dtype).set_(storage.flat.untyped_storage(), offset, size, stride)
+    return torch.empty(0, dtype=storage.flat.dtype).set_(
+        storage.flat.untyped_storage(), offset, size, stride
+    )
 
 
 def _parameter(machine: Machine, arguments: tuple[Any, ...]) -> Tensor:

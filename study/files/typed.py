@@ -1,4 +1,5 @@
-"""From the plain values of a file to dataclasses: every type is checked here, and every message names its key."""
+"""From the plain values of a file to dataclasses: every type is checked here, and every message
+names its key."""
 
 import re
 import unicodedata
@@ -13,30 +14,38 @@ from degradations.errors import InputError
 from study.files.yaml_text import read_yaml
 from study.specs.checks import SHOWN, shown, shown_key
 
-MOST_TEXT, MOST_PART = 1024, 255  # bytes of a text, and of what stands between its slashes: a file's name is no longer
+# bytes of a text, and of what stands between its slashes: a file's name is no longer
+MOST_TEXT, MOST_PART = 1024, 255
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 SEVERAL = {int: "whole numbers", float: "numbers", bool: "values true or false", str: "texts"}
 
 
 def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
-    """A value of a file as a type: a scalar, a choice, one or none, a tuple of a list, a dataclass of keys with values.
+    """A value of a file as a type: a scalar, a choice, one or none, a tuple of a list, a dataclass
+    of keys with values.
 
-    Text in the place of anything else is read as YAML, so quoted numbers are numbers. key: the value's full path, for
-    messages; said: the type that they name, if it is another. Raises InputError for any other value, an unknown key and a
-    missing one.
+    Text in the place of anything else is read as YAML, so quoted numbers are numbers. key: the
+    value's full path, for messages; said: the type that they name, if it is another. Raises
+    InputError for any other value, an unknown key and a missing one.
     """
     said = said or type_
     if NoneType in get_args(type_):
         return None if value is None else typed(_of_optional(type_), value, key, type_)
     if get_origin(type_) is Literal:
-        return value if isinstance(value, str) and value in get_args(type_) else refuse(said, value, key)
+        return (
+            value
+            if isinstance(value, str) and value in get_args(type_)
+            else refuse(said, value, key)
+        )
     if type_ is str:
         return _text(value, key)
     found = _plain(value) if isinstance(value, str) else value
     if is_dataclass(type_):
         return _group(type_, found, key) if isinstance(found, dict) else refuse(said, value, key)
     if get_origin(type_) is tuple:
-        return _tuple(type_, found, key, said) if isinstance(found, list) else refuse(said, value, key)
+        return (
+            _tuple(type_, found, key, said) if isinstance(found, list) else refuse(said, value, key)
+        )
     if type_ is float and type(found) in (int, float) and not _too_large(found):
         return float(found)
     return found if type(found) is type_ else refuse(said, value, key)
@@ -88,13 +97,18 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def unknown_key(name: str, known: Sequence[str], prefix: str, everywhere: Iterable[str] = ()) -> str:
-    """What is said of a key that is none: the nearest at its level, keys of its name elsewhere, or all at its level.
+def unknown_key(
+    name: str, known: Sequence[str], prefix: str, everywhere: Iterable[str] = ()
+) -> str:
+    """What is said of a key that is none: the nearest at its level, keys of its name elsewhere, or
+    all at its level.
 
     prefix: before it in its full path.
     """
     close = get_close_matches(name[:SHOWN], known, n=1)
-    options = [prefix + each for each in close] + [each for each in everywhere if each.rsplit(".", 1)[-1] == name]
+    options = [prefix + each for each in close] + [
+        each for each in everywhere if each.rsplit(".", 1)[-1] == name
+    ]
     if options:
         return f"Did you mean {' or '.join(options)}?"
     return f"Accepted are {', '.join(known)}."
@@ -109,7 +123,9 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
     made = {name: typed(known[name], each, prefix + name) for name, each in value.items()}
     for field in fields(type_):
         if field.name not in made and field.default is MISSING and field.default_factory is MISSING:
-            raise InputError(f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}.")
+            raise InputError(
+                f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}."
+            )
     return type_(**made)
 
 
@@ -125,11 +141,16 @@ def _text(value: Any, key: str) -> str:
         quoted = " (in quotes, if it is meant as text)" if isinstance(value, int | float) else ""
         raise InputError(f"{key}: found {shown(value)}; accepted is text{quoted}.")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise InputError(f"{key}: found {shown(value)}; accepted is text without control characters.")
+        raise InputError(
+            f"{key}: found {shown(value)}; accepted is text without control characters."
+        )
     longest = max(len(part.encode()) for part in value.split("/"))
     if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
-        raise InputError(f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} bytes, and "
-                      f"{MOST_PART} between slashes.")  # fmt: skip
+        raise InputError(
+            f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} "
+            "bytes, and "
+            f"{MOST_PART} between slashes."
+        )
     return value
 
 
@@ -138,7 +159,8 @@ def _keys(type_: Any) -> str:
 
 
 def _plain(text: str) -> Any:
-    """Text as YAML; the text itself where it is none. Digits are a decimal number, whatever they begin with."""
+    """Text as YAML; the text itself where it is none. Digits are a decimal number, whatever they
+    begin with."""
     if re.fullmatch(r"\s*[-+]?\d{1,30}\s*", text, re.ASCII):
         return int(text)
     try:

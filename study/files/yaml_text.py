@@ -11,11 +11,14 @@ from degradations.errors import InputError
 MOST_BYTES = 4 * 2**20
 MOST_VALUES = 400_000  # with every alias written out; a pairing has seven
 MOST_DEPTH = 32
-CORE = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
+CORE = {
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")
+}
 MERGE = "tag:yaml.org,2002:merge"
 # As in YAML 1.2, a number may have an exponent without a point, 1e-3.
 FLOAT = re.compile(
-    r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII
+    r"[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*(?=[eE]))([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    re.ASCII,
 )
 
 
@@ -27,15 +30,19 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in known if not tag.endswith((":timestamp", ":float"))]
     for first, known in _Loader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+0123456789."))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(f"(?:{FLOAT.pattern})$"), list("-+0123456789.")
+)
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML document: None, a bool, int, float or str, or lists of such and dicts with keys of str.
+    """The value of a YAML document: None, a bool, int, float or str, or lists of such and dicts
+    with keys of str.
 
-    Nothing is built before its size is known: its values are counted with every alias written out, so that aliases of
-    aliases take no memory. Raises InputError, with the line, for what is not YAML, for more than one document, a key given
-    twice, a key that is not text, other tags than those of plain values, and for too many or too deeply nested values.
+    Nothing is built before its size is known: its values are counted with every alias written out,
+    so that aliases of aliases take no memory. Raises InputError, with the line, for what is not
+    YAML, for more than one document, a key given twice, a key that is not text, other tags than
+    those of plain values, and for too many or too deeply nested values.
     """
     if len(text) > MOST_BYTES:
         raise InputError(f"{len(text):,} characters; at most {MOST_BYTES:,} are accepted.")
@@ -53,13 +60,19 @@ def read_yaml(text: str) -> Any:
         raise
     except yaml.MarkedYAMLError as error:
         what = " ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}.") from None
-    except Exception as error:  # of PyYAML's constructors, for a value that is not of its explicit tag
-        raise InputError(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}.") from None
+        raise InputError(
+            f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}."
+        ) from None
+    # of PyYAML's constructors, for a value that is not of its explicit tag
+    except Exception as error:
+        raise InputError(
+            f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
+        ) from None
 
 
 def _check_events(text: str) -> None:
-    """Raises InputError for what is not to be built: judged by the parser's events, which take no memory."""
+    """Raises InputError for what is not to be built: judged by the parser's events, which take no
+    memory."""
     depth = total = documents = 0
     begun: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
@@ -76,8 +89,11 @@ def _check_events(text: str) -> None:
         elif isinstance(event, yaml.NodeEvent):
             if isinstance(event, yaml.AliasEvent):
                 if event.anchor not in sizes:
-                    raise InputError(f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or for a "
-                                  "value that it is part of.")  # fmt: skip
+                    raise InputError(
+                        f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or "
+                        "for a "
+                        "value that it is part of."
+                    )
                 total += sizes[event.anchor]
             else:
                 total += 1
@@ -88,15 +104,21 @@ def _check_events(text: str) -> None:
                 depth += 1
                 begun.append((event.anchor, total - 1))
             if total > MOST_VALUES or depth > MOST_DEPTH:
-                raise InputError(f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written out, or more "
-                              f"than {MOST_DEPTH} one within another.")  # fmt: skip
+                raise InputError(
+                    f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written "
+                    "out, or more "
+                    f"than {MOST_DEPTH} one within another."
+                )
 
 
 def _check_tag(event: Any) -> None:
     tag = event.tag
     if tag is not None and tag != "!" and tag not in CORE:
-        raise InputError(f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; accepted are "
-                      "plain values, without tags.")  # fmt: skip
+        raise InputError(
+            f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; "
+            "accepted are "
+            "plain values, without tags."
+        )
 
 
 def _mappings(node: Any) -> Iterator[Any]:
@@ -121,10 +143,19 @@ def _check_keys(mapping: Any) -> None:
             continue
         where = _at(key.start_mark)
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-            found = f"the key {key.value[:80]}" if isinstance(key, yaml.ScalarNode) else "a list or mapping as a key"
-            raise InputError(f"{where}{found}, where text is accepted (put it in quotes if it is meant as text).")
+            found = (
+                f"the key {key.value[:80]}"
+                if isinstance(key, yaml.ScalarNode)
+                else "a list or mapping as a key"
+            )
+            raise InputError(
+                f"{where}{found}, where text is accepted (put it in quotes if it is meant as text)."
+            )
         if key.value in lines:
-            raise InputError(f"{where}the key '{key.value[:80]}' is given twice, first in line {lines[key.value]}.")
+            raise InputError(
+                f"{where}the key '{key.value[:80]}' is given twice, first in line "
+                f"{lines[key.value]}."
+            )
         lines[key.value] = key.start_mark.line + 1
 
 

@@ -1,4 +1,5 @@
-"""Zips from outside: what they declare is checked, and what they unpack to is bounded, before it is read."""
+"""Zips from outside: what they declare is checked, and what they unpack to is bounded, before it is
+read."""
 
 import zipfile
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from degradations import InputError
 from study.files.regular import check_regular, seems
 
 MOST_BYTES = 2**40
-# Python's reader takes some 800 bytes for an entry of a zip's directory, which takes 46 there at the least.
+# Python's reader takes some 800 bytes for an entry of a zip's directory, which takes 46 there at
+# the least.
 LEAST_DIRECTORY, DIRECTORY_SHARE = 2**23, 16
-# Weights and images are packed already: what unpacks to more than this, and this many times its size, holds neither.
+# Weights and images are packed already: what unpacks to more than this, and this many times its
+# size, holds neither.
 LEAST_UNPACKED, MOST_RATIO = 2**24, 2
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1
@@ -31,8 +34,11 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(whole)
         except _TooLarge:
-            raise InputError(f"{path}: a directory of its entries that is out of proportion to its {size} bytes; at most "
-                          f"{whole.most} bytes of it are read.") from None  # fmt: skip
+            raise InputError(
+                f"{path}: a directory of its entries that is out of proportion to its {size} "
+                "bytes; at most "
+                f"{whole.most} bytes of it are read."
+            ) from None
         except Exception as error:  # a damaged directory can be wrong in any way
             but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
             raise InputError(f"{path}: not a whole {what}{but} ({str(error)[:200]}).") from None
@@ -43,15 +49,20 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    """An entry of a zip, unpacked as it is read, to no more than its directory declares; its CRC is checked at its end.
+    """An entry of a zip, unpacked as it is read, to no more than its directory declares; its CRC is
+    checked at its end.
 
-    Raises InputError, naming the entry, for one that is encrypted, packed otherwise than by deflate, or damaged.
+    Raises InputError, naming the entry, for one that is encrypted, packed otherwise than by
+    deflate, or damaged.
     """
     name = entry_name(path, entry)
     if entry.flag_bits & ENCRYPTED:
         raise InputError(f"{name} is encrypted; accepted are entries that are not.")
     if entry.compress_type not in METHODS:
-        raise InputError(f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and deflated (8).")
+        raise InputError(
+            f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and "
+            "deflated (8)."
+        )
     try:
         with archive.open(entry) as unpacked:
             yield unpacked
@@ -62,16 +73,23 @@ def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
 
 
 def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """All of an entry. Raises InputError as `open_entry` does, for one of more than `most` bytes, and for a large one that
-    is packed to a small part of it.
+    """All of an entry. Raises InputError as `open_entry` does, for one of more than `most` bytes,
+    and for a large one that is packed to a small part of it.
     """
     if entry.file_size > most:
-        raise InputError(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes; at most {most} are read.")
+        raise InputError(
+            f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes; at most {most} are "
+            "read."
+        )
     if entry.file_size > max(LEAST_UNPACKED, MOST_RATIO * entry.compress_size):
-        raise InputError(f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} times its "
-                      f"size in the zip, {entry.compress_size}.")  # fmt: skip
+        raise InputError(
+            f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} "
+            "times its "
+            f"size in the zip, {entry.compress_size}."
+        )
     with open_entry(path, archive, entry) as unpacked:
-        # Block by block: asked for all at once, Python's reader unpacks further than the directory declares.
+        # Block by block: asked for all at once, Python's reader unpacks further than the directory
+        # declares.
         content = b"".join(iter(lambda: unpacked.read(BLOCK), b""))
         if len(content) != entry.file_size:
             raise EOFError(f"ends after {len(content)} of {entry.file_size} bytes")
@@ -100,11 +118,17 @@ class _TooLarge(Exception):
 
 
 class _Whole:
-    """A file that gives at most so many bytes at once. A zip's directory is read at once, before anything else is."""
+    """A file that gives at most so many bytes at once. A zip's directory is read at once, before
+    anything else is."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self._file, self.most = file, most
-        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+        self.seek, self.tell, self.seekable, self.close = (
+            file.seek,
+            file.tell,
+            file.seekable,
+            file.close,
+        )
 
     def read(self, size: int = -1) -> bytes:
         if size > self.most:

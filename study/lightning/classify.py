@@ -20,7 +20,8 @@ HELD_OUT, EPOCHS, SEED = 360, 40, 0
 class TrainClassifier(pl.LightningModule):
     """Cross-entropy, AdamW, a cosine of the learning rate to zero.
 
-    No augmentation: features trained to ignore shifts also ignored much of what input noise does to a sample.
+    No augmentation: features trained to ignore shifts also ignored much of what input noise does to
+    a sample.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,8 @@ class TrainClassifier(pl.LightningModule):
 
 
 def train_classifier(folder: Path, made_by: str) -> Path:
-    """Train on 1437 digits, test on the 360 held out, and keep weights and card in a folder, which is returned."""
+    """Train on 1437 digits, test on the 360 held out, and keep weights and card in a folder, which
+    is returned."""
     data = load_data("digits")
     assert data.labels is not None
     with quiet(), torch.random.fork_rng(devices=[]):
@@ -45,18 +47,36 @@ def train_classifier(folder: Path, made_by: str) -> Path:
         order = torch.randperm(len(data.samples))
         test, rest = order[:HELD_OUT], order[HELD_OUT:]
         module = TrainClassifier()
-        loader = DataLoader(TensorDataset(data.samples[rest], data.labels[rest]), batch_size=64, shuffle=True)
+        loader = DataLoader(
+            TensorDataset(data.samples[rest], data.labels[rest]), batch_size=64, shuffle=True
+        )
         trainer = pl.Trainer(
-            max_epochs=EPOCHS, accelerator="cpu", logger=False, plugins=[LightningEnvironment()],
-            enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-        )  # fmt: skip
+            max_epochs=EPOCHS,
+            accelerator="cpu",
+            logger=False,
+            plugins=[LightningEnvironment()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+        )
         trainer.fit(module, loader)
     network = module.network.eval()
     with torch.inference_mode():
         right = int((network(data.samples[test]).argmax(1) == data.labels[test]).sum())
-    save(folder, network, "classifier", {
-        "data": "digits", "features": 64, "trained_on": len(rest), "held_out": HELD_OUT,
-        "test_accuracy": right / HELD_OUT, "epochs": EPOCHS, "seed": SEED, "made_by": made_by,
-        "torch": torch.__version__,
-    })  # fmt: skip
+    save(
+        folder,
+        network,
+        "classifier",
+        {
+            "data": "digits",
+            "features": 64,
+            "trained_on": len(rest),
+            "held_out": HELD_OUT,
+            "test_accuracy": right / HELD_OUT,
+            "epochs": EPOCHS,
+            "seed": SEED,
+            "made_by": made_by,
+            "torch": torch.__version__,
+        },
+    )
     return folder

@@ -12,11 +12,18 @@ from study.parallel.signals import interrupt
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt for Ctrl-C and SIGTERM.
+    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt for Ctrl-C
+    and SIGTERM.
 
-    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored, and swallows SIGTERM unless another handles it.
+    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored, and swallows SIGTERM unless
+    another handles it.
     """
-    names = ["pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.fabric", "lightning_fabric"]
+    names = [
+        "pytorch_lightning",
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning.fabric",
+        "lightning_fabric",
+    ]
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     main_thread = threading.current_thread() is threading.main_thread()
@@ -25,7 +32,9 @@ def quiet() -> Iterator[None]:
         signal.signal(signal.SIGTERM, interrupt)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
-        warnings.filterwarnings("ignore", message=r".*(num_workers|isinstance\(treespec|LeafSpec|litlogger).*")
+        warnings.filterwarnings(
+            "ignore", message=r".*(num_workers|isinstance\(treespec|LeafSpec|litlogger).*"
+        )
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:

@@ -1,4 +1,5 @@
-"""Sampling through Lightning: a base with a pairing of its degradations, sampled and scored by `Trainer.predict`."""
+"""Sampling through Lightning: a base with a pairing of its degradations, sampled and scored by
+`Trainer.predict`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +35,8 @@ class Sampled(NamedTuple):
 
 
 class PairSampler(pl.LightningModule):
-    """Holds a base and a pairing of its degradations and samples the guided denoiser of a weight, a chunk a batch.
+    """Holds a base and a pairing of its degradations and samples the guided denoiser of a weight, a
+    chunk a batch.
 
     The base alone is the pairing of `none` with anything at weight 1.
     """
@@ -51,17 +53,22 @@ class PairSampler(pl.LightningModule):
         churn: Churn | None = None,
     ) -> None:
         super().__init__()
-        # Not a submodule: Lightning moves its module to the CPU after every prediction, and others share the base.
+        # Not a submodule: Lightning moves its module to the CPU after every prediction, and others
+        # share the base.
         self.pair = Pair(base, main or Identity(), guide or Identity(), coupling)
         self.sigmas, self.solver, self.churn = list(sigmas), solver, churn
         self.task: tuple[Denoiser, Source, int] | None = None
 
-    def assign(self, source: Source, weight: float, seed: int, interval: Levels | None = None) -> None:
-        """Set what the next `predict` samples; interval: the noise levels at which the guide acts, None for all."""
+    def assign(
+        self, source: Source, weight: float, seed: int, interval: Levels | None = None
+    ) -> None:
+        """Set what the next `predict` samples; interval: the noise levels at which the guide acts,
+        None for all."""
         self.task = self.pair.at(weight, interval), source, seed
 
     def on_predict_start(self) -> None:
-        """Move main and guide, and with them what they share with the base, to where this is sampled."""
+        """Move main and guide, and with them what they share with the base, to where this is
+        sampled."""
         assert self.task is not None
         denoiser, source, _ = self.task
         denoiser.to(self.device)
@@ -71,7 +78,9 @@ class PairSampler(pl.LightningModule):
         assert self.task is not None
         denoiser, source, seed = self.task
         start = source.start(seed, batch)
-        return Sampled(sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn), start.label)
+        return Sampled(
+            sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn), start.label
+        )
 
 
 class _EachChunk(BasePredictionWriter):
@@ -92,19 +101,30 @@ class _EachChunk(BasePredictionWriter):
 
 
 def score(
-    module: PairSampler, source: Source, weight: float, seed: int, extractors: Sequence[Extractor],
-    progress: Progress | None = None, groups: int = 1, interval: Levels | None = None, see: See | None = None,
-) -> Tally:  # fmt: skip
-    """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all get the sum.
+    module: PairSampler,
+    source: Source,
+    weight: float,
+    seed: int,
+    extractors: Sequence[Extractor],
+    progress: Progress | None = None,
+    groups: int = 1,
+    interval: Levels | None = None,
+    see: See | None = None,
+) -> Tally:
+    """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all
+    get the sum.
 
-    groups: into how many the samples are divided, for intervals, by `strata`; see: what makes images of samples, where
-    they are latents. Raises RunError, in all processes of a group, where one of them fails.
+    groups: into how many the samples are divided, for intervals, by `strata`; see: what makes
+    images of samples, where they are latents. Raises RunError, in all processes of a group, where
+    one of them fails.
     """
     division = strata(source.shape[0], source.labels, groups)
     tally = Tally(extractors, division)
 
     def fold(chunk: int, part: Sampled) -> None:
-        tally.fold(see(part.samples) if see else part.samples, source.indices(chunk).start, part.label)
+        tally.fold(
+            see(part.samples) if see else part.samples, source.indices(chunk).start, part.label
+        )
 
     problem = _predict(module, source, weight, seed, fold, progress, interval)
     _agree(problem)
@@ -112,9 +132,13 @@ def score(
 
 
 def collect(
-    module: PairSampler, source: Source, weight: float, seed: int, progress: Progress | None = None,
+    module: PairSampler,
+    source: Source,
+    weight: float,
+    seed: int,
+    progress: Progress | None = None,
     interval: Levels | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The samples themselves, [n, …], on the CPU, in all processes of a launched group."""
     chunks: dict[int, Tensor] = {}
 
@@ -134,7 +158,8 @@ def _agree(problem: tuple[type[Exception], str] | None) -> None:
 
 
 def _sum(tally: Tally) -> Tally:
-    """The sum of every process's tally, in all of them. Moments are added where they are, so memory does not grow."""
+    """The sum of every process's tally, in all of them. Moments are added where they are, so memory
+    does not grow."""
     together = group()
     if together.world == 1:
         return tally
@@ -152,10 +177,16 @@ def _sum(tally: Tally) -> Tally:
 
 
 def _predict(
-    module: PairSampler, source: Source, weight: float, seed: int, take: Callable[[int, Sampled], None],
-    progress: Progress | None, interval: Levels | None,
-) -> tuple[type[Exception], str] | None:  # fmt: skip
-    """Sample this process's chunks, every world-th of them; returns what made it fail, if it did."""
+    module: PairSampler,
+    source: Source,
+    weight: float,
+    seed: int,
+    take: Callable[[int, Sampled], None],
+    progress: Progress | None,
+    interval: Levels | None,
+) -> tuple[type[Exception], str] | None:
+    """Sample this process's chunks, every world-th of them; returns what made it fail, if it
+    did."""
     together = group()
     module.assign(source, weight, seed, interval)
     mine = list(range(len(source)))[together.rank :: together.world]
@@ -168,7 +199,8 @@ def _predict(
             chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
-    except (RunError, InputError) as error:  # of this process's samples; else the others would wait for ever
+    # of this process's samples; else the others would wait for ever
+    except (RunError, InputError) as error:
         _trainer.cache_clear()
         return type(error), str(error)
     except BaseException:
@@ -179,22 +211,29 @@ def _predict(
 
 @cache
 def _trainer(where: torch.device) -> tuple[pl.Trainer, _EachChunk]:
-    """A trainer for every sampling on a device: to make one takes as long as to sample a few images."""
+    """A trainer for every sampling on a device: to make one takes as long as to sample a few
+    images."""
     each_chunk = _EachChunk()
     trainer = pl.Trainer(
-        accelerator="auto", devices=1 if where.index is None else [where.index], plugins=[LightningEnvironment()],
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="auto",
+        devices=1 if where.index is None else [where.index],
+        plugins=[LightningEnvironment()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=[each_chunk],
-    )  # fmt: skip
+    )
     return trainer, each_chunk
 
 
 @contextmanager
 def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampled], None]]:
-    """What is done with finished samples, decoding and features, beside the sampling of the next ones.
+    """What is done with finished samples, decoding and features, beside the sampling of the next
+    ones.
 
-    On an accelerator in a thread and a stream of its own, one chunk ahead at most, so that memory is bounded; on a CPU,
-    where it would take the sampling's cores, at once.
+    On an accelerator in a thread and a stream of its own, one chunk ahead at most, so that memory
+    is bounded; on a CPU, where it would take the sampling's cores, at once.
     """
     waiting: list[Future[None]] = []
     stream = cache(torch.Stream)  # one a device

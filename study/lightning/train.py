@@ -26,7 +26,8 @@ from study.training import STATE, check_recipe, edm_loss, exponent, log_normal, 
 
 
 class _Steps(IterableDataset[int]):
-    """Nothing but a step to take: a batch is drawn in the module, from (seed, step), so that resuming repeats none."""
+    """Nothing but a step to take: a batch is drawn in the module, from (seed, step), so that
+    resuming repeats none."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -38,7 +39,8 @@ class _Steps(IterableDataset[int]):
 class TrainDenoiser(pl.LightningModule):
     """Trains a denoiser by a recipe: the EDM loss, log-normal noise levels, Adam.
 
-    Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, those of which snapshots are kept.
+    Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, those of which
+    snapshots are kept.
     """
 
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
@@ -81,27 +83,37 @@ class TrainDenoiser(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        optimizer = torch.optim.Adam(self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2))
+        optimizer = torch.optim.Adam(
+            self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2)
+        )
 
         def rate(step: int) -> float:
-            return 1.0 if 2 * step < recipe.steps else (1 - math.cos(2 * math.pi * step / recipe.steps)) / 2
+            return (
+                1.0
+                if 2 * step < recipe.steps
+                else (1 - math.cos(2 * math.pi * step / recipe.steps)) / 2
+            )
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 class _InPlace(TorchCheckpointIO):
-    """Writes a training state to the very file it is given; Lightning's own way leaves a copy in the temporary folder
-    where it is killed."""
+    """Writes a training state to the very file it is given; Lightning's own way leaves a copy in
+    the temporary folder where it is killed."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         torch.save(checkpoint, path)
 
 
 class _KeepState(pl.Callback):
-    """Saves Lightning's training state every so many steps and at the end: whole, or the one before stays.
+    """Saves Lightning's training state every so many steps and at the end: whole, or the one before
+    stays.
 
-    Before a batch, since callbacks hear of a batch's end before the module, which then still averages its weights.
+    Before a batch, since callbacks hear of a batch's end before the module, which then still
+    averages its weights.
     """
 
     def __init__(self, path: Path, every: int) -> None:
@@ -122,13 +134,16 @@ class _KeepState(pl.Callback):
 class _KeepSnapshots(pl.Callback):
     """Writes the profiles at the steps of which snapshots are kept.
 
-    Before a batch, as the state is saved, and before the state, which then is never ahead of its snapshots.
+    Before a batch, as the state is saved, and before the state, which then is never ahead of its
+    snapshots.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any
+    ) -> None:
         self._write(trainer.global_step, module)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -145,10 +160,18 @@ class _Bar(pl.Callback):
     """A bar with the loss, over steps; Lightning's own counts epochs, of which there are none."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc="training the base", unit=" steps",
-                        dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 20)  # fmt: skip
+        self.bar = tqdm(
+            total=trainer.max_steps,
+            initial=trainer.global_step,
+            desc="training the base",
+            unit=" steps",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 20,
+        )
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any
+    ) -> None:
         loss = trainer.callback_metrics.get("loss")
         if loss is not None and trainer.global_step % 50 == 0:
             self.bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
@@ -159,35 +182,63 @@ class _Bar(pl.Callback):
 
 
 def train(
-    recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True, save_every: int = 1000,
+    recipe: RecipeSpec,
+    folder: Path,
+    made_by: str,
+    progress: bool = True,
+    save_every: int = 1000,
     until: int | None = None,
-) -> Path:  # fmt: skip
-    """Train a base by a recipe into a folder, going on from the state found there; returns the folder.
+) -> Path:
+    """Train a base by a recipe into a folder, going on from the state found there; returns the
+    folder.
 
-    The folder then has the averaged weights with their card, snapshots, and Lightning's state; with `until`, which ends
-    the training early at that step, the state and the snapshots so far. Raises RunError if the loss diverges.
+    The folder then has the averaged weights with their card, snapshots, and Lightning's state; with
+    `until`, which ends the training early at that step, the state and the snapshots so far. Raises
+    RunError if the loss diverges.
     """
     module = TrainDenoiser(recipe, load_data(recipe.data))
     state, last = folder / STATE, min(until or recipe.steps, recipe.steps)
     with quiet():
         trainer = pl.Trainer(
-            max_steps=last, max_epochs=-1, accelerator="auto", devices=1, logger=False,
-            plugins=[LightningEnvironment(), _InPlace()], enable_checkpointing=False, enable_model_summary=False,
+            max_steps=last,
+            max_epochs=-1,
+            accelerator="auto",
+            devices=1,
+            logger=False,
+            plugins=[LightningEnvironment(), _InPlace()],
+            enable_checkpointing=False,
+            enable_model_summary=False,
             enable_progress_bar=False,
-            callbacks=[_KeepSnapshots(folder), _KeepState(state, save_every), *([_Bar()] if progress else [])],
-        )  # fmt: skip
+            callbacks=[
+                _KeepSnapshots(folder),
+                _KeepState(state, save_every),
+                *([_Bar()] if progress else []),
+            ],
+        )
         loader = DataLoader(_Steps(recipe.steps), batch_size=None)
         trainer.fit(module, loader, ckpt_path=state if state.exists() else None, weights_only=True)
     if trainer.interrupted or trainer.global_step < last:
         raise KeyboardInterrupt
     if not all(torch.isfinite(p).all() for p in module.average.parameters()):
-        raise RunError(f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a lower lr.")
+        raise RunError(
+            f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a "
+            "lower lr."
+        )
     if last < recipe.steps:
         return folder
     entries = asdict(recipe)
-    save(folder, module.average, "denoiser", {
-        "data": recipe.data, "sigma_data": recipe.sigma_data, "network": entries.pop("network"), "recipe": entries,
-        "parameters": sum(p.numel() for p in module.average.parameters()), "made_by": made_by,
-        "torch": torch.__version__,
-    })  # fmt: skip
+    save(
+        folder,
+        module.average,
+        "denoiser",
+        {
+            "data": recipe.data,
+            "sigma_data": recipe.sigma_data,
+            "network": entries.pop("network"),
+            "recipe": entries,
+            "parameters": sum(p.numel() for p in module.average.parameters()),
+            "made_by": made_by,
+            "torch": torch.__version__,
+        },
+    )
     return folder

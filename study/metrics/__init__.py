@@ -12,7 +12,23 @@ from study.metrics.scorer import replicates, scores, size_curves
 from study.metrics.tally import Tally, strata
 
 __all__ = [
-    "EXTRACTORS", "Extractor", "FrechetReference", "Moments", "Pixels", "Reference", "Tally", "files_of",
-    "kernel_distance", "load_extractor", "nearest", "nearest_other", "pair_scores", "radii", "references",
-    "replicates", "scores", "size_curves", "strata",
-]  # fmt: skip
+    "EXTRACTORS",
+    "Extractor",
+    "FrechetReference",
+    "Moments",
+    "Pixels",
+    "Reference",
+    "Tally",
+    "files_of",
+    "kernel_distance",
+    "load_extractor",
+    "nearest",
+    "nearest_other",
+    "pair_scores",
+    "radii",
+    "references",
+    "replicates",
+    "scores",
+    "size_curves",
+    "strata",
+]

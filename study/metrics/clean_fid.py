@@ -1,8 +1,10 @@
-"""clean-fid (Parmar et al. 2022), by which a score is computed again: the only file that imports it, when it is called.
+"""clean-fid (Parmar et al. 2022), by which a score is computed again: the only file that imports
+it, when it is called.
 
-Importing it downloads nothing, but takes a second and torchvision with it. What it keeps for itself is passed by: its
-weights lie under a fixed name in the temporary folder, downloaded unchecked and in place, and its statistics within the
-installed package; it is given files of our cache instead, and statistics as arrays.
+Importing it downloads nothing, but takes a second and torchvision with it. What it keeps for itself
+is passed by: its weights lie under a fixed name in the temporary folder, downloaded unchecked and
+in place, and its statistics within the installed package; it is given files of our cache instead,
+and statistics as arrays.
 """
 
 import math
@@ -27,15 +29,16 @@ from study.metrics.inception import INCEPTION, Script, read_script
 from study.metrics.moments import Array
 from study.metrics.reference import Reference
 
-# Relative error of Inception's features in float32: 1.8e-5 against float64 with random weights, 2.6e-5 between ours and
-# clean-fid's (`pytest -m slow tests/test_verify.py`).
+# Relative error of Inception's features in float32: 1.8e-5 against float64 with random weights,
+# 2.6e-5 between ours and clean-fid's (`pytest -m slow tests/test_verify.py`).
 FEATURES = 5e-5
 UNIT32, UNIT64 = 2.0**-24, 2.0**-53  # unit roundoff
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A Fréchet distance, what clean-fid makes of the same images, and by how much rounding lets the two differ."""
+    """A Fréchet distance, what clean-fid makes of the same images, and by how much rounding lets
+    the two differ."""
 
     metric: str
     score: float
@@ -48,33 +51,44 @@ class Verified:
 
     def as_dict(self) -> dict[str, float]:
         """The entries of a JSON object, each with the metric in its name."""
-        found = {"clean_fid": self.clean_fid, "difference": self.difference, "tolerance": self.tolerance}
+        found = {
+            "clean_fid": self.clean_fid,
+            "difference": self.difference,
+            "tolerance": self.tolerance,
+        }
         return {f"{self.metric}_{key}": value for key, value in found.items()}
 
     def __str__(self) -> str:
-        said = f"{self.metric} {self.score:.6g}, clean-fid {self.clean_fid:.6g} (difference {self.difference:.1g}"
+        said = (
+            f"{self.metric} {self.score:.6g}, clean-fid {self.clean_fid:.6g} (difference "
+            f"{self.difference:.1g}"
+        )
         if self.difference <= self.tolerance:
             return f"{said}, within the {self.tolerance:.1g} of rounding)"
         return f"{said}) WARNING: rounding explains {self.tolerance:.1g} only; the two do not agree"
 
 
 def verify(
-    images: Iterable[npt.NDArray[np.uint8]], extractor: Extractor, reference: Reference, score: float,
+    images: Iterable[npt.NDArray[np.uint8]],
+    extractor: Extractor,
+    reference: Reference,
+    score: float,
     device: torch.device,
-) -> Verified:  # fmt: skip
-    """The Fréchet distance of images to a reference through clean-fid: its reading of PNG files, its resizing, its
-    Inception with the extractor's weights, its moments and its distance.
+) -> Verified:
+    """The Fréchet distance of images to a reference through clean-fid: its reading of PNG files,
+    its resizing, its Inception with the extractor's weights, its moments and its distance.
 
-    images: batches [n, H, W, 1 or 3], each written into a temporary folder and removed when its features are known.
-    score: ours, to compare with. Raises InputError for an extractor that clean-fid cannot run, and RunError where it finds
-    no root of the covariances' product.
+    images: batches [n, H, W, 1 or 3], each written into a temporary folder and removed when its
+    features are known. score: ours, to compare with. Raises InputError for an extractor that
+    clean-fid cannot run, and RunError where it finds no root of the covariances' product.
     """
     script, features = _script(extractor), []
     if script is None:
         raise InputError(_foreign([extractor]))
     with tempfile.TemporaryDirectory(prefix="clean-fid-") as place, warnings.catch_warnings():
         for known in (FutureWarning, DeprecationWarning, LinAlgWarning):
-            # TorchScript and sqrtm's `disp` are deprecated; of fewer images than features covariances are singular.
+            # TorchScript and sqrtm's `disp` are deprecated; of fewer images than features
+            # covariances are singular.
             warnings.simplefilter("ignore", known)
         from cleanfid import fid
 
@@ -84,15 +98,24 @@ def verify(
                 for index, image in enumerate(batch):
                     write_png(Path(folder) / f"{index:06d}.png", image)
                 features.append(
-                    fid.get_folder_features(folder, network, num_workers=0, device=device, mode="clean", verbose=False)
+                    fid.get_folder_features(
+                        folder, network, num_workers=0, device=device, mode="clean", verbose=False
+                    )
                 )
         f = np.concatenate(features)
-        mean, covariance = np.mean(f, axis=0), np.cov(f, rowvar=False)  # as `cleanfid.fid.fid_folder` has them
+        mean, covariance = (
+            np.mean(f, axis=0),
+            np.cov(f, rowvar=False),
+        )  # as `cleanfid.fid.fid_folder` has them
         try:
             with redirect_stdout(sys.stderr):  # where its remarks do not mix with a table or JSON
-                found = fid.frechet_distance(mean, covariance, reference.frechet.mean, reference.frechet.covariance)
+                found = fid.frechet_distance(
+                    mean, covariance, reference.frechet.mean, reference.frechet.covariance
+                )
         except ValueError as error:
-            raise RunError(f"clean-fid finds no root of the covariances' product ({error}).") from None
+            raise RunError(
+                f"clean-fid finds no root of the covariances' product ({error})."
+            ) from None
     tolerance = rounding(score, len(f), mean, covariance, reference.frechet.covariance)
     return Verified(f"fd_{extractor.name}", score, float(found), tolerance)
 
@@ -106,31 +129,42 @@ def verifiable(extractors: Sequence[Extractor]) -> list[Extractor]:
 
 
 def rounding(distance: float, n: int, mean: Array, covariance: Array, other: Array) -> float:
-    """By how much a Fréchet distance of n samples' moments to N(·, other) may differ by rounding alone.
+    """By how much a Fréchet distance of n samples' moments to N(·, other) may differ by rounding
+    alone.
 
-    Features that differ by ε of their norm move a Gaussian fit by at most δ = ε·√(|μ|² + Tr Σ) in the Wasserstein
-    distance, whose square the Fréchet distance is, hence the distance by 2δ·√FD + δ² (Gelbrich 1990). ε: that of the
-    features, and √n·2⁻²⁴ of a mean in float32. The roots of d eigenvalues, of which some are zero, each add
-    √(2⁻⁵³·‖Σ‖·‖Σ_r‖), twice.
+    Features that differ by ε of their norm move a Gaussian fit by at most δ = ε·√(|μ|² + Tr Σ) in
+    the Wasserstein distance, whose square the Fréchet distance is, hence the distance by 2δ·√FD +
+    δ² (Gelbrich 1990). ε: that of the features, and √n·2⁻²⁴ of a mean in float32. The roots of d
+    eigenvalues, of which some are zero, each add √(2⁻⁵³·‖Σ‖·‖Σ_r‖), twice.
     """
     size = float((mean.astype(np.float64) ** 2).sum() + np.trace(covariance))
     delta = (FEATURES + math.sqrt(n) * UNIT32) * math.sqrt(size)
-    roots = 2 * len(mean) * math.sqrt(UNIT64 * float(np.linalg.norm(covariance) * np.linalg.norm(other)))
+    roots = (
+        2
+        * len(mean)
+        * math.sqrt(UNIT64 * float(np.linalg.norm(covariance) * np.linalg.norm(other)))
+    )
     return 2 * delta * math.sqrt(distance) + delta**2 + roots
 
 
 def _foreign(extractors: Sequence[Extractor]) -> str:
     names = ", ".join(extractor.name for extractor in extractors)
-    return f'--verify: clean-fid cannot run {names}; accepted are inception, and cards with "mode": "clean".'
+    return (
+        f"--verify: clean-fid cannot run {names}; accepted are inception, and cards with "
+        '"mode": "clean".'
+    )
 
 
 def _script(extractor: Extractor) -> Script | None:
-    """The network of an extractor that is Inception's by its interface, after clean-fid's resizing; None of others."""
+    """The network of an extractor that is Inception's by its interface, after clean-fid's resizing;
+    None of others."""
     network = extractor.network if isinstance(extractor, Images) else None
     return network if isinstance(network, Script) and network.mode == "clean" else None
 
 
-def _network(script: Script, d: int, folder: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _network(
+    script: Script, d: int, folder: Path, device: torch.device
+) -> Callable[[Tensor], Tensor]:
     """clean-fid's Inception with the weights of ours, from a file of the one name that it reads."""
     from cleanfid.inception_torchscript import InceptionV3W
 
@@ -138,4 +172,6 @@ def _network(script: Script, d: int, folder: Path, device: torch.device) -> Call
     network = InceptionV3W(str(folder), download=False).to(device).eval()
     if d == 2048:
         return network
-    return lambda x: network.layers((x - 128) / 128).flatten(1)  # its own `forward`, which takes 2048 features only
+    return lambda x: network.layers((x - 128) / 128).flatten(
+        1
+    )  # its own `forward`, which takes 2048 features only

@@ -1,4 +1,5 @@
-"""DINOv2 ViT-L/14 (Oquab et al. 2023), whose class token is what FD_DINOv2 sees of an image (Stein et al. 2023)."""
+"""DINOv2 ViT-L/14 (Oquab et al. 2023), whose class token is what FD_DINOv2 sees of an image (Stein
+et al. 2023)."""
 
 from pathlib import Path
 
@@ -24,14 +25,19 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 class Block(nn.Module):
-    """x + γ₁·attention(norm(x)), then x + γ₂·mlp(norm(x)); the names are those of the published weights."""
+    """x + γ₁·attention(norm(x)), then x + γ₂·mlp(norm(x)); the names are those of the published
+    weights."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
-        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)})
+        self.attn = nn.ModuleDict(
+            {"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)}
+        )
+        self.mlp = nn.ModuleDict(
+            {"fc1": nn.Linear(width, 4 * width), "fc2": nn.Linear(4 * width, width)}
+        )
         self.ls1, self.ls2 = (nn.ParameterDict({"gamma": torch.ones(width)}) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,14 +45,17 @@ class Block(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # [B, heads, tokens, width/heads] each
         attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + self.ls1["gamma"] * self.attn["proj"](attended)
-        return x + self.ls2["gamma"] * self.mlp["fc2"](functional.gelu(self.mlp["fc1"](self.norm2(x))))
+        return x + self.ls2["gamma"] * self.mlp["fc2"](
+            functional.gelu(self.mlp["fc1"](self.norm2(x)))
+        )
 
 
 class DinoV2(nn.Module):
     """The normalised class token [B, width] of images [B, 3, H, W] of 0…255.
 
-    Images are resized to 224 × 224 as EDM2's script does, by PyTorch's antialiased bicubic of floats, not clipped. The
-    defaults are ViT-L/14's; `grid` is the side, in patches, of the images that it was last trained on.
+    Images are resized to 224 × 224 as EDM2's script does, by PyTorch's antialiased bicubic of
+    floats, not clipped. The defaults are ViT-L/14's; `grid` is the side, in patches, of the images
+    that it was last trained on.
     """
 
     def __init__(self, width: int = 1024, depth: int = 24, heads: int = 16, grid: int = 37) -> None:
@@ -67,7 +76,9 @@ class DinoV2(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         """The features of images that are resized and normalised, [B, 3, 224, 224]."""
         patches = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1) + self._positions(SIDE // PATCH)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1) + self._positions(
+            SIDE // PATCH
+        )
         for block in self.blocks:
             x = block(x)
         return self.norm(x[:, 0])
@@ -75,15 +86,18 @@ class DinoV2(nn.Module):
     def _positions(self, side: int) -> Tensor:
         """The position embedding of side × side patches, [1, 1 + side², width]."""
         patches = self.pos_embed[:, 1:].view(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
-        # The published network was evaluated with these scale factors, a tenth of a patch off: they are part of it.
+        # The published network was evaluated with these scale factors, a tenth of a patch off: they
+        # are part of it.
         scale = (side + 0.1) / self.grid
         patches = functional.interpolate(patches, scale_factor=(scale, scale), mode="bicubic")
         return torch.cat([self.pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], 1)
 
 
 def load_dinov2(path: Path) -> DinoV2:
-    """The network of a file of published weights. Raises InputError for one that is damaged or of another network."""
-    with torch.device("meta"):  # without memory or random weights, which the file's take the place of
+    """The network of a file of published weights. Raises InputError for one that is damaged or of
+    another network."""
+    # without memory or random weights, which the file's take the place of
+    with torch.device("meta"):
         network = DinoV2()
     network.load_state_dict(read(path, network), assign=True)
     return network.eval().requires_grad_(False)
@@ -92,7 +106,8 @@ def load_dinov2(path: Path) -> DinoV2:
 def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The tensors of a file of weights, by name.
 
-    Raises InputError for a file that holds anything else, and for names, shapes or types that are not the network's.
+    Raises InputError for a file that holds anything else, and for names, shapes or types that are
+    not the network's.
     """
     found = read_state(path)
     wanted = network.state_dict()
@@ -103,7 +118,8 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
         have = found[name]
         if have.shape != tensor.shape or have.dtype != torch.float32:
             raise InputError(
-                f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 {list(tensor.shape)} is wanted."
+                f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 "
+                f"{list(tensor.shape)} is wanted."
             )
         if not is_finite(have):
             raise InputError(f"{path}: '{name}' has entries that are not finite.")

@@ -1,7 +1,8 @@
-"""Feature extractors: what a metric sees of a sample. A metric's name says which: `fd_pixels`, `fd_rff`, `fd_digits`.
+"""Feature extractors: what a metric sees of a sample. A metric's name says which: `fd_pixels`,
+`fd_rff`, `fd_digits`.
 
-Only Inception-v3 pool features may be called FID: `fd_inception` is clean-fid's, `fd_inception_tf` the one that most
-papers report, and `fd_dinov2` their FD_DINOv2.
+Only Inception-v3 pool features may be called FID: `fd_inception` is clean-fid's, `fd_inception_tf`
+the one that most papers report, and `fd_dinov2` their FD_DINOv2.
 """
 
 import math
@@ -22,9 +23,11 @@ from study.metrics.inception import INCEPTION, MODES, load_script
 
 
 class Extractor(nn.Module, ABC):
-    """Features [B, d] of samples [B, …], float32; `name` is part of the metric's name, `sha256` of its identity.
+    """Features [B, d] of samples [B, …], float32; `name` is part of the metric's name, `sha256` of
+    its identity.
 
-    d is known from the first features. Raises InputError for samples of another shape than it takes.
+    d is known from the first features. Raises InputError for samples of another shape than it
+    takes.
     """
 
     name: str
@@ -35,7 +38,8 @@ class Extractor(nn.Module, ABC):
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
-        """What the extractor's classifier makes of features, [B, classes]; None of an extractor without one."""
+        """What the extractor's classifier makes of features, [B, classes]; None of an extractor
+        without one."""
         return None
 
 
@@ -49,7 +53,8 @@ class Pixels(Extractor):
 
 
 class RandomFourier(Extractor):
-    """√(2/d)·cos(ωᵀx + φ), ω ~ N(0, I/h²) in equal parts for the bandwidths h, φ ~ U[0, 2π), drawn once, d = 256.
+    """√(2/d)·cos(ωᵀx + φ), ω ~ N(0, I/h²) in equal parts for the bandwidths h, φ ~ U[0, 2π), drawn
+    once, d = 256.
 
     For points in two dimensions. (Rahimi & Recht 2007)
     """
@@ -69,7 +74,9 @@ class RandomFourier(Extractor):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (2,):
-            raise InputError(f"extractor 'rff' takes points [n, 2], found samples of shape {list(x.shape[1:])}.")
+            raise InputError(
+                f"extractor 'rff' takes points [n, 2], found samples of shape {list(x.shape[1:])}."
+            )
         return math.sqrt(2 / len(self.phases)) * (x @ self.frequencies + self.phases).cos()
 
 
@@ -79,9 +86,13 @@ class DigitsNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.SiLU(), nn.Conv2d(32, 64, 3, padding=1, stride=2), nn.SiLU(),
-            nn.Flatten(), nn.Linear(1024, 64),
-        )  # fmt: skip
+            nn.Conv2d(1, 32, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(32, 64, 3, padding=1, stride=2),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(1024, 64),
+        )
         self.head = nn.Sequential(nn.SiLU(), nn.Dropout(0.3), nn.Linear(64, 10))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +101,8 @@ class DigitsNetwork(nn.Module):
 
 
 class Digits(Extractor):
-    """The 64 activations that the last layer of a classifier of the digits sees; it ships with the project."""
+    """The 64 activations that the last layer of a classifier of the digits sees; it ships with the
+    project."""
 
     name = "digits"
 
@@ -102,7 +114,8 @@ class Digits(Extractor):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (1, 8, 8):
             raise InputError(
-                f"extractor 'digits' takes images [n, 1, 8, 8], found samples of shape {list(x.shape[1:])}."
+                "extractor 'digits' takes images [n, 1, 8, 8], found samples of shape "
+                f"{list(x.shape[1:])}."
             )
         return nn.functional.silu(self.network.body(x))
 
@@ -110,16 +123,19 @@ class Digits(Extractor):
         return self.network.head[-1](features)
 
 
-CACHED = 16  # images of 299 × 299 that a processor's cache holds: with more, resizing and features take twice as long
+# images of 299 × 299 that a processor's cache holds: with more, resizing and features take twice as
+# long
+CACHED = 16
 
 
 class Images(Extractor):
     """What a network of images makes of samples as files of 8 bits would hold them.
 
-    Samples are images [B, 3 or 1, H, W], grey ones taken three times: uint8, or floats of [−1, 1], which are quantised
-    to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM write them. The network takes floats of
-    0…255, [b, 3, H, W], and so few at a time that memory does not grow with B. The features of an image that is not
-    finite are not finite. Raises InputError for samples that are no images.
+    Samples are images [B, 3 or 1, H, W], grey ones taken three times: uint8, or floats of [−1, 1],
+    which are quantised to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM
+    write them. The network takes floats of 0…255, [b, 3, H, W], and so few at a time that memory
+    does not grow with B. The features of an image that is not finite are not finite. Raises
+    InputError for samples that are no images.
     """
 
     def __init__(self, name: str, sha256: str, network: nn.Module, most: int = 64) -> None:
@@ -127,9 +143,14 @@ class Images(Extractor):
         self.name, self.sha256, self.network, self.most = name, sha256, network, most
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[1] not in (1, 3) or not (x.is_floating_point() or x.dtype == torch.uint8):
+        if (
+            x.ndim != 4
+            or x.shape[1] not in (1, 3)
+            or not (x.is_floating_point() or x.dtype == torch.uint8)
+        ):
             raise InputError(
-                f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found samples of shape "
+                f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found "
+                "samples of shape "
                 f"{list(x.shape)}, {x.dtype}."
             )
         most = min(self.most, CACHED) if x.device.type == "cpu" else self.most
@@ -145,15 +166,21 @@ class Images(Extractor):
 
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}
 # These need a file that others publish; their names are only theirs.
-PUBLIC: dict[str, PublicFile] = {"dinov2": DINOV2, "inception": INCEPTION, "inception_tf": INCEPTION}
+PUBLIC: dict[str, PublicFile] = {
+    "dinov2": DINOV2,
+    "inception": INCEPTION,
+    "inception_tf": INCEPTION,
+}
 
 
 def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
-    """The extractor of a name, or of a card of the user's own, a .json file; published weights are in root/cache.
+    """The extractor of a name, or of a card of the user's own, a .json file; published weights are
+    in root/cache.
 
-    A card mine.json, {"kind": "extractor", "file": "net.pt", "sha256": "…", "mode": "clean"}, vouches for a TorchScript
-    beside it, called as `inception` (mode clean) or `inception_tf` (mode tf) is; its metric is `fd_mine`.
-    Raises InputError for unknown names, for files that are damaged or cannot be had, and for a card that is none.
+    A card mine.json, {"kind": "extractor", "file": "net.pt", "sha256": "…", "mode": "clean"},
+    vouches for a TorchScript beside it, called as `inception` (mode clean) or `inception_tf` (mode
+    tf) is; its metric is `fd_mine`. Raises InputError for unknown names, for files that are damaged
+    or cannot be had, and for a card that is none.
     """
     if name.endswith(".json"):
         return _of_card(Path(name))
@@ -163,16 +190,21 @@ def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
     path, digest = obtain(files[0], root / CACHE), str(files[0].sha256)
     if name == "dinov2":
         return Images(name, digest, load_dinov2(path))
-    return Images(name, digest, load_script(path, digest, "tf" if name == "inception_tf" else "clean"))
+    return Images(
+        name, digest, load_script(path, digest, "tf" if name == "inception_tf" else "clean")
+    )
 
 
 def files_of(name: str) -> list[PublicFile]:
-    """The public files that an extractor wants in root/cache. Raises InputError for an unknown name."""
+    """The public files that an extractor wants in root/cache. Raises InputError for an unknown
+    name."""
     if name in EXTRACTORS or name.endswith(".json"):
         return []
     if name not in PUBLIC:
         known = f"{', '.join(sorted(EXTRACTORS))}, of images {', '.join(sorted(PUBLIC))}"
-        raise InputError(f"extractor '{name}': known are {known}, and the path of a card, a .json file.")
+        raise InputError(
+            f"extractor '{name}': known are {known}, and the path of a card, a .json file."
+        )
     return [PUBLIC[name]]
 
 
@@ -182,15 +214,25 @@ def _of_card(path: Path) -> Extractor:
     try:
         if not isinstance(card, dict) or card.get("kind") != "extractor":
             raise ValueError('an object with "kind": "extractor" is wanted')
-        if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {"kind", *wanted}:
-            raise ValueError(f"it has {', '.join(card)[:200]}; {', '.join(wanted)} are wanted, all of them text")
+        if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {
+            "kind",
+            *wanted,
+        }:
+            raise ValueError(
+                f"it has {', '.join(card)[:200]}; {', '.join(wanted)} are wanted, all of them text"
+            )
         file, digest, mode = (str(card[key]) for key in wanted)
     except ValueError as error:
         raise InputError(f"{path}: not the card of an extractor ({error}).") from None
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
-        raise InputError(f"{path}: small letters, digits and _ are wanted for its name, and no known extractor's.")
+        raise InputError(
+            f"{path}: small letters, digits and _ are wanted for its name, and no known "
+            "extractor's."
+        )
     if mode not in MODES:
         raise InputError(f"{path}: mode '{mode[:80]}': {' or '.join(MODES)} is wanted.")
     if not re.fullmatch("[0-9a-f]{64}", digest):
-        raise InputError(f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted.")
+        raise InputError(
+            f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted."
+        )
     return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

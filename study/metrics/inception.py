@@ -1,11 +1,13 @@
 """Inception-v3 as the field's scripts call it: the TorchScript that NVIDIA publishes, in two modes.
 
-Mode `clean` could be clean-fid's own code: `cleanfid.inception_torchscript.InceptionV3W` behind the resizer of
-`cleanfid.resize.build_resizer("clean")`. Ours is used because it is faster and gives the same features. Images of
-64 × 64 become features twice as fast on a CPU (`pixels_speedup` 2.0: `python benchmarks/bench_scoring.py`), and nothing
-leaves an accelerator, while theirs resizes each image on the processor. Resized pixels of 0…255 agree to 6e-5, features
-to the rounding of float32 (`pytest tests/test_inception.py -k clean_fid`). Theirs also reads its weights from a fixed
-name in the temporary folder, whatever is there. `--verify` computes a score by clean-fid itself (`clean_fid.py`).
+Mode `clean` could be clean-fid's own code: `cleanfid.inception_torchscript.InceptionV3W` behind the
+resizer of `cleanfid.resize.build_resizer("clean")`. Ours is used because it is faster and gives the
+same features. Images of 64 × 64 become features twice as fast on a CPU (`pixels_speedup` 2.0:
+`python benchmarks/bench_scoring.py`), and nothing leaves an accelerator, while theirs resizes each
+image on the processor. Resized pixels of 0…255 agree to 6e-5, features to the rounding of float32
+(`pytest tests/test_inception.py -k clean_fid`). Theirs also reads its weights from a fixed name in
+the temporary folder, whatever is there. `--verify` computes a score by clean-fid itself
+(`clean_fid.py`).
 """
 
 import hashlib
@@ -37,8 +39,9 @@ MOST_BYTES = 2**32
 class Script(nn.Module):
     """Features [B, d] by a TorchScript with NVIDIA's interface, of images [B, 3, H, W] of 0…255.
 
-    Mode `clean`: clean-fid's resizing, then the script's `layers` on (x − 128)/128 (Parmar et al. 2022). Mode `tf`: the
-    script's own resizing, as TensorFlow's of 2015 had it, which the scores of EDM and EDM2 are by (Karras et al. 2022).
+    Mode `clean`: clean-fid's resizing, then the script's `layers` on (x − 128)/128 (Parmar et al.
+    2022). Mode `tf`: the script's own resizing, as TensorFlow's of 2015 had it, which the scores of
+    EDM and EDM2 are by (Karras et al. 2022).
     """
 
     script: Any
@@ -56,11 +59,13 @@ class Script(nn.Module):
 
 
 def load_script(path: Path, sha256: str, mode: str) -> Script:
-    """A TorchScript of that hash. Raises InputError for another one: it is a program, and only the vouched for is run."""
+    """A TorchScript of that hash. Raises InputError for another one: it is a program, and only the
+    vouched for is run."""
     content = read_script(path, sha256)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but that is what is published
+            # TorchScript is deprecated, but that is what is published
+            warnings.simplefilter("ignore", FutureWarning)
             script = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except Exception:  # whose texts speak of PyTorch's insides
         raise InputError(f"{path}: {seems(path)}, not a TorchScript that can be loaded.") from None
@@ -71,7 +76,8 @@ def load_script(path: Path, sha256: str, mode: str) -> Script:
 
 
 def read_script(path: Path, sha256: str) -> bytes:
-    """The bytes of a file of that hash, for whoever runs these very bytes. Raises InputError for another file."""
+    """The bytes of a file of that hash, for whoever runs these very bytes. Raises InputError for
+    another file."""
     check_regular(path, MOST_BYTES)
     try:
         content = path.read_bytes()
@@ -79,17 +85,24 @@ def read_script(path: Path, sha256: str) -> bytes:
         raise InputError(f"{path}: cannot be read ({error}).") from None
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise InputError(f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is run.")
+        raise InputError(
+            f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is "
+            "run."
+        )
     return content
 
 
 def _check_interface(path: Path, script: Any, mode: str) -> None:
     """Raises InputError for a TorchScript that cannot be called as `Script` calls it."""
     if mode == "clean":
-        good = isinstance(getattr(script, "layers", None), nn.Module) and _gives_tensor(script.layers)
+        good = isinstance(getattr(script, "layers", None), nn.Module) and _gives_tensor(
+            script.layers
+        )
         called = "a submodule `layers` whose output is a tensor"
     else:
-        good = _gives_tensor(script) and "return_features" in (each.name for each in script.forward.schema.arguments)
+        good = _gives_tensor(script) and "return_features" in (
+            each.name for each in script.forward.schema.arguments
+        )
         called = "a method `forward(images, return_features)` whose output is a tensor"
     if not good:
         raise InputError(f"{path}: a TorchScript without {called}, which mode '{mode}' calls.")

@@ -13,7 +13,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass
 class Moments:
-    """Running (n, Σf, Σffᵀ) in float64; two of them merge by `+`, equal to one over both streams to rounding.
+    """Running (n, Σf, Σffᵀ) in float64; two of them merge by `+`, equal to one over both streams to
+    rounding.
 
     total: [d]; product: [d, d]; memory does not depend on n.
     """
@@ -31,7 +32,9 @@ class Moments:
         f = features.double()
         bad = int((~f.isfinite().all(dim=1)).sum())
         if bad:
-            raise RunError(f"{bad} of {len(f)} samples in a chunk have features that are not finite.")
+            raise RunError(
+                f"{bad} of {len(f)} samples in a chunk have features that are not finite."
+            )
         self.total += f.sum(dim=0).cpu().numpy()
         self.product += (f.T @ f).cpu().numpy()
         self.n += len(f)

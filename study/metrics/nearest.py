@@ -7,9 +7,15 @@ from torch import Tensor
 def nearest(samples: Tensor, data: Tensor, block: int = 1024) -> Tensor:
     """Distance of every sample to its nearest datum, ‖x − y‖₂ over all elements, [n].
 
-    samples: [n, …]; data: [N, …]. For `samples` = `data` pass `nearest_other`, which leaves a datum's own out.
+    samples: [n, …]; data: [N, …]. For `samples` = `data` pass `nearest_other`, which leaves a
+    datum's own out.
     """
-    return torch.cat([torch.cdist(part, data.flatten(1)).amin(1) for part in torch.split(samples.flatten(1), block)])
+    return torch.cat(
+        [
+            torch.cdist(part, data.flatten(1)).amin(1)
+            for part in torch.split(samples.flatten(1), block)
+        ]
+    )
 
 
 def nearest_other(data: Tensor, block: int = 1024) -> Tensor:

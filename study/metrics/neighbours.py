@@ -1,4 +1,5 @@
-"""Precision and recall, density and coverage: is a sample near the data, and are the data near samples."""
+"""Precision and recall, density and coverage: is a sample near the data, and are the data near
+samples."""
 
 import torch
 from torch import Tensor
@@ -10,17 +11,24 @@ PRECISION_K, DENSITY_K = 3, 5  # as their papers have them
 
 
 def radii(features: Features) -> Tensor:
-    """Distances of every row to its five nearest other rows, rising: float64 [n, 5]; the k-th is the row's r_k.
+    """Distances of every row to its five nearest other rows, rising: float64 [n, 5]; the k-th is
+    the row's r_k.
 
     features: [n, d]. Raises InputError for fewer than six rows.
     """
     if len(features) <= DENSITY_K:
-        raise InputError(f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found {features.shape}.")
-    # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down while sampling.
+        raise InputError(
+            f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found "
+            f"{features.shape}."
+        )
+    # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down
+    # while sampling.
     rows = torch.from_numpy(features).double()
     squares = (rows * rows).sum(1)
     parts = zip(torch.split(rows, BLOCK), torch.split(squares, BLOCK), strict=True)
-    return torch.cat([_nearest(squared(part @ rows.T, own, squares), DENSITY_K) for part, own in parts]).sqrt()
+    return torch.cat(
+        [_nearest(squared(part @ rows.T, own, squares), DENSITY_K) for part, own in parts]
+    ).sqrt()
 
 
 def squared(products: Tensor, x_squares: Tensor, y_squares: Tensor) -> Tensor:
@@ -34,23 +42,28 @@ def _nearest(distances: Tensor, k: int) -> Tensor:
 
 
 class Neighbours:
-    """Counts from which precision and recall (Kynkäänniemi et al. 2019, k = 3), density and coverage (Naeem et al.
-    2020, k = 5) of samples are made, from products of features, block by block:
+    """Counts from which precision and recall (Kynkäänniemi et al. 2019, k = 3), density and
+    coverage (Naeem et al. 2020, k = 5) of samples are made, from products of features, block by
+    block:
 
-        precision = meanₓ [∃y: |x − y| ≤ r₃(y)]                recall   = mean_y [∃x: |x − y| ≤ r₃(x)]
-        density   = meanₓ #{y: |x − y| ≤ r₅(y)} / 5            coverage = mean_y [∃x: |x − y| ≤ r₅(y)]
+        precision = meanₓ [∃y: |x − y| ≤ r₃(y)]      recall   = mean_y [∃x: |x − y| ≤ r₃(x)]
+        density   = meanₓ #{y: |x − y| ≤ r₅(y)} / 5  coverage = mean_y [∃x: |x − y| ≤ r₅(y)]
 
-    x_squares: [n], |x|² of the samples; y_squares: [m], of the data; y_radii: [m, 5], `radii` of the data.
+    x_squares: [n], |x|² of the samples; y_squares: [m], of the data; y_radii: [m, 5], `radii` of
+    the data.
     """
 
     def __init__(self, x_squares: Tensor, y_squares: Tensor, y_radii: Tensor) -> None:
         self._x_squares, self._y_squares = x_squares, y_squares
         self._near, self._wide = y_radii[:, PRECISION_K - 1] ** 2, y_radii[:, DENSITY_K - 1] ** 2
         self._precise, self._dense = 0, 0
-        self._recalled, self._covered = (torch.zeros(len(y_squares), dtype=torch.bool) for _ in range(2))
+        self._recalled, self._covered = (
+            torch.zeros(len(y_squares), dtype=torch.bool) for _ in range(2)
+        )
 
     def add(self, rows: slice, own: Tensor, across: Tensor) -> None:
-        """Take in the samples of some rows: their products with all samples, [b, n], and with the data, [b, m]."""
+        """Take in the samples of some rows: their products with all samples, [b, n], and with the
+        data, [b, m]."""
         squares = self._x_squares[rows]
         radius = _nearest(squared(own, squares, self._x_squares), PRECISION_K)[:, -1:]
         distances = squared(across, squares, self._y_squares)
@@ -63,6 +76,8 @@ class Neighbours:
     def scores(self) -> dict[str, float]:
         n = len(self._x_squares)
         return {
-            "precision": self._precise / n, "recall": float(self._recalled.double().mean()),
-            "density": self._dense / (DENSITY_K * n), "coverage": float(self._covered.double().mean()),
-        }  # fmt: skip
+            "precision": self._precise / n,
+            "recall": float(self._recalled.double().mean()),
+            "density": self._dense / (DENSITY_K * n),
+            "coverage": float(self._covered.double().mean()),
+        }

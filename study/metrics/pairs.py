@@ -8,16 +8,20 @@ from study.metrics.kernel import BLOCK, Features, cubes, within
 from study.metrics.neighbours import DENSITY_K, Neighbours
 
 
-def pair_scores(x: Features, y: Features, y_within: float, y_radii: Tensor | None) -> dict[str, float]:
-    """`kd`, the kernel distance, and, of at least six samples and data, `precision`, `recall`, `density`, `coverage`.
+def pair_scores(
+    x: Features, y: Features, y_within: float, y_radii: Tensor | None
+) -> dict[str, float]:
+    """`kd`, the kernel distance, and, of at least six samples and data, `precision`, `recall`,
+    `density`, `coverage`.
 
-    x: features of samples, [n, d]; y: of the data, [m, d]; y_within, y_radii: `within` and `radii` of y. See
-    `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on n and m. Raises InputError for
-    fewer than two samples or another d.
+    x: features of samples, [n, d]; y: of the data, [m, d]; y_within, y_radii: `within` and `radii`
+    of y. See `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on
+    n and m. Raises InputError for fewer than two samples or another d.
     """
     if x.shape[1] != y.shape[1] or len(x) < 2:
         raise InputError(
-            f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and {y.shape}."
+            f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and "
+            f"{y.shape}."
         )
     samples, data = torch.from_numpy(x).double(), torch.from_numpy(y).double()
     counted = None

@@ -25,7 +25,8 @@ from study.metrics.neighbours import radii
 from study.metrics.tally import Tally
 
 SUFFIXES = (".npz", *PICKLES)
-# What the extractors of published statistics are called in EDM2's files, and how many features they have.
+# What the extractors of published statistics are called in EDM2's files, and how many features they
+# have.
 PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
 MOST_FEATURES = 2**14  # their covariance takes 2 GiB
 DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
@@ -51,10 +52,19 @@ class Reference:
     size: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, tally: Tally, extractor: Extractor, size: tuple[int, int] | None = None) -> "Reference":
+    def of(
+        cls, tally: Tally, extractor: Extractor, size: tuple[int, int] | None = None
+    ) -> "Reference":
         moments = tally.moments[extractor.name]
         frechet = FrechetReference(moments.mean, moments.covariance)
-        return cls(extractor.name, extractor.sha256, moments.n, frechet, tally.features(extractor.name), size)
+        return cls(
+            extractor.name,
+            extractor.sha256,
+            moments.n,
+            frechet,
+            tally.features(extractor.name),
+            size,
+        )
 
     @cached_property
     def kernel_within(self) -> float:
@@ -69,21 +79,34 @@ class Reference:
         return radii(self.features)
 
     def want_size(self, samples: Tensor) -> None:
-        """Raises InputError for images of another resolution than the reference's, where both are known."""
+        """Raises InputError for images of another resolution than the reference's, where both are
+        known."""
         found = _size(samples)
         if None not in (self.size, found) and found != self.size:
-            raise InputError(f"The reference is of images of {_say(self.size)} pixels, the samples have {_say(found)}.")
+            raise InputError(
+                f"The reference is of images of {_say(self.size)} pixels, the samples have "
+                f"{_say(found)}."
+            )
 
     def save(self, path: Path) -> None:
-        """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and size where known."""
+        """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and
+        size where known."""
         size: dict[str, Any] = {} if self.size is None else {"size": self.size}
         with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, mu=self.frechet.mean, sigma=self.frechet.covariance, n=self.n or 0,
-                     extractor=self.extractor, sha256=self.sha256, **size)  # fmt: skip
+            np.savez(
+                file,
+                mu=self.frechet.mean,
+                sigma=self.frechet.covariance,
+                n=self.n or 0,
+                extractor=self.extractor,
+                sha256=self.sha256,
+                **size,
+            )
 
     @classmethod
     def is_one(cls, path: Path) -> bool:
-        """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries' names say so."""
+        """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries'
+        names say so."""
         if path.suffix not in SUFFIXES or not path.is_file():
             return False
         if path.suffix in PICKLES:
@@ -95,38 +118,52 @@ class Reference:
             return False
 
     @classmethod
-    def load(cls, path: Path, extractor: Extractor, size: tuple[int, int] | None = None) -> "Reference":
-        """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a pickle).
+    def load(
+        cls, path: Path, extractor: Extractor, size: tuple[int, int] | None = None
+    ) -> "Reference":
+        """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a
+        pickle).
 
-        Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word for Inception's. size:
-        the resolution they are known to be of, where the file does not say it. Raises InputError for a damaged file, one
-        that is no mean and covariance, and the statistics of another extractor or resolution.
+        Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word
+        for Inception's. size: the resolution they are known to be of, where the file does not say
+        it. Raises InputError for a damaged file, one that is no mean and covariance, and the
+        statistics of another extractor or resolution.
         """
         found = _of_pickle(path, extractor) if path.suffix in PICKLES else _of_npz(path, extractor)
         own = found["size"]
         if None not in (own, size) and own != size:
-            raise InputError(f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted.")
-        name, digest, n, mu, sigma = (found[key] for key in ("extractor", "sha256", "n", "mu", "sigma"))
+            raise InputError(
+                f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted."
+            )
+        name, digest, n, mu, sigma = (
+            found[key] for key in ("extractor", "sha256", "n", "mu", "sigma")
+        )
         if (name, digest) != (extractor.name, extractor.sha256):
             same = name == extractor.name
             raise InputError(
-                f"{path}: statistics of the extractor '{name}'{' with other weights' if same else ''}, "
+                f"{path}: statistics of the extractor "
+                f"'{name}'{' with other weights' if same else ''}, "
                 f"'{extractor.name}' is wanted."
             )
         _check(path, mu, sigma, n)
         if len(mu) != DIMENSIONS.get(name, len(mu)):
             raise InputError(
-                f"{path}: statistics of {len(mu)} features, the extractor '{name}' has {DIMENSIONS[name]}."
+                f"{path}: statistics of {len(mu)} features, the extractor '{name}' has "
+                f"{DIMENSIONS[name]}."
             )
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 
-def references(samples: Tensor, extractors: Sequence[Extractor], block: int = 1024) -> dict[str, Reference]:
+def references(
+    samples: Tensor, extractors: Sequence[Extractor], block: int = 1024
+) -> dict[str, Reference]:
     """The reference of a data set for each extractor, by the extractor's name."""
     return stream_references(torch.split(samples, block), extractors)
 
 
-def stream_references(stream: Iterable[Tensor], extractors: Sequence[Extractor]) -> dict[str, Reference]:
+def stream_references(
+    stream: Iterable[Tensor], extractors: Sequence[Extractor]
+) -> dict[str, Reference]:
     """The reference of samples that come in batches, for each extractor, by the extractor's name.
 
     Memory does not depend on the number of batches. Raises InputError for fewer than two samples.
@@ -136,23 +173,34 @@ def stream_references(stream: Iterable[Tensor], extractors: Sequence[Extractor])
         tally.fold(batch, first)
         first, size = first + len(batch), _size(batch)
     if first < 2:
-        raise InputError(f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2.")
+        raise InputError(
+            f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2."
+        )
     return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
 
 
 def write_reference(
-    data: Path | str, out: Path, extractor: str, root: Path = Path("mlruns"), device: torch.device | None = None
+    data: Path | str,
+    out: Path,
+    extractor: str,
+    root: Path = Path("mlruns"),
+    device: torch.device | None = None,
 ) -> Reference:
-    """Write the statistics of images or samples in files, or of a data set by its name, as an extractor sees them.
+    """Write the statistics of images or samples in files, or of a data set by its name, as an
+    extractor sees them.
 
-    out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as `batches` and `load_extractor`
-    do, and for another kind of file to write.
+    out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as
+    `batches` and `load_extractor` do, and for another kind of file to write.
     """
     if out.suffix != ".npz":
         raise InputError(f"{out}: statistics are written as .npz.")
     chosen = load_extractor(extractor, root).eval()
-    stream = torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
-    reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[chosen.name]
+    stream = (
+        torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
+    )
+    reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[
+        chosen.name
+    ]
     reference.save(out)
     return reference
 
@@ -160,21 +208,36 @@ def write_reference(
 def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
     with open_npz(path) as file:
         ours = {"n", "extractor", "sha256"} & file.entries.keys()
-        missing = {"mu", "sigma", *(("n", "extractor", "sha256") if ours else ())} - file.entries.keys()
+        missing = {
+            "mu",
+            "sigma",
+            *(("n", "extractor", "sha256") if ours else ()),
+        } - file.entries.keys()
         if missing:
-            raise InputError(f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing.")
+            raise InputError(
+                f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing."
+            )
         mu = file.numbers("mu", (None,))
         d = len(mu)
         if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
             raise InputError(
-                f"{path}: statistics of {d} features that do not say of which extractor; '{extractor.name}' is wanted, "
-                "and only Inception's of 2048 features are taken so; `study reference` writes those that say it."
+                f"{path}: statistics of {d} features that do not say of which extractor; "
+                f"'{extractor.name}' is wanted, "
+                "and only Inception's of 2048 features are taken so; `study reference` writes "
+                "those that say it."
             )
         if not 0 < d <= MOST_FEATURES:
-            raise InputError(f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}.")
+            raise InputError(
+                f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}."
+            )
         found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
         if not ours:
-            return found | {"extractor": extractor.name, "sha256": extractor.sha256, "n": None, "size": None}
+            return found | {
+                "extractor": extractor.name,
+                "sha256": extractor.sha256,
+                "n": None,
+                "size": None,
+            }
         n = _whole(path, "n", float(file.numbers("n", ())))
         sides = file.numbers("size", (2,)) if "size" in file.entries else np.zeros(2)
         height, width = (_whole(path, "size", float(side)) for side in sides)
@@ -205,18 +268,27 @@ def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
     mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
     for array in (mu, sigma):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise InputError(f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
-                          f"{type(array).__name__}.")  # fmt: skip
+            raise InputError(
+                f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
+                f"{type(array).__name__}."
+            )
     if n is not None and type(n) not in (int, float):
-        raise InputError(f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected.")
+        raise InputError(
+            f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected."
+        )
     return {
-        "mu": mu.astype(np.float64, copy=False), "sigma": sigma.astype(np.float64, copy=False), "size": None,
-        "n": None if n is None else _whole(path, "num_images", n), "extractor": extractor.name,
+        "mu": mu.astype(np.float64, copy=False),
+        "sigma": sigma.astype(np.float64, copy=False),
+        "size": None,
+        "n": None if n is None else _whole(path, "num_images", n),
+        "extractor": extractor.name,
         "sha256": extractor.sha256,
-    }  # fmt: skip
+    }
 
 
-def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None) -> None:
+def _check(
+    path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None
+) -> None:
     if (
         mu.ndim != 1
         or len(mu) == 0
@@ -227,20 +299,26 @@ def _check(path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float6
     ):
         of = "an unknown number of" if n is None else n
         raise InputError(
-            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and covariance [d, d]."
+            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and "
+            "covariance [d, d]."
         )
-    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that none is more so.
+    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that
+    # none is more so.
     shifted = sigma.copy()
     shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
-    _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)  # in place: it may be large
+    # in place: it may be large
+    _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
     if failed:
         raise InputError(f"{path}: sigma has negative eigenvalues: no covariance.")
 
 
 def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
-    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a time."""
+    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a
+    time."""
     blocks = (slice(start, start + rows) for start in range(0, len(sigma), rows))
-    return all(np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks)
+    return all(
+        np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks
+    )
 
 
 def _size(samples: Tensor) -> tuple[int, int] | None:

@@ -16,15 +16,18 @@ from study.metrics.extractors import Extractor
 from study.metrics.moments import Moments
 
 KEPT = 5000  # features kept for kernel and neighbours, whatever the number of samples
-# More groups take more memory, and narrow an interval by 13 % at most: its t-quantile falls from 2.26 to 1.96.
+# More groups take more memory, and narrow an interval by 13 % at most: its t-quantile falls from
+# 2.26 to 1.96.
 GROUPS = 10
 
 
 def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor:
-    """The group of each of n samples, int64 [n]: groups as equal as can be, of the samples and of each label, to ± 1.
+    """The group of each of n samples, int64 [n]: groups as equal as can be, of the samples and of
+    each label, to ± 1.
 
-    The position in a stable order by label, modulo the number of groups; without labels the index modulo it. Fewer
-    groups where one would have less than two samples. labels: [n] or None. Raises InputError for another number of them.
+    The position in a stable order by label, modulo the number of groups; without labels the index
+    modulo it. Fewer groups where one would have less than two samples. labels: [n] or None. Raises
+    InputError for another number of them.
     """
     if labels is not None and len(labels) != n:
         raise InputError(f"groups: {n} samples want as many labels, found {len(labels)}.")
@@ -36,11 +39,13 @@ def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor
 
 @dataclass
 class Tally:
-    """Moments of a stream's samples as some extractors see them, by group, and the features of the first KEPT samples.
+    """Moments of a stream's samples as some extractors see them, by group, and the features of the
+    first KEPT samples.
 
-    groups: the group of every sample of the stream, [n], as `strata` gives them; None: all in one. right, labelled: how
-    many samples an extractor's classifier took for what they were conditioned on, and how many it was asked about. Two
-    tallies of one stream's parts merge by `+`. Memory does not grow with the number of samples, but for `groups`.
+    groups: the group of every sample of the stream, [n], as `strata` gives them; None: all in one.
+    right, labelled: how many samples an extractor's classifier took for what they were conditioned
+    on, and how many it was asked about. Two tallies of one stream's parts merge by `+`. Memory does
+    not grow with the number of samples, but for `groups`.
     """
 
     extractors: Sequence[Extractor]
@@ -52,12 +57,15 @@ class Tally:
 
     @torch.inference_mode()
     def fold(self, samples: Tensor, first: int, labels: Tensor | None = None) -> None:
-        """Take in samples, [B, …], of which the first has the index `first` in the stream, and their labels, [B]."""
+        """Take in samples, [B, …], of which the first has the index `first` in the stream, and
+        their labels, [B]."""
         for extractor in self.extractors:
             name, features = extractor.name, extractor.to(samples.device)(samples)
             self._fold_moments(name, features, first)
             if first < KEPT:
-                self.kept.setdefault(name, {})[first] = features[: KEPT - first].float().cpu().numpy()
+                self.kept.setdefault(name, {})[first] = (
+                    features[: KEPT - first].float().cpu().numpy()
+                )
             logits = None if labels is None else extractor.logits(features)
             if labels is not None and logits is not None:
                 self.right[name] += int((logits.argmax(1) == labels).sum())

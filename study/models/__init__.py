@@ -5,4 +5,12 @@ from study.models.mlp import ResidualMLP
 from study.models.preconditioning import EDM, Network, Preconditioned
 from study.models.transformer import PatchTransformer
 
-__all__ = ["EDM", "ExactGaussian", "ExactMixture", "Network", "PatchTransformer", "Preconditioned", "ResidualMLP"]
+__all__ = [
+    "EDM",
+    "ExactGaussian",
+    "ExactMixture",
+    "Network",
+    "PatchTransformer",
+    "Preconditioned",
+    "ResidualMLP",
+]

@@ -1,4 +1,5 @@
-"""Denoisers as published pickles ask for them: by the name of a class and its arguments, none of them trusted."""
+"""Denoisers as published pickles ask for them: by the name of a class and its arguments, none of
+them trusted."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,23 +22,32 @@ Check = Callable[[Any], str | None]  # what is accepted, where a value is not
 
 
 def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False) -> Preconditioned:
-    """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights still random, in fp32.
+    """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights
+    still random, in fp32.
 
-    empty: its network is on the meta device, without memory, to compare with a file what it will need.
+    empty: its network is on the meta device, without memory, to compare with a file what it will
+    need.
 
-    `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide (`Network.use`): they are
-    checked, no more. Raises InputError for an unknown class, for arguments that are unknown, missing, of another type or
-    out of range, and for a network of more than 4·10⁹ parameters, before anything of it takes memory.
-    (Karras et al. 2022, tables 1 and 7)
+    `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide
+    (`Network.use`): they are checked, no more. Raises InputError for an unknown class, for
+    arguments that are unknown, missing, of another type or out of range, and for a network of more
+    than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
     """
     if class_name not in _PRECONDITIONINGS:
         raise InputError(
-            f"a published network of the class {_shown(class_name)}; known are {', '.join(_PRECONDITIONINGS)}."
+            f"a published network of the class {_shown(class_name)}; known are "
+            f"{', '.join(_PRECONDITIONINGS)}."
         )
     kind = _PRECONDITIONINGS[class_name]
     model = arguments.get("model_type", kind.network)
-    of_network = _NETWORKS[model] if model in tuple(_NETWORKS) else {}  # else refused as the value of model_type
-    check(class_name, arguments, {**_COMMON, **kind.checks, **of_network}, ("img_resolution", "img_channels"))
+    # else refused as the value of model_type
+    of_network = _NETWORKS[model] if model in tuple(_NETWORKS) else {}
+    check(
+        class_name,
+        arguments,
+        {**_COMMON, **kind.checks, **of_network},
+        ("img_resolution", "img_channels"),
+    )
 
     def network() -> Network:
         return _network(model, dict(arguments), twice=class_name == "iDDPMPrecond")
@@ -46,21 +56,31 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
         frame = network()
     count = sum(parameter.numel() for parameter in frame.parameters())
     if count > MOST_PARAMETERS:
-        raise InputError(f"{class_name}: its arguments ask for a network of {count} parameters; at most "
-                      f"{MOST_PARAMETERS} are accepted.")  # fmt: skip
+        raise InputError(
+            f"{class_name}: its arguments ask for a network of {count} parameters; at most "
+            f"{MOST_PARAMETERS} are accepted."
+        )
     given = {ours: arguments[name] for name, ours in kind.names.items() if name in arguments}
     return kind.make(frame if empty else network(), **given)
 
 
 def check(
-    class_name: str, arguments: Mapping[str, Any], checks: Mapping[str, Check], required: tuple[str, ...]
+    class_name: str,
+    arguments: Mapping[str, Any],
+    checks: Mapping[str, Check],
+    required: tuple[str, ...],
 ) -> None:
-    """Raises InputError for the first argument that is unknown, missing or not accepted by its check."""
+    """Raises InputError for the first argument that is unknown, missing or not accepted by its
+    check."""
     for name, value in arguments.items():
         if name not in checks:
-            raise InputError(f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}.")
+            raise InputError(
+                f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}."
+            )
         if (accepted := checks[name](value)) is not None:
-            raise InputError(f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}.")
+            raise InputError(
+                f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}."
+            )
     for name in required:
         if name not in arguments:
             raise InputError(f"{class_name}: argument '{name}' is missing.")
@@ -112,7 +132,11 @@ def entries(each: Check, least: int = 0) -> Check:
     def wanted(value: Any) -> str | None:
         good = type(value) in (list, tuple) and least <= len(value) <= MOST_ENTRIES
         bad = next(filter(None, map(each, value)), None) if good else None
-        return None if good and bad is None else f"a list of {least} to {MOST_ENTRIES} entries, each {each(None)}"
+        return (
+            None
+            if good and bad is None
+            else f"a list of {least} to {MOST_ENTRIES} entries, each {each(None)}"
+        )
 
     return wanted
 
@@ -120,7 +144,11 @@ def entries(each: Check, least: int = 0) -> Check:
 def _taps(value: Any) -> str | None:
     if (wanted := entries(number(-1e3, 1e3), least=2)(value)) is not None:
         return wanted
-    return None if len(value) % 2 == 0 and abs(sum(value)) > 1e-3 else "an even number of taps whose sum is not zero"
+    return (
+        None
+        if len(value) % 2 == 0 and abs(sum(value)) > 1e-3
+        else "an even number of taps whose sum is not zero"
+    )
 
 
 _COMMON: Mapping[str, Check] = {
@@ -133,7 +161,8 @@ _COMMON: Mapping[str, Check] = {
 
 
 class _Kind(NamedTuple):
-    """A preconditioning: what makes it, the network that it takes where none is named, its arguments and our names."""
+    """A preconditioning: what makes it, the network that it takes where none is named, its
+    arguments and our names."""
 
     make: Callable[..., Preconditioned]
     network: str
@@ -148,23 +177,37 @@ _VP: Mapping[str, Check] = {
     "M": integer(2, 100_000),
     "epsilon_t": number(0, 1),
 }
-_IDDPM: Mapping[str, Check] = {"C_1": number(1e-6, 1), "C_2": number(0, 1), "M": integer(2, 100_000)}
+_IDDPM: Mapping[str, Check] = {
+    "C_1": number(1e-6, 1),
+    "C_2": number(0, 1),
+    "M": integer(2, 100_000),
+}
 _PRECONDITIONINGS: Mapping[str, _Kind] = {
     "EDMPrecond": _Kind(
-        partial(EDM, sigma_data=0.5), "DhariwalUNet", {**_RANGE, "sigma_data": number(1e-6, 1e6)},
+        partial(EDM, sigma_data=0.5),
+        "DhariwalUNet",
+        {**_RANGE, "sigma_data": number(1e-6, 1e6)},
         {name: name for name in (*_RANGE, "sigma_data")},
     ),
     "VPPrecond": _Kind(
-        VP, "SongUNet", _VP, {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps", "epsilon_t": "epsilon_t"}
+        VP,
+        "SongUNet",
+        _VP,
+        {"beta_d": "beta_d", "beta_min": "beta_min", "M": "steps", "epsilon_t": "epsilon_t"},
     ),
     "VEPrecond": _Kind(VE, "SongUNet", _RANGE, {name: name for name in _RANGE}),
     "Precond": _Kind(
-        partial(EDM, sigma_data=0.5), "EDM2UNet",
-        {"sigma_data": number(1e-6, 1e6), "logvar_channels": integer(1, 65536), "model_type": one_of()},
+        partial(EDM, sigma_data=0.5),
+        "EDM2UNet",
+        {
+            "sigma_data": number(1e-6, 1e6),
+            "logvar_channels": integer(1, 65536),
+            "model_type": one_of(),
+        },
         {"sigma_data": "sigma_data"},
     ),
     "iDDPMPrecond": _Kind(IDDPM, "DhariwalUNet", _IDDPM, {"C_1": "c1", "C_2": "c2", "M": "steps"}),
-}  # fmt: skip
+}
 _UNET: Mapping[str, Check] = {
     "augment_dim": integer(0, 1000),
     "model_channels": integer(4, 2048),
@@ -186,7 +229,11 @@ _NETWORKS: Mapping[str, Mapping[str, Check]] = {
     },
     "DhariwalUNet": _UNET,
     "EDM2UNet": {
-        **{name: accepted for name, accepted in _UNET.items() if name not in ("augment_dim", "label_dropout")},
+        **{
+            name: accepted
+            for name, accepted in _UNET.items()
+            if name not in ("augment_dim", "label_dropout")
+        },
         "channel_mult_noise": or_none(integer(1, 64)),
         "channel_mult_emb": or_none(integer(1, 64)),
         "label_balance": number(0, 1),
@@ -221,7 +268,8 @@ _NAMES: Mapping[str, str] = {
 
 
 def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
-    """A network by checked arguments; twice: with an output that says as much of variances as of means."""
+    """A network by checked arguments; twice: with an output that says as much of variances as of
+    means."""
     options = {_NAMES[name]: value for name, value in arguments.items() if name in _NAMES}
     resolution, channels, classes = (
         arguments["img_resolution"],
@@ -237,10 +285,15 @@ def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
 
 
 def _shown(value: Any) -> str:
-    """A value of a file as a message may show it: short, and of plain types only, as others may print anything."""
+    """A value of a file as a message may show it: short, and of plain types only, as others may
+    print anything."""
     plain = (bool, int, float, str, type(None))
     listed = value if type(value) in (list, tuple) and len(value) <= MOST_ENTRIES else [value]
     try:
-        return repr(value)[:80] if all(type(each) in plain for each in listed) else f"a {type(value).__name__[:40]}"
+        return (
+            repr(value)[:80]
+            if all(type(each) in plain for each in listed)
+            else f"a {type(value).__name__[:40]}"
+        )
     except ValueError:  # of an integer of thousands of digits
         return "an integer of thousands of digits"

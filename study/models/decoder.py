@@ -6,7 +6,8 @@ from torch import Tensor
 
 
 class Decoder(ABC):
-    """Samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], where they are; sha256: of its files."""
+    """Samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], where they are; sha256:
+    of its files."""
 
     sha256: str
 

@@ -12,23 +12,42 @@ EPS = 1e-5  # of every group norm
 
 
 class DhariwalUNet(UNet):
-    """ADM (Dhariwal & Nichol 2021): the embedding scales and shifts, heads of 64 channels, attention at many levels.
+    """ADM (Dhariwal & Nichol 2021): the embedding scales and shifts, heads of 64 channels,
+    attention at many levels.
 
-    width, multipliers: channels of each level; embedding_multiplier: of the embedding, in widths; augmentations:
-    entries of a label of training that sampling never gives, whose weights are kept and do nothing. The rest as in
-    `UNet`. Raises InputError for numbers that do not fit together. (as in Karras et al. 2022, appendix F and table 7)
+    width, multipliers: channels of each level; embedding_multiplier: of the embedding, in widths;
+    augmentations: entries of a label of training that sampling never gives, whose weights are kept
+    and do nothing. The rest as in `UNet`. Raises InputError for numbers that do not fit together.
+    (as in Karras et al. 2022, appendix F and table 7)
     """
 
     def __init__(
-        self, resolution: int, channels: int, classes: int = 0, out_channels: int | None = None, augmentations: int = 0,
-        width: int = 192, multipliers: Sequence[int] = (1, 2, 3, 4), embedding_multiplier: int = 4, blocks: int = 3,
+        self,
+        resolution: int,
+        channels: int,
+        classes: int = 0,
+        out_channels: int | None = None,
+        augmentations: int = 0,
+        width: int = 192,
+        multipliers: Sequence[int] = (1, 2, 3, 4),
+        embedding_multiplier: int = 4,
+        blocks: int = 3,
         attention_at: Sequence[int] = (32, 16, 8),
-    ) -> None:  # fmt: skip
+    ) -> None:
         out_channels = channels if out_channels is None else out_channels
         widths, told = [width * m for m in multipliers], width * embedding_multiplier
         style = Style(told, EPS, adaptive=True, gain=1.0, project=False, head_width=64)
         super().__init__(
-            resolution, channels, out_channels, classes, widths[0], widths, blocks, attention_at, False, style
+            resolution,
+            channels,
+            out_channels,
+            classes,
+            widths[0],
+            widths,
+            blocks,
+            attention_at,
+            False,
+            style,
         )
         self.map_noise = Positional(width, endpoint=False)
         self.map_augment = nn.Linear(augmentations, width, bias=False) if augmentations else None

@@ -1,4 +1,5 @@
-"""Denoisers and decoders published in the format of diffusers, from a folder or from the Hugging Face hub."""
+"""Denoisers and decoders published in the format of diffusers, from a folder or from the Hugging
+Face hub."""
 
 import inspect
 from pathlib import Path
@@ -9,12 +10,22 @@ from torch import Tensor, nn
 
 from degradations import Denoiser, InputError
 from study.models.decoder import Decoder
-from study.models.diffusers_files import CONFIG, MOST, Config, fingerprint, folder_of, load, read_config, weight_files
+from study.models.diffusers_files import (
+    CONFIG,
+    MOST,
+    Config,
+    fingerprint,
+    folder_of,
+    load,
+    read_config,
+    weight_files,
+)
 from study.models.diffusers_limits import limit_of
 from study.models.diffusers_network import DiffusersNetwork
 from study.models.diffusers_schedule import PREDICTIONS, DiscreteSchedule, noise_levels
 
-# What a folder may be of, and the class that it is built as: DiTs were published under the name of an older class.
+# What a folder may be of, and the class that it is built as: DiTs were published under the name of
+# an older class.
 DENOISERS = {
     "UNet2DModel": "UNet2DModel",
     "DiTTransformer2DModel": "DiTTransformer2DModel",
@@ -22,17 +33,25 @@ DENOISERS = {
 }
 VAE, SCHEDULE = "AutoencoderKL", "scheduler_config.json"
 SCALING = 0.18215  # of every autoencoder published before its settings said so
-DOWN = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D", "SkipDownBlock2D", "AttnSkipDownBlock2D")
+DOWN = (
+    "DownBlock2D",
+    "AttnDownBlock2D",
+    "ResnetDownsampleBlock2D",
+    "SkipDownBlock2D",
+    "AttnSkipDownBlock2D",
+)
 UP = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D", "SkipUpBlock2D", "AttnSkipUpBlock2D")
 
 EDM2_MEAN, EDM2_STD, EDM2_FINAL_STD = (5.81, 3.25, 0.12, -2.15), (4.17, 4.62, 3.71, 3.28), 0.5
 
 
 class Loaded(NamedTuple):
-    """A denoiser of samples of a shape (C, H, W), in σ from sigma_min to sigma_max, and what belongs to it.
+    """A denoiser of samples of a shape (C, H, W), in σ from sigma_min to sigma_max, and what
+    belongs to it.
 
-    decoder: from its latents to images, None where there is no autoencoder beside it, as for denoisers of images, in
-    [−1, 1]. sha256: of all files that were read, weights and settings, and what limits the estimates.
+    decoder: from its latents to images, None where there is no autoencoder beside it, as for
+    denoisers of images, in [−1, 1]. sha256: of all files that were read, weights and settings, and
+    what limits the estimates.
     """
 
     denoiser: Denoiser
@@ -45,26 +64,33 @@ class Loaded(NamedTuple):
 
 
 def load_diffusers(place: str, cache: Path) -> Loaded:
-    """The denoiser of a folder of diffusers' format, or of `hub:org/name`, which is downloaded into cache/org/name.
+    """The denoiser of a folder of diffusers' format, or of `hub:org/name`, which is downloaded into
+    cache/org/name.
 
-    The folder: a pipeline's, with `unet` or `transformer`, `scheduler` and, for latents, `vae`; or a network's alone,
-    with `scheduler` or a scheduler_config.json in it. Networks: UNet2DModel, with classes or not, and
-    DiTTransformer2DModel. Of the scheduler the noise schedule is read (`noise_levels`) and the clipping or thresholding
-    of estimates (`limit_of`), and not how it would sample otherwise: its solver, its spacing. Only JSON and safetensors
-    are read, and no code is run from a folder.
-    Raises InputError for all that is missing, damaged, or not of these kinds.
+    The folder: a pipeline's, with `unet` or `transformer`, `scheduler` and, for latents, `vae`; or
+    a network's alone, with `scheduler` or a scheduler_config.json in it. Networks: UNet2DModel,
+    with classes or not, and DiTTransformer2DModel. Of the scheduler the noise schedule is read
+    (`noise_levels`) and the clipping or thresholding of estimates (`limit_of`), and not how it
+    would sample otherwise: its solver, its spacing. Only JSON and safetensors are read, and no code
+    is run from a folder. Raises InputError for all that is missing, damaged, or not of these kinds.
     """
     root = folder_of(place, cache)
     if (root / "vqvae").exists():
-        raise InputError(f"{root / 'vqvae'}: not read; the accepted autoencoder is an AutoencoderKL, in vae.")
+        raise InputError(
+            f"{root / 'vqvae'}: not read; the accepted autoencoder is an AutoencoderKL, in vae."
+        )
     config = read_config(_part(root, "unet", "transformer") / CONFIG)
     kind = DENOISERS[config.choice("_class_name", DENOISERS)]
     shape, classes = _SHAPES[kind](config)
     schedules = [root / "scheduler" / SCHEDULE, root / SCHEDULE]
     schedule = read_config(next((path for path in schedules if path.is_file()), schedules[0]))
     sigmas = noise_levels(schedule)
-    if config.entries.get("time_embedding_type") == "learned" and config.whole("num_train_timesteps") < len(sigmas):
-        config.refuse("num_train_timesteps", f"{len(sigmas)} or more, the timesteps of {schedule.path}")
+    if config.entries.get("time_embedding_type") == "learned" and config.whole(
+        "num_train_timesteps"
+    ) < len(sigmas):
+        config.refuse(
+            "num_train_timesteps", f"{len(sigmas)} or more, the timesteps of {schedule.path}"
+        )
     prediction = schedule.choice("prediction_type", PREDICTIONS, default="epsilon")
     network = DiffusersNetwork(_build(config, kind), classes)
     read = [schedule.path, config.path, *weight_files(config.path.parent)]
@@ -79,20 +105,34 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
 
 
 class VAEDecoder(Decoder):
-    """Images of latents x, [B, C, h, w], through an AutoencoderKL's decoder: z = (x − bias)/scale, y = decode(z).
+    """Images of latents x, [B, C, h, w], through an AutoencoderKL's decoder: z = (x − bias)/scale,
+    y = decode(z).
 
-    scale, bias: [C]. signed: y in [−1, 1], images 255·clamp(y/2 + ½, 0, 1) rounded, the convention of latent diffusion;
-    otherwise y in [0, 1], images 255·clamp(y, 0, 1) rounded down, EDM2's. Decoded `batch` at a time, in float32.
-    (Rombach et al. 2022; Peebles & Xie 2023; Karras et al. 2024, EDM2)
+    scale, bias: [C]. signed: y in [−1, 1], images 255·clamp(y/2 + ½, 0, 1) rounded, the convention
+    of latent diffusion; otherwise y in [0, 1], images 255·clamp(y, 0, 1) rounded down, EDM2's.
+    Decoded `batch` at a time, in float32. (Rombach et al. 2022; Peebles & Xie 2023; Karras et al.
+    2024, EDM2)
     """
 
     def __init__(
-        self, vae: nn.Module, scale: Tensor, bias: Tensor, signed: bool, batch: int = 8, sha256: str = ""
+        self,
+        vae: nn.Module,
+        scale: Tensor,
+        bias: Tensor,
+        signed: bool,
+        batch: int = 8,
+        sha256: str = "",
     ) -> None:
         if batch < 1:
             raise InputError(f"VAEDecoder: batch {batch}, 1 or more is wanted.")
         self.vae: Any = vae
-        self.scale, self.bias, self.signed, self.batch, self.sha256 = scale, bias, signed, batch, sha256
+        self.scale, self.bias, self.signed, self.batch, self.sha256 = (
+            scale,
+            bias,
+            signed,
+            batch,
+            sha256,
+        )
 
     @torch.inference_mode()
     def __call__(self, samples: Tensor) -> Tensor:
@@ -100,7 +140,9 @@ class VAEDecoder(Decoder):
         scale, bias = (v.to(samples.device).reshape(-1, 1, 1) for v in (self.scale, self.bias))
         z = (samples.float() - bias) / scale
         parts = torch.split(z, self.batch)
-        return torch.cat([self._images(self.vae.decode(part, return_dict=False)[0]) for part in parts])
+        return torch.cat(
+            [self._images(self.vae.decode(part, return_dict=False)[0]) for part in parts]
+        )
 
     def _images(self, y: Tensor) -> Tensor:
         if self.signed:
@@ -109,10 +151,12 @@ class VAEDecoder(Decoder):
 
 
 def edm2_decoder(place: str, cache: Path, batch: int = 8) -> VAEDecoder:
-    """The decoder of EDM2's latents, with the autoencoder of a folder or of `hub:stabilityai/sd-vae-ft-mse`.
+    """The decoder of EDM2's latents, with the autoencoder of a folder or of
+    `hub:stabilityai/sd-vae-ft-mse`.
 
-    x = z·scale + bias, scale = 0.5/std, bias = −mean·scale, of the raw latents' mean [5.81, 3.25, 0.12, −2.15] and std
-    [4.17, 4.62, 3.71, 3.28]. Raises InputError as `load_diffusers` does. (Karras et al. 2024, EDM2, training/encoders.py)
+    x = z·scale + bias, scale = 0.5/std, bias = −mean·scale, of the raw latents' mean [5.81, 3.25,
+    0.12, −2.15] and std [4.17, 4.62, 3.71, 3.28]. Raises InputError as `load_diffusers` does.
+    (Karras et al. 2024, EDM2, training/encoders.py)
     """
     config = read_config(_part(folder_of(place, cache), "vae") / CONFIG)
     _check_vae(config, len(EDM2_MEAN))
@@ -132,7 +176,9 @@ def _decoder_of(config: Config, channels: int) -> VAEDecoder:
     shift = 0.0 if config.entries.get("shift_factor") is None else config.number("shift_factor")
     if factor <= 0:
         config.refuse("scaling_factor", "a number above 0")
-    return VAEDecoder(_build(config, VAE), torch.tensor([factor]), torch.tensor([-shift * factor]), signed=True)
+    return VAEDecoder(
+        _build(config, VAE), torch.tensor([factor]), torch.tensor([-shift * factor]), signed=True
+    )
 
 
 def _check_vae(config: Config, channels: int) -> None:
@@ -143,7 +189,8 @@ def _check_vae(config: Config, channels: int) -> None:
 
 
 def _part(root: Path, *names: str) -> Path:
-    """The first of these folders of a pipeline that is there, or the root: a network's own folder."""
+    """The first of these folders of a pipeline that is there, or the root: a network's own
+    folder."""
     return next((root / name for name in names if (root / name).is_dir()), root)
 
 
@@ -158,26 +205,42 @@ def _build(config: Config, kind: str) -> nn.Module:
 
 
 def _unet(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a UNet2DModel. Raises InputError for what is not a denoiser of this kind."""
+    """The shape and the number of classes of a UNet2DModel. Raises InputError for what is not a
+    denoiser of this kind."""
     blocks = {"down_block_types": DOWN, "up_block_types": UP}
     for key, accepted in blocks.items():
         found = config.entries.get(key)
-        if not isinstance(found, list) or not found or not all(block in accepted for block in found):
+        if (
+            not isinstance(found, list)
+            or not found
+            or not all(block in accepted for block in found)
+        ):
             config.refuse(key, f"a list of {', '.join(accepted)}")
-    config.choice("time_embedding_type", ("positional", "learned"), default="positional")  # 'fourier' is told σ, not t
+    # 'fourier' is told σ, not t
+    config.choice("time_embedding_type", ("positional", "learned"), default="positional")
     if config.entries.get("class_embed_type") is not None:
         config.choice("class_embed_type", ["timestep"])  # 'identity' has no classes
         config.whole("num_class_embeds")
-    size, unit = config.entries.get("sample_size"), 2 ** (len(config.entries["down_block_types"]) - 1)
+    size, unit = (
+        config.entries.get("sample_size"),
+        2 ** (len(config.entries["down_block_types"]) - 1),
+    )
     sides = size if isinstance(size, list) else [size, size]
-    if len(sides) != 2 or not all(type(side) is int and 0 < side <= MOST and side % unit == 0 for side in sides):
-        config.refuse("sample_size", f"a whole number to {MOST}, or two, [rows, columns], multiples of {unit}")
-    classes = 0 if config.entries.get("num_class_embeds") is None else config.whole("num_class_embeds")
+    if len(sides) != 2 or not all(
+        type(side) is int and 0 < side <= MOST and side % unit == 0 for side in sides
+    ):
+        config.refuse(
+            "sample_size", f"a whole number to {MOST}, or two, [rows, columns], multiples of {unit}"
+        )
+    classes = (
+        0 if config.entries.get("num_class_embeds") is None else config.whole("num_class_embeds")
+    )
     return (_channels(config), *sides), classes
 
 
 def _dit(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a DiTTransformer2DModel. Raises InputError as `_unet` does."""
+    """The shape and the number of classes of a DiTTransformer2DModel. Raises InputError as `_unet`
+    does."""
     config.choice("norm_type", ["ada_norm_zero"])
     side = config.whole("sample_size")
     if side % config.whole("patch_size"):
@@ -186,7 +249,8 @@ def _dit(config: Config) -> tuple[tuple[int, ...], int]:
 
 
 def _channels(config: Config) -> int:
-    """The channels of the input; the output has as many, or twice as many with a learned variance."""
+    """The channels of the input; the output has as many, or twice as many with a learned
+    variance."""
     channels = config.whole("in_channels")
     if config.entries.get("out_channels") not in (None, channels, 2 * channels):
         config.refuse("out_channels", f"{channels} or {2 * channels}")

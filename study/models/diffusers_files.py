@@ -1,4 +1,5 @@
-"""Reading folders of diffusers' format without trusting them: settings from JSON, weights from safetensors, no code."""
+"""Reading folders of diffusers' format without trusting them: settings from JSON, weights from
+safetensors, no code."""
 
 import hashlib
 import json
@@ -19,13 +20,16 @@ from study.files.safetensors_file import open_safetensors
 from study.files.tensors import is_finite
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
-PATTERNS = ["*.json", f"*{WEIGHTS}", "*diffusion_pytorch_model-*-of-*.safetensors"]  # what is downloaded
+# what is downloaded
+PATTERNS = ["*.json", f"*{WEIGHTS}", "*diffusion_pytorch_model-*-of-*.safetensors"]
 MOST_JSON_BYTES = 16 * 2**20
 MOST = 2**16  # of any number in a network's settings
 MOST_BLOCKS = 512
-MOST_TABLE = 2**28  # entries of what a network computes for itself; its weights are bounded by their file
+# entries of what a network computes for itself; its weights are bounded by their file
+MOST_TABLE = 2**28
 
-# What projections of an attention are called in files that older versions of diffusers wrote, and since.
+# What projections of an attention are called in files that older versions of diffusers wrote, and
+# since.
 _OLD = re.compile(r"(attentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)$")
 _SINCE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -54,7 +58,11 @@ class Config:
     def number(self, key: str, default: float | None = None) -> float:
         """An entry that is a finite number. Raises InputError for any other."""
         found = self.entries.get(key, default)
-        if not isinstance(found, int | float) or isinstance(found, bool) or not math.isfinite(found):
+        if (
+            not isinstance(found, int | float)
+            or isinstance(found, bool)
+            or not math.isfinite(found)
+        ):
             self.refuse(key, "a finite number")
         return float(found)
 
@@ -65,13 +73,16 @@ class Config:
 
 
 def read_config(path: Path) -> Config:
-    """The settings in a file. Raises InputError where it is missing, not a JSON object, or too large."""
+    """The settings in a file. Raises InputError where it is missing, not a JSON object, or too
+    large."""
     if path.exists():
         check_regular(path, MOST_JSON_BYTES)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; a folder as diffusers' save_pretrained writes it has one.") from None
+        raise InputError(
+            f"{path}: missing; a folder as diffusers' save_pretrained writes it has one."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file that can be read ({error}).") from None
     if not isinstance(entries, dict):
@@ -80,13 +91,18 @@ def read_config(path: Path) -> Config:
 
 
 def folder_of(place: str, cache: Path) -> Path:
-    """The folder of a place: its own, or for `hub:org/name` cache/org/name, downloaded there unless it exists.
+    """The folder of a place: its own, or for `hub:org/name` cache/org/name, downloaded there unless
+    it exists.
 
-    Only settings and safetensors are downloaded. Raises InputError, with the repository and the folder, where that fails.
+    Only settings and safetensors are downloaded. Raises InputError, with the repository and the
+    folder, where that fails.
     """
     if not place.startswith("hub:"):
         if not Path(place).is_dir():
-            raise InputError(f"{place}: no such folder; accepted are a folder in diffusers' format and hub:org/name.")
+            raise InputError(
+                f"{place}: no such folder; accepted are a folder in diffusers' format and "
+                "hub:org/name."
+            )
         return Path(place)
     name = repository(place)
     folder = cache / name
@@ -101,39 +117,57 @@ def repository(place: str) -> str:
     """The repository org/name of a place hub:org/name. Raises InputError for what is none."""
     name = place.removeprefix("hub:")
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise InputError(f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub.")
+        raise InputError(
+            f"{place}: accepted is hub:org/name, a repository of the Hugging Face hub."
+        )
     return name
 
 
 def _download(name: str, folder: Path) -> None:
     import huggingface_hub
 
-    part = folder.with_name(f"{folder.name}.part")  # so that a folder of the right name is a whole one
+    # so that a folder of the right name is a whole one
+    part = folder.with_name(f"{folder.name}.part")
     try:
         huggingface_hub.snapshot_download(name, local_dir=part, allow_patterns=PATTERNS)
         part.rename(folder)
     except Exception as error:  # of the network, the hub or the disk, from several libraries
         raise InputError(
-            f"hub:{name}: could not download the repository {name} ({_short(error)}). Without a connection, put its "
+            f"hub:{name}: could not download the repository {name} ({_short(error)}). Without a "
+            "connection, put its "
             f"files ({', '.join(PATTERNS)}, in its own subfolders) into {folder}."
         ) from None
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a network, one or its shards. Raises InputError where there are none, or of other kinds."""
+    """The safetensors files of a network, one or its shards. Raises InputError where there are
+    none, or of other kinds."""
     index = folder / f"{WEIGHTS}.index.json"
     names = {WEIGHTS}
     if index.is_file():
         shards = read_config(index).entries.get("weight_map")
-        names = set(map(str, shards.values())) if isinstance(shards, dict) and shards else {"no file"}
+        names = (
+            set(map(str, shards.values())) if isinstance(shards, dict) and shards else {"no file"}
+        )
     paths = []
     for name in sorted(names):
         if name != Path(name).name or not name.endswith(".safetensors"):
-            raise InputError(f"{index}: names the file '{name}'; accepted are safetensors files of its own folder.")
+            raise InputError(
+                f"{index}: names the file '{name}'; accepted are safetensors files of its own "
+                "folder."
+            )
         if not (folder / name).is_file():
-            others = [path.name for path in folder.glob("*") if path.suffix in (".bin", ".safetensors", ".pt", ".ckpt")]
-            found = f"found {', '.join(sorted(others)[:5])}" if others else "found no weights at all"
-            raise InputError(f"{folder / name}: missing, {found}; only safetensors of this name are read.")
+            others = [
+                path.name
+                for path in folder.glob("*")
+                if path.suffix in (".bin", ".safetensors", ".pt", ".ckpt")
+            ]
+            found = (
+                f"found {', '.join(sorted(others)[:5])}" if others else "found no weights at all"
+            )
+            raise InputError(
+                f"{folder / name}: missing, {found}; only safetensors of this name are read."
+            )
         paths.append(folder / name)
     return paths
 
@@ -141,8 +175,8 @@ def weight_files(folder: Path) -> list[Path]:
 def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -> nn.Module:
     """The network of settings with the weights of files, in float32 and evaluation mode.
 
-    Raises InputError for settings of absurd size and those that diffusers cannot build, and for weights that are damaged,
-    of another network, or not finite.
+    Raises InputError for settings of absurd size and those that diffusers cannot build, and for
+    weights that are damaged, of another network, or not finite.
     """
     for key, entry in config.entries.items():
         most = MOST_BLOCKS if "layers" in key else MOST
@@ -150,11 +184,19 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
         if len(items) > 64 or not all(abs(n) <= most for n in items if isinstance(n, int | float)):
             config.refuse(key, f"at most {most}, and at most 64 in a list")
     lists = [len(entry) for entry in config.entries.values() if isinstance(entry, list)]
-    layers = [n for key, entry in config.entries.items() if "layers" in key
-              for n in (entry if isinstance(entry, list) else [entry]) if isinstance(n, int)]  # fmt: skip
+    layers = [
+        n
+        for key, entry in config.entries.items()
+        if "layers" in key
+        for n in (entry if isinstance(entry, list) else [entry])
+        if isinstance(n, int)
+    ]
     if max(layers, default=1) * max(lists, default=1) > MOST_BLOCKS:
-        raise InputError(f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at most "
-                      f"{MOST_BLOCKS} together.")  # fmt: skip
+        raise InputError(
+            f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at "
+            "most "
+            f"{MOST_BLOCKS} together."
+        )
     with torch.device("meta"):  # without memory, to compare with the file what this will need
         frame = _made(make, config)
     if sum(buffer.numel() for buffer in frame.buffers()) > MOST_TABLE:
@@ -164,7 +206,8 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
         pass
     module = _made(make, config).eval().requires_grad_(False)
     state = module.state_dict()
-    for name, tensor in _tensors(files):  # one by one: the file's and the network's memory are enough
+    # one by one: the file's and the network's memory are enough
+    for name, tensor in _tensors(files):
         state[name].copy_(tensor)
     return module
 
@@ -172,8 +215,11 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
 def _made(make: Callable[[], nn.Module], config: Config) -> nn.Module:
     try:
         return make()
-    except Exception as error:  # whatever its constructors raise for settings that do not go together
-        raise InputError(f"{config.path}: diffusers cannot build the network of it ({_short(error)}).") from None
+    # whatever its constructors raise for settings that do not go together
+    except Exception as error:
+        raise InputError(
+            f"{config.path}: diffusers cannot build the network of it ({_short(error)})."
+        ) from None
 
 
 def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> None:
@@ -186,7 +232,8 @@ def _compare(files: Sequence[Path], wanted: Mapping[str, tuple[int, ...]]) -> No
         if wanted.get(name) != found.get(name):
             have, want = (f"shape {s[name]}" if name in s else "none" for s in (found, wanted))
             raise InputError(
-                f"{files[0]}: the tensor '{name}': found {have}, the network of its {CONFIG} wants {want}."
+                f"{files[0]}: the tensor '{name}': found {have}, the network of its {CONFIG} wants "
+                f"{want}."
             )
 
 
@@ -197,7 +244,10 @@ def _tensors(files: Sequence[Path]) -> Iterator[tuple[str, Tensor]]:
                 stored = file.get_tensor(name)
                 tensor = stored.float()
                 if not stored.is_floating_point() or not is_finite(tensor):
-                    raise InputError(f"{path}: '{name}' ({stored.dtype}) has entries that are not finite numbers.")
+                    raise InputError(
+                        f"{path}: '{name}' ({stored.dtype}) has entries that are not finite "
+                        "numbers."
+                    )
                 yield _since(name), tensor
 
 

@@ -1,9 +1,10 @@
 """What a scheduler of diffusers does to a network's estimate of the clean sample before it steps.
 
-Here it belongs to the denoiser: D(x; σ) is the limited estimate wherever it is asked for. That is what the schedulers
-named here step with, but for DDIM's default, which goes on with the noise estimate of the network as it was; with
-`use_clipped_model_output` it is an Euler step of the limited D. Under guidance main and guide are limited each by
-itself, and D_w = w·D1 + (1 − w)·D0 is not: a pipeline of diffusers would combine first, and limit what comes out.
+Here it belongs to the denoiser: D(x; σ) is the limited estimate wherever it is asked for. That is
+what the schedulers named here step with, but for DDIM's default, which goes on with the noise
+estimate of the network as it was; with `use_clipped_model_output` it is an Euler step of the
+limited D. Under guidance main and guide are limited each by itself, and D_w = w·D1 + (1 − w)·D0 is
+not: a pipeline of diffusers would combine first, and limit what comes out.
 """
 
 from collections.abc import Mapping
@@ -15,15 +16,25 @@ from degradations.denoiser import column
 from study.models.diffusers_files import Config
 from study.models.preconditioning import Limit
 
-# The schedulers that clip, and whether they do where their settings do not say; and those that can threshold.
+# The schedulers that clip, and whether they do where their settings do not say; and those that can
+# threshold.
 CLIPPING: Mapping[str, bool] = {
-    "DDPMScheduler": True, "DDPMParallelScheduler": True, "DDIMScheduler": True, "DDIMParallelScheduler": True,
+    "DDPMScheduler": True,
+    "DDPMParallelScheduler": True,
+    "DDIMScheduler": True,
+    "DDIMParallelScheduler": True,
     "HeunDiscreteScheduler": False,
-}  # fmt: skip
+}
 THRESHOLDING = (
-    "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler", "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler",
-)  # fmt: skip
+    "DDPMScheduler",
+    "DDPMParallelScheduler",
+    "DDIMScheduler",
+    "DDIMParallelScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,8 @@ class Clip:
 
 @dataclass(frozen=True)
 class Threshold:
-    """D ↦ D clipped to [−s, s], over s: s is a sample's quantile of |D|, at least 1 and at most `most`.
+    """D ↦ D clipped to [−s, s], over s: s is a sample's quantile of |D|, at least 1 and at most
+    `most`.
 
     ratio: which quantile. D: [B, …]. (Dynamic thresholding, Saharia et al. 2022, § 2.3)
     """
@@ -52,11 +64,12 @@ class Threshold:
 
 
 def limit_of(config: Config) -> Limit | None:
-    """What a scheduler's settings ask for; None for nothing, and of schedulers that would not do it.
+    """What a scheduler's settings ask for; None for nothing, and of schedulers that would not do
+    it.
 
-    `thresholding` with `dynamic_thresholding_ratio` and `sample_max_value`, or else `clip_sample` with
-    `clip_sample_range`; what is not among the settings is as the scheduler has it by itself. Raises InputError for values
-    that are none of these.
+    `thresholding` with `dynamic_thresholding_ratio` and `sample_max_value`, or else `clip_sample`
+    with `clip_sample_range`; what is not among the settings is as the scheduler has it by itself.
+    Raises InputError for values that are none of these.
     """
     name = config.entries["_class_name"]
     on_estimate = name != "UniPCMultistepScheduler" or _flag(config, "predict_x0", default=True)

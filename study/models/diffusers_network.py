@@ -13,7 +13,8 @@ from study.models.preconditioning import PRECISIONS, Network
 
 
 class Call:
-    """What the modules within a network need of its forward call under way, and diffusers does not pass on to them."""
+    """What the modules within a network need of its forward call under way, and diffusers does not
+    pass on to them."""
 
     def __init__(self) -> None:
         self.draws: Draws | None = None
@@ -31,15 +32,19 @@ class Call:
 
 
 class DiffusersNetwork(Network):
-    """A UNet2DModel or DiTTransformer2DModel F(x, t, label, draws), x [B, C, H, W], with sites in its modules.
+    """A UNet2DModel or DiTTransformer2DModel F(x, t, label, draws), x [B, C, H, W], with sites in
+    its modules.
 
-    Of an output with 2C channels the first C are the prediction, and the others a learned variance, which is not used.
-    A sample without a label gets a UNet2DModel's embedding of zeros, or a DiT's row for no class.
+    Of an output with 2C channels the first C are the prediction, and the others a learned variance,
+    which is not used. A sample without a label gets a UNet2DModel's embedding of zeros, or a DiT's
+    row for no class.
 
-    Sites: 'dropout' in place of the nn.Dropout of a U-Net's residual blocks and of a DiT's feed-forward; 'map' the
-    features that enter a U-Net's residual block, its skip features included, or a DiT's block, as [B, C, H, W]; 'block'
-    the output of a residual block's convolutions, of an attention, and of a DiT's feed-forward, before a DiT's gate;
-    'attention' every map; 'label' where there are classes. The model that is given is changed, its weights are not.
+    Sites: 'dropout' in place of the nn.Dropout of a U-Net's residual blocks and of a DiT's
+    feed-forward; 'map' the features that enter a U-Net's residual block, its skip features
+    included, or a DiT's block, as [B, C, H, W]; 'block' the output of a residual block's
+    convolutions, of an attention, and of a DiT's feed-forward, before a DiT's gate; 'attention'
+    every map; 'label' where there are classes. The model that is given is changed, its weights are
+    not.
     """
 
     precisions = PRECISIONS
@@ -54,13 +59,16 @@ class DiffusersNetwork(Network):
         if table is not None:
             model.class_embedding = _Labels(table, self.call)
         integer = getattr(model, "time_proj", None)
-        self.whole_timesteps = isinstance(integer, nn.Embedding)  # a learned vector for each, none in between
+        # a learned vector for each, none in between
+        self.whole_timesteps = isinstance(integer, nn.Embedding)
         for parent in list(model.modules()):
             for name, child in list(parent.named_children()):
                 if type(child).__name__ in _SITED:
                     setattr(parent, name, _SITED[type(child).__name__](child, self.call))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         timestep = c_noise.expand(len(x))
         if self.whole_timesteps:
             timestep = timestep.round().long()
@@ -76,8 +84,11 @@ class DiffusersNetwork(Network):
     def _round(self, precision: torch.dtype) -> None:
         for module in self.modules():
             for name, weight in list(module.named_parameters(recurse=False)):
-                # In place of, not into: denoisers that share a parameter with this network compute as before.
-                setattr(module, name, nn.Parameter(weight.detach().to(precision), weight.requires_grad))
+                # In place of, not into: denoisers that share a parameter with this network compute
+                # as before.
+                setattr(
+                    module, name, nn.Parameter(weight.detach().to(precision), weight.requires_grad)
+                )
 
 
 class _Spot(nn.Module):
@@ -143,9 +154,11 @@ class _TransformerBlock(nn.Module):
 
 
 class _SelfAttention(nn.Module):
-    """An Attention, whose map, [B, heads, N, N], is only made where its site has something to do with it.
+    """An Attention, whose map, [B, heads, N, N], is only made where its site has something to do
+    with it.
 
-    h: [B, C, H, W] or [B, N, C]. What else diffusers passes, for attention to other things, is None in these models.
+    h: [B, C, H, W] or [B, N, C]. What else diffusers passes, for attention to other things, is None
+    in these models.
     """
 
     def __init__(self, inner: nn.Module, call: Call) -> None:
@@ -159,7 +172,10 @@ class _SelfAttention(nn.Module):
         h = x.flatten(2).transpose(1, 2) if x.ndim == 4 else x
         if inner.group_norm is not None:
             h = inner.group_norm(h.transpose(1, 2)).transpose(1, 2)
-        q, k, v = (f(h).unflatten(2, (inner.heads, -1)).transpose(1, 2) for f in (inner.to_q, inner.to_k, inner.to_v))
+        q, k, v = (
+            f(h).unflatten(2, (inner.heads, -1)).transpose(1, 2)
+            for f in (inner.to_q, inner.to_k, inner.to_v)
+        )
         if self.attention.site.actions:
             h = self.attention((q * inner.scale @ k.mT).softmax(dim=-1)) @ v
         else:
@@ -186,4 +202,8 @@ class _Labels(nn.Module):
         return embedding * (label >= 0)[:, None].to(embedding.dtype)
 
 
-_SITED = {"ResnetBlock2D": _ResidualBlock, "BasicTransformerBlock": _TransformerBlock, "Attention": _SelfAttention}
+_SITED = {
+    "ResnetBlock2D": _ResidualBlock,
+    "BasicTransformerBlock": _TransformerBlock,
+    "Attention": _SelfAttention,
+}

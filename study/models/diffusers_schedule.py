@@ -1,4 +1,5 @@
-"""Discrete variance-preserving schedules: their noise levels, and their networks as denoisers in σ."""
+"""Discrete variance-preserving schedules: their noise levels, and their networks as denoisers in
+σ."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,37 +14,52 @@ from study.models.preconditioning import Limit, Network, Preconditioned, Scaling
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 MORE_BETAS: Mapping[str, tuple[str, ...]] = {  # of single schedulers
-    "DDPMScheduler": ("sigmoid", "laplace"), "DDPMParallelScheduler": ("sigmoid", "laplace"),
+    "DDPMScheduler": ("sigmoid", "laplace"),
+    "DDPMParallelScheduler": ("sigmoid", "laplace"),
     "HeunDiscreteScheduler": ("exp",),
-}  # fmt: skip
+}
 MOST_BETA = 0.999
 
 # Those whose settings mean a schedule of this kind.
 SCHEDULERS = (
-    "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler", "PNDMScheduler",
-    "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
-    "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler",
-)  # fmt: skip
+    "DDPMScheduler",
+    "DDPMParallelScheduler",
+    "DDIMScheduler",
+    "DDIMParallelScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DPMSolverSDEScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
 
 
 class DiscreteSchedule(Preconditioned):
-    """A network trained on √ᾱ_t·y + √(1 − ᾱ_t)·n = √ᾱ_t·x at timesteps t = 0…T − 1, with σ_t² = (1 − ᾱ_t)/ᾱ_t.
+    """A network trained on √ᾱ_t·y + √(1 − ᾱ_t)·n = √ᾱ_t·x at timesteps t = 0…T − 1, with σ_t² = (1
+    − ᾱ_t)/ᾱ_t.
 
-    c_in = 1/√(1 + σ²) = √ᾱ; c_noise is the t of σ_t = σ, interpolated in ln σ, exactly t at a σ_t, and the first or the
-    last t for σ outside the table; what the network predicts gives the rest:
+    c_in = 1/√(1 + σ²) = √ᾱ; c_noise is the t of σ_t = σ, interpolated in ln σ, exactly t at a σ_t,
+    and the first or the last t for σ outside the table; what the network predicts gives the rest:
 
-    epsilon: n. D = x − σ·F, so c_skip = 1, c_out = −σ.
-    v_prediction: √ᾱ·n − √(1 − ᾱ)·y. c_skip = 1/(1 + σ²), c_out = −σ/√(1 + σ²).
-    sample: y. c_skip = 0, c_out = 1.
+    epsilon: n. D = x − σ·F, so c_skip = 1, c_out = −σ. v_prediction: √ᾱ·n − √(1 − ᾱ)·y. c_skip =
+    1/(1 + σ²), c_out = −σ/√(1 + σ²). sample: y. c_skip = 0, c_out = 1.
 
-    sigmas: [T] σ_t, rising, float64; limit: clipping or thresholding of D by the scheduler.
-    (Ho et al. 2020, eq. 4; Song et al. 2021, DDIM, eq. 13; Salimans & Ho 2022, § 4)
+    sigmas: [T] σ_t, rising, float64; limit: clipping or thresholding of D by the scheduler. (Ho et
+    al. 2020, eq. 4; Song et al. 2021, DDIM, eq. 13; Salimans & Ho 2022, § 4)
     """
 
     sigmas: Tensor
 
-    def __init__(self, network: Network, sigmas: Tensor, prediction: str, limit: Limit | None = None) -> None:
+    def __init__(
+        self, network: Network, sigmas: Tensor, prediction: str, limit: Limit | None = None
+    ) -> None:
         super().__init__(network, limit=limit)
         if prediction not in PREDICTIONS:
             raise InputError(f"prediction '{prediction}': accepted are {', '.join(PREDICTIONS)}.")
@@ -61,7 +77,8 @@ class DiscreteSchedule(Preconditioned):
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """The t of σ, of σ's shape and dtype."""
-        # The table is rounded as σ was, so that the σ of a timestep is at that timestep in any precision.
+        # The table is rounded as σ was, so that the σ of a timestep is at that timestep in any
+        # precision.
         table = self.sigmas.to(sigma.dtype).double().log()
         wanted = sigma.double().log().clamp(table[0], table[-1])
         above = torch.searchsorted(table, wanted).clamp(1, len(table) - 1)
@@ -70,16 +87,18 @@ class DiscreteSchedule(Preconditioned):
 
 
 def noise_levels(config: Config) -> Tensor:
-    """σ_t = √((1 − ᾱ_t)/ᾱ_t), ᾱ_t = Π_{s ≤ t} (1 − β_s), of a scheduler's settings; [T] float64, rising.
+    """σ_t = √((1 − ᾱ_t)/ᾱ_t), ᾱ_t = Π_{s ≤ t} (1 − β_s), of a scheduler's settings; [T] float64,
+    rising.
 
-    β: `trained_betas`; or `beta_schedule` linear, β from beta_start to beta_end; scaled_linear, √β so; sigmoid,
-    β_t = beta_start + (beta_end − beta_start)/(1 + e^−z), z from −6 to 6; or β_t = min(1 − f((t + 1)/T)/f(t/T), 0.999),
-    squaredcos_cap_v2 with f(u) = cos²((u + 0.008)/1.008 · π/2), exp with f(u) = e^−12u, laplace with
-    f(u) = √(r/(1 + r)), ln r = ½·sgn(u − ½)·ln(1 − 2|u − ½| + 10⁻⁶); sigmoid and laplace of a DDPM scheduler, exp of a
-    Heun scheduler. rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last
-    timestep, where σ is infinite, is left out. How to sample, spacing and all, is not the schedule's.
-    Raises InputError for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al. 2024; Lin et al. 2024, algorithm 1;
-    diffusers' schedulers)
+    β: `trained_betas`; or `beta_schedule` linear, β from beta_start to beta_end; scaled_linear, √β
+    so; sigmoid, β_t = beta_start + (beta_end − beta_start)/(1 + e^−z), z from −6 to 6; or β_t =
+    min(1 − f((t + 1)/T)/f(t/T), 0.999), squaredcos_cap_v2 with f(u) = cos²((u + 0.008)/1.008 ·
+    π/2), exp with f(u) = e^−12u, laplace with f(u) = √(r/(1 + r)), ln r = ½·sgn(u − ½)·ln(1 − 2|u −
+    ½| + 10⁻⁶); sigmoid and laplace of a DDPM scheduler, exp of a Heun scheduler.
+    rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last
+    timestep, where σ is infinite, is left out. How to sample, spacing and all, is not the
+    schedule's. Raises InputError for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al.
+    2024; Lin et al. 2024, algorithm 1; diffusers' schedulers)
     """
     config.choice("_class_name", SCHEDULERS)
     betas = _betas(config)
@@ -92,7 +111,9 @@ def noise_levels(config: Config) -> Tensor:
     sigmas = ((1 - remaining) / remaining).sqrt()
     single = sigmas.float()  # what samplers of float32 tell apart
     if len(sigmas) < 2 or not (single[1:] > single[:-1]).all() or not single.isfinite().all():
-        raise InputError(f"{config.path}: the noise levels of its betas do not rise from timestep to timestep.")
+        raise InputError(
+            f"{config.path}: the noise levels of its betas do not rise from timestep to timestep."
+        )
     return sigmas
 
 
@@ -100,10 +121,16 @@ def _betas(config: Config) -> Tensor:
     steps = config.whole("num_train_timesteps", least=2)
     given = config.entries.get("trained_betas")
     if given is not None:
-        if not isinstance(given, list) or len(given) != steps or not all(type(beta) is float for beta in given):
+        if (
+            not isinstance(given, list)
+            or len(given) != steps
+            or not all(type(beta) is float for beta in given)
+        ):
             config.refuse("trained_betas", f"a list of num_train_timesteps = {steps} numbers")
         return torch.tensor(given, dtype=torch.float64)
-    kind = config.choice("beta_schedule", (*BETAS, *MORE_BETAS.get(config.entries["_class_name"], ())))
+    kind = config.choice(
+        "beta_schedule", (*BETAS, *MORE_BETAS.get(config.entries["_class_name"], ()))
+    )
     if kind in _REMAINING:
         f = _REMAINING[kind](torch.arange(steps + 1, dtype=torch.float64) / steps)
         return (1 - f[1:] / f[:-1]).clamp(max=MOST_BETA)
@@ -111,7 +138,10 @@ def _betas(config: Config) -> Tensor:
     if kind == "sigmoid":
         return start + (end - start) * torch.linspace(-6, 6, steps, dtype=torch.float64).sigmoid()
     power = 2 if kind == "scaled_linear" else 1
-    return torch.linspace(start ** (1 / power), end ** (1 / power), steps, dtype=torch.float64) ** power
+    return (
+        torch.linspace(start ** (1 / power), end ** (1 / power), steps, dtype=torch.float64)
+        ** power
+    )
 
 
 def _cosine(u: Tensor) -> Tensor:
@@ -130,5 +160,7 @@ def _laplace(u: Tensor) -> Tensor:
 
 # ᾱ as a function of the time u = t/T in [0, 1], for the schedules that are made of it.
 _REMAINING: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "squaredcos_cap_v2": _cosine, "exp": _exponential, "laplace": _laplace,
-}  # fmt: skip
+    "squaredcos_cap_v2": _cosine,
+    "exp": _exponential,
+    "laplace": _laplace,
+}

@@ -16,45 +16,82 @@ Resample = Literal["keep", "down", "up"]
 
 
 class EDM2UNet(Network):
-    """The UNet of configuration G (Karras et al. 2024, EDM2, figure 21, appendix B): no biases, no group norms.
+    """The UNet of configuration G (Karras et al. 2024, EDM2, figure 21, appendix B): no biases, no
+    group norms.
 
-    resolution: side of the square x; channels: of x; classes: 0 for none; width, multipliers: channels of each level;
-    noise_multiplier, embedding_multiplier: of the noise features and of the embedding, in widths, by default the first
-    and the largest of the multipliers; blocks: of each level; attention_at: sides of the maps that attend; the balances
-    are the t of magnitude-preserving sums and concatenations.
+    resolution: side of the square x; channels: of x; classes: 0 for none; width, multipliers:
+    channels of each level; noise_multiplier, embedding_multiplier: of the noise features and of the
+    embedding, in widths, by default the first and the largest of the multipliers; blocks: of each
+    level; attention_at: sides of the maps that attend; the balances are the t of
+    magnitude-preserving sums and concatenations.
 
-    Weights are loaded as published and normalised once, then, so a loaded network holds w/(ε + rms(w))/√fan_in.
-    Its sites: 'dropout' before the second convolution of every block, 'block' at its residual branches, 'attention',
-    'map' at its entry, 'label' where there are classes. Raises InputError for numbers that do not fit.
+    Weights are loaded as published and normalised once, then, so a loaded network holds w/(ε +
+    rms(w))/√fan_in. Its sites: 'dropout' before the second convolution of every block, 'block' at
+    its residual branches, 'attention', 'map' at its entry, 'label' where there are classes. Raises
+    InputError for numbers that do not fit.
     """
 
     precisions = PRECISIONS
 
     def __init__(
-        self, resolution: int, channels: int, classes: int, width: int = 192,
-        multipliers: Sequence[int] = (1, 2, 3, 4), noise_multiplier: int | None = None,
-        embedding_multiplier: int | None = None, blocks: int = 3, attention_at: Sequence[int] = (16, 8),
-        label_balance: float = 0.5, concat_balance: float = 0.5, head_width: int = 64, residual_balance: float = 0.3,
-        attention_balance: float = 0.3, clip: float | None = 256.0,
-    ) -> None:  # fmt: skip
+        self,
+        resolution: int,
+        channels: int,
+        classes: int,
+        width: int = 192,
+        multipliers: Sequence[int] = (1, 2, 3, 4),
+        noise_multiplier: int | None = None,
+        embedding_multiplier: int | None = None,
+        blocks: int = 3,
+        attention_at: Sequence[int] = (16, 8),
+        label_balance: float = 0.5,
+        concat_balance: float = 0.5,
+        head_width: int = 64,
+        residual_balance: float = 0.3,
+        attention_balance: float = 0.3,
+        clip: float | None = 256.0,
+    ) -> None:
         super().__init__()
         widths, halved = [width * m for m in multipliers], len(multipliers) - 1
         if resolution % 2**halved:
-            raise InputError(f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be halved {halved} "
-                          "times.")  # fmt: skip
+            raise InputError(
+                f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be "
+                f"halved {halved} "
+                "times."
+            )
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
-        embedding = width * (max(multipliers) if embedding_multiplier is None else embedding_multiplier)
+        embedding = width * (
+            max(multipliers) if embedding_multiplier is None else embedding_multiplier
+        )
         self.label_balance, self.concat_balance = label_balance, concat_balance
         self.emb_fourier = _Fourier(noise)
         self.emb_noise = _Weight(noise, embedding)
         self.emb_label = _Weight(classes, embedding) if classes else None
         self.label = LabelSite(classes) if classes else None
 
-        def block(before: int, after: int, flavor: Literal["enc", "dec"], attends: bool, resample: Resample) -> _Block:
+        def block(
+            before: int,
+            after: int,
+            flavor: Literal["enc", "dec"],
+            attends: bool,
+            resample: Resample,
+        ) -> _Block:
             heads = after // head_width if attends else 0
             if heads and after % heads:
-                raise InputError(f"EDM2UNet: {after} channels cannot be divided among {heads} heads.")
-            return _Block(before, after, embedding, flavor, heads, resample, residual_balance, attention_balance, clip)
+                raise InputError(
+                    f"EDM2UNet: {after} channels cannot be divided among {heads} heads."
+                )
+            return _Block(
+                before,
+                after,
+                embedding,
+                flavor,
+                heads,
+                resample,
+                residual_balance,
+                attention_balance,
+                clip,
+            )
 
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
         sides = [resolution >> level for level in range(len(widths))]
@@ -66,7 +103,9 @@ class EDM2UNet(Network):
                 self.enc[f"{side}x{side}_down"] = block(now, now, "enc", False, "down")
                 skips.append(now)
             for index in range(blocks):
-                self.enc[f"{side}x{side}_block{index}"] = block(now, after, "enc", side in attention_at, "keep")
+                self.enc[f"{side}x{side}_block{index}"] = block(
+                    now, after, "enc", side in attention_at, "keep"
+                )
                 now = after
                 skips.append(now)
         for level, (side, after) in reversed(list(enumerate(zip(sides, widths, strict=True)))):
@@ -77,21 +116,31 @@ class EDM2UNet(Network):
                 self.dec[f"{side}x{side}_up"] = block(now, now, "dec", False, "up")
             for index in range(blocks + 1):
                 before = now + skips.pop()
-                self.dec[f"{side}x{side}_block{index}"] = block(before, after, "dec", side in attention_at, "keep")
+                self.dec[f"{side}x{side}_block{index}"] = block(
+                    before, after, "dec", side in attention_at, "keep"
+                )
                 now = after
         self.out_conv = _Weight(now, channels, 3)
         self.out_gain = nn.Parameter(torch.zeros([]))
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         embedding = self._embed(x, c_noise, label, draws)
         # The convolutions have no biases: a channel of ones lets the first one have its own.
-        h = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(memory_format=torch.channels_last)
+        h = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(
+            memory_format=torch.channels_last
+        )
         skips: list[Tensor] = []
         for layer in self.enc.values():
             h = layer(h) if isinstance(layer, _Weight) else layer(h, embedding, draws)
             skips.append(h)
         for name, layer in self.dec.items():
-            h = layer(_join(h, skips.pop(), self.concat_balance) if "block" in name else h, embedding, draws)
+            h = layer(
+                _join(h, skips.pop(), self.concat_balance) if "block" in name else h,
+                embedding,
+                draws,
+            )
         return self.out_conv(h) * self.out_gain.to(h.dtype)
 
     def _round(self, precision: torch.dtype) -> None:
@@ -100,19 +149,25 @@ class EDM2UNet(Network):
             if isinstance(module, _Weight) and module.weight.ndim == 4:
                 module.to(precision)
 
-    def _embed(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def _embed(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         """What every block is told, [B or 1, embedding]."""
         embedding = self.emb_noise(self.emb_fourier(c_noise))
         if self.label is not None and self.emb_label is not None:
             label = torch.full((len(x),), -1, device=x.device) if label is None else label
-            embedding = _sum(embedding, self.emb_label.column(self.label(label, draws)), self.label_balance)
+            embedding = _sum(
+                embedding, self.emb_label.column(self.label(label, draws)), self.label_balance
+            )
         return _silu(embedding)
 
 
 class _Weight(nn.Module):
-    """A linear layer or convolution without bias of w/(ε + rms(w))/√fan_in, rms(w) per output (eq. 47 and 66).
+    """A linear layer or convolution without bias of w/(ε + rms(w))/√fan_in, rms(w) per output (eq.
+    47 and 66).
 
-    The weight is normalised when it is loaded, and where it was already (as `state_dict` then says) it stays.
+    The weight is normalised when it is loaded, and where it was already (as `state_dict` then says)
+    it stays.
     """
 
     _version = 2
@@ -128,7 +183,8 @@ class _Weight(nn.Module):
         return nn.functional.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
 
     def column(self, index: Tensor) -> Tensor:
-        """The layer of √inputs times the one-hot vector of an index, [B] → [B, outputs]; zero for −1."""
+        """The layer of √inputs times the one-hot vector of an index, [B] → [B, outputs]; zero for
+        −1."""
         return columns(self.weight, index) * math.sqrt(self.weight.shape[1])
 
     def _normalise(self) -> None:
@@ -137,11 +193,16 @@ class _Weight(nn.Module):
         rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
         scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
         weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
-        layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format  # that of activations
+        # that of activations
+        layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
         self.weight.data = weight.contiguous(memory_format=layout)
 
     def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *rest: Any
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        *rest: Any,
     ) -> None:
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         if local_metadata.get("version") != self._version:
@@ -152,9 +213,17 @@ class _Block(nn.Module):
     """A block of the encoder or decoder, with self-attention where it has heads (figure 21)."""
 
     def __init__(
-        self, before: int, after: int, embedding: int, flavor: Literal["enc", "dec"], heads: int, resample: Resample,
-        residual_balance: float, attention_balance: float, clip: float | None,
-    ) -> None:  # fmt: skip
+        self,
+        before: int,
+        after: int,
+        embedding: int,
+        flavor: Literal["enc", "dec"],
+        heads: int,
+        resample: Resample,
+        residual_balance: float,
+        attention_balance: float,
+        clip: float | None,
+    ) -> None:
         super().__init__()
         self.flavor, self.heads, self.resample, self.clip = flavor, heads, resample, clip
         self.residual_balance, self.attention_balance = residual_balance, attention_balance
@@ -191,15 +260,19 @@ class _Block(nn.Module):
         assert self.attn_qkv is not None
         assert self.attn_proj is not None
         assert self.attention is not None
-        # The layer's channels are in the order heads, features, (q, k, v); attention wants [B, heads, H·W, features].
+        # The layer's channels are in the order heads, features, (q, k, v); attention wants [B,
+        # heads, H·W, features].
         qkv = self.attn_qkv(x).flatten(2).unflatten(1, (self.heads, -1, 3))
-        q, k, v = _unit(qkv, dim=2).permute(3, 0, 1, 4, 2).contiguous()  # as fused kernels want them
+        # as fused kernels want them
+        q, k, v = _unit(qkv, dim=2).permute(3, 0, 1, 4, 2).contiguous()
         if self.attention.actions:
             attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)
             found = attention @ v
         else:
             found = nn.functional.scaled_dot_product_attention(q, k, v)
-        return self.attn_proj(found.mT.reshape(x.shape).contiguous(memory_format=torch.channels_last))
+        return self.attn_proj(
+            found.mT.reshape(x.shape).contiguous(memory_format=torch.channels_last)
+        )
 
 
 class _Fourier(nn.Module):
@@ -219,7 +292,9 @@ class _Fourier(nn.Module):
 
 def _unit(x: Tensor, dim: int) -> Tensor:
     """x/(ε + rms(x)) over an axis (eq. 30)."""
-    rms = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32) / math.sqrt(x.shape[dim])
+    rms = torch.linalg.vector_norm(x, dim=dim, keepdim=True, dtype=torch.float32) / math.sqrt(
+        x.shape[dim]
+    )
     return x / (rms + EPS).to(x.dtype)
 
 
@@ -234,6 +309,10 @@ def _sum(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def _join(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """Channels of a and of b, each in its share t of the magnitude whatever their numbers (eq. 103)."""
+    """Channels of a and of b, each in its share t of the magnitude whatever their numbers (eq.
+    103)."""
     total = math.sqrt((a.shape[1] + b.shape[1]) / ((1 - t) ** 2 + t**2))
-    return torch.cat([a * (total * (1 - t) / math.sqrt(a.shape[1])), b * (total * t / math.sqrt(b.shape[1]))], dim=1)
+    return torch.cat(
+        [a * (total * (1 - t) / math.sqrt(a.shape[1])), b * (total * t / math.sqrt(b.shape[1]))],
+        dim=1,
+    )

@@ -8,9 +8,11 @@ from degradations.denoiser import column
 
 
 class ExactGaussian(Denoiser):
-    """The exact denoiser of N(mean, std²·I) in any dimension: D(x; σ) = mean + std²/(std² + σ²)·(x − mean).
+    """The exact denoiser of N(mean, std²·I) in any dimension: D(x; σ) = mean + std²/(std² + σ²)·(x
+    − mean).
 
-    std, mean: in the units of x. Raises InputError unless std > 0. (Karras et al. 2022, appendix B.6)
+    std, mean: in the units of x. Raises InputError unless std > 0. (Karras et al. 2022, appendix
+    B.6)
     """
 
     def __init__(self, std: float, mean: float = 0.0) -> None:
@@ -20,20 +22,25 @@ class ExactGaussian(Denoiser):
         self.std, self.mean = std, mean
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         s = column(sigma, x)
         return self.mean + self.std**2 / (self.std**2 + s**2) * (x - self.mean)
 
 
 class ExactMixture(Denoiser):
-    """The exact denoiser of a mixture Σₖ πₖ N(μₖ, Σₖ) of K Gaussians in d dimensions, optionally with classes.
+    """The exact denoiser of a mixture Σₖ πₖ N(μₖ, Σₖ) of K Gaussians in d dimensions, optionally
+    with classes.
 
     D(x; σ) = Σₖ rₖ(x) [μₖ + Σₖ(Σₖ + σ²I)⁻¹(x − μₖ)],  rₖ ∝ πₖ N(x; μₖ, Σₖ + σ²I).
 
-    means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class of each component
-    or None. A label restricts the mixture to the components of its class; −1 does not. x: [B, d].
-    Raises InputError for other shapes.
+    means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class
+    of each component or None. A label restricts the mixture to the components of its class; −1 does
+    not. x: [B, d]. Raises InputError for other shapes.
     """
 
     means: Tensor
@@ -42,7 +49,9 @@ class ExactMixture(Denoiser):
     log_weights: Tensor
     classes: Tensor | None
 
-    def __init__(self, means: Tensor, covariances: Tensor, weights: Tensor, classes: Tensor | None = None) -> None:
+    def __init__(
+        self, means: Tensor, covariances: Tensor, weights: Tensor, classes: Tensor | None = None
+    ) -> None:
         super().__init__()
         k, d = means.shape
         if covariances.shape != (k, d, d) or weights.shape != (k,):
@@ -58,7 +67,11 @@ class ExactMixture(Denoiser):
         self.register_buffer("classes", classes)
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         rotated, total, logs = self._components(x, sigma, label)
         axes, variances = self.axes.to(x.dtype), self.variances.to(x.dtype)
@@ -66,23 +79,32 @@ class ExactMixture(Denoiser):
         return torch.einsum("bk,bki->bi", logs.softmax(dim=1), self.means.to(x.dtype) + shrunk)
 
     def log_density(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
-        """log p(x; σ), [B], of the mixture (of the label's class, with its components' weights normalised)."""
+        """log p(x; σ), [B], of the mixture (of the label's class, with its components' weights
+        normalised)."""
         return self._components(x, sigma, label)[2].logsumexp(dim=1)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """n clean samples, [n, d], and the component of each, [n]."""
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         z = torch.randn(n, self.means.shape[1], generator=generator, dtype=self.means.dtype)
-        return self.means[k] + torch.einsum("bij,bj->bi", self.axes[k], self.variances[k].sqrt() * z), k
+        return self.means[k] + torch.einsum(
+            "bij,bj->bi", self.axes[k], self.variances[k].sqrt() * z
+        ), k
 
-    def _components(self, x: Tensor, sigma: Tensor | float, label: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every sample and component: the offset along the component's axes [B, K, d], its variance [·, K, d], and
-        log(πₖ N(x; μₖ, Σₖ + σ²I)) [B, K]."""
-        rotated = torch.einsum("bki,kij->bkj", x[:, None] - self.means.to(x.dtype), self.axes.to(x.dtype))
+    def _components(
+        self, x: Tensor, sigma: Tensor | float, label: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every sample and component: the offset along the component's axes [B, K, d], its
+        variance [·, K, d], and log(πₖ N(x; μₖ, Σₖ + σ²I)) [B, K]."""
+        rotated = torch.einsum(
+            "bki,kij->bkj", x[:, None] - self.means.to(x.dtype), self.axes.to(x.dtype)
+        )
         total = self.variances.to(x.dtype) + column(sigma, x)[..., None] ** 2
         logs = self.log_weights.to(x.dtype)
         if label is not None and self.classes is not None:
-            logs = torch.where((label[:, None] == self.classes) | (label[:, None] < 0), logs, -torch.inf)
+            logs = torch.where(
+                (label[:, None] == self.classes) | (label[:, None] < 0), logs, -torch.inf
+            )
             logs = logs - logs.logsumexp(dim=1, keepdim=True)
         gauss = -0.5 * (rotated**2 / total + (2 * torch.pi * total).log()).sum(dim=2)
         return rotated, total, logs + gauss

@@ -13,8 +13,8 @@ from study.models.preconditioning import Network
 class ConditionedNetwork(Network, ABC):
     """A network that is told the noise level and the label by one vector.
 
-    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all. Where there are classes, the
-    network has a site of the role 'label'.
+    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all. Where there
+    are classes, the network has a site of the role 'label'.
     """
 
     def __init__(self, classes: int, embedding: int) -> None:
@@ -23,7 +23,9 @@ class ConditionedNetwork(Network, ABC):
         self.label = _Labels(classes, embedding) if classes else None
         self.embed = nn.Linear(embedding, embedding)
 
-    def condition(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def condition(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         """The vector, [B or 1, embedding]."""
         embedding = self.noise(c_noise)
         if self.label is not None:
@@ -33,14 +35,21 @@ class ConditionedNetwork(Network, ABC):
 
 
 class ResidualMLP(ConditionedNetwork):
-    """`blocks` residual blocks of `width` features, each LayerNorm → `hidden` → scale and shift by (σ, label) → SiLU →
-    dropout site → `width` → block site.
+    """`blocks` residual blocks of `width` features, each LayerNorm → `hidden` → scale and shift by
+    (σ, label) → SiLU → dropout site → `width` → block site.
 
-    x: [B, …] with prod(…) = dim. Its sites have the roles 'dropout', 'block' and, where there are classes, 'label'.
+    x: [B, …] with prod(…) = dim. Its sites have the roles 'dropout', 'block' and, where there are
+    classes, 'label'.
     """
 
     def __init__(
-        self, dim: int, classes: int, width: int = 64, hidden: int = 192, blocks: int = 8, embedding: int = 32
+        self,
+        dim: int,
+        classes: int,
+        width: int = 64,
+        hidden: int = 192,
+        blocks: int = 8,
+        embedding: int = 32,
     ) -> None:
         super().__init__(classes, embedding)
         self.enter = nn.Linear(dim, width)
@@ -49,7 +58,9 @@ class ResidualMLP(ConditionedNetwork):
         self.leave = nn.Linear(width, dim)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         embedding = self.condition(x, c_noise, label, draws)
         h = self.enter(x.flatten(1))
         for block in self.blocks:
@@ -58,7 +69,8 @@ class ResidualMLP(ConditionedNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """A block of `ResidualMLP`, on the last axis; h: [B, …, width], embedding: [B or 1, …, embedding]."""
+    """A block of `ResidualMLP`, on the last axis; h: [B, …, width], embedding: [B or 1, …,
+    embedding]."""
 
     def __init__(self, width: int, hidden: int, embedding: int) -> None:
         super().__init__()
@@ -77,7 +89,8 @@ class ResidualBlock(nn.Module):
 
 
 class _Fourier(nn.Module):
-    """√2·cos(2π(f·c + φ)), f ~ N(0, 1), φ ~ U[0, 1), drawn once (Karras et al. 2024, EDM2, eq. 75)."""
+    """√2·cos(2π(f·c + φ)), f ~ N(0, 1), φ ~ U[0, 1), drawn once (Karras et al. 2024, EDM2, eq.
+    75)."""
 
     frequencies: Tensor
     phases: Tensor
@@ -101,4 +114,6 @@ class _Labels(nn.Module):
 
     def forward(self, label: Tensor, draws: Draws | None) -> Tensor:
         # A row of zeros in front of the table costs less than a mask over the batch.
-        return nn.functional.embedding(self.site(label, draws) + 1, nn.functional.pad(self.weight, (0, 0, 1, 0)))
+        return nn.functional.embedding(
+            self.site(label, draws) + 1, nn.functional.pad(self.weight, (0, 0, 1, 0))
+        )

@@ -25,23 +25,30 @@ class Network(nn.Module, ABC):
     precision: torch.dtype = torch.float32  # of its activations
 
     @abstractmethod
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         raise NotImplementedError
 
     def use(self, precision: torch.dtype) -> None:
-        """Compute in a precision from now on, of those that the network knows. Raises InputError for others.
+        """Compute in a precision from now on, of those that the network knows. Raises InputError
+        for others.
 
-        Parameters are rounded in place, once: use it before the network is cloned, and do not expect fp32 to bring back
-        what a lower precision has rounded away.
+        Parameters are rounded in place, once: use it before the network is cloned, and do not
+        expect fp32 to bring back what a lower precision has rounded away.
         """
         if precision not in self.precisions:
-            raise InputError(f"precision: {type(self).__name__} computes in {' or '.join(map(_short, self.precisions))}, "
-                          f"found {_short(precision)}.")  # fmt: skip
+            raise InputError(
+                f"precision: {type(self).__name__} computes in "
+                f"{' or '.join(map(_short, self.precisions))}, "
+                f"found {_short(precision)}."
+            )
         self._round(precision)
         self.precision = precision
 
     def _round(self, precision: torch.dtype) -> None:
-        """Round the parameters of whatever is to compute in a precision; nothing, where there is but one."""
+        """Round the parameters of whatever is to compute in a precision; nothing, where there is
+        but one."""
 
 
 class Scalings(NamedTuple):
@@ -56,11 +63,13 @@ class Scalings(NamedTuple):
 class Preconditioned(Denoiser, ABC):
     """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, all else in that of x.
 
-    made_for: the noise levels of its training; None: any. limit: what is done to this estimate before anyone sees it;
-    None: nothing. (Karras et al. 2022, eq. 7)
+    made_for: the noise levels of its training; None: any. limit: what is done to this estimate
+    before anyone sees it; None: nothing. (Karras et al. 2022, eq. 7)
     """
 
-    def __init__(self, network: Network, made_for: Levels | None = None, limit: Limit | None = None) -> None:
+    def __init__(
+        self, network: Network, made_for: Levels | None = None, limit: Limit | None = None
+    ) -> None:
         super().__init__()
         self.network, self.made_for, self.limit = network, made_for, limit
 
@@ -70,7 +79,11 @@ class Preconditioned(Denoiser, ABC):
         raise NotImplementedError
 
     def forward(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        label: Tensor | None = None,
+        draws: Draws | None = None,
     ) -> Tensor:
         c = self.scalings(column(sigma, x))
         f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), label, draws)
@@ -85,12 +98,17 @@ class Preconditioned(Denoiser, ABC):
 class EDM(Preconditioned):
     """c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4.
 
-    σd, the standard deviation of the data, in the units of x; sigma_min, sigma_max: the noise levels that it was made
-    for. Raises InputError for a range that is none. (Karras et al. 2022, table 1, column EDM)
+    σd, the standard deviation of the data, in the units of x; sigma_min, sigma_max: the noise
+    levels that it was made for. Raises InputError for a range that is none. (Karras et al. 2022,
+    table 1, column EDM)
     """
 
     def __init__(
-        self, network: Network, sigma_data: float, sigma_min: float = 0.0, sigma_max: float = math.inf
+        self,
+        network: Network,
+        sigma_data: float,
+        sigma_min: float = 0.0,
+        sigma_max: float = math.inf,
     ) -> None:
         super().__init__(network, Levels(sigma_min, sigma_max))
         self.sigma_data = sigma_data

@@ -8,36 +8,82 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import Conv, Fourier, Positional, Resample, Style, UNet, at, columns, group_norm
+from study.models.unet import (
+    Conv,
+    Fourier,
+    Positional,
+    Resample,
+    Style,
+    UNet,
+    at,
+    columns,
+    group_norm,
+)
 
 EPS = 1e-6  # of every group norm
 
 
 class SongUNet(UNet):
-    """DDPM++ (Song et al. 2021) and, with embedding 'fourier', encoder 'residual' and taps (1, 3, 3, 1), NCSN++.
+    """DDPM++ (Song et al. 2021) and, with embedding 'fourier', encoder 'residual' and taps (1, 3,
+    3, 1), NCSN++.
 
-    width, multipliers: channels of each level; embedding_multiplier, noise_multiplier: of the embedding and of the
-    features of the noise level, in widths; augmentations: entries of a label of training that sampling never gives,
-    whose weights are kept and do nothing; encoder: what a level takes in beside the features from above it, 'skip' x at
-    its resolution, 'residual' a convolution of what the level above took in, 'standard' nothing; decoder: whether the
-    output is read off the top level, 'standard', or summed over all, 'skip'. The rest as in `UNet`. Raises InputError for
-    numbers that do not fit together.
+    width, multipliers: channels of each level; embedding_multiplier, noise_multiplier: of the
+    embedding and of the features of the noise level, in widths; augmentations: entries of a label
+    of training that sampling never gives, whose weights are kept and do nothing; encoder: what a
+    level takes in beside the features from above it, 'skip' x at its resolution, 'residual' a
+    convolution of what the level above took in, 'standard' nothing; decoder: whether the output is
+    read off the top level, 'standard', or summed over all, 'skip'. The rest as in `UNet`. Raises
+    InputError for numbers that do not fit together.
 
-    A residual sum is scaled by √½, attention has one head. (as in Karras et al. 2022, appendix F and table 7)
+    A residual sum is scaled by √½, attention has one head. (as in Karras et al. 2022, appendix F
+    and table 7)
     """
 
     def __init__(
-        self, resolution: int, channels: int, classes: int = 0, out_channels: int | None = None, augmentations: int = 0,
-        width: int = 128, multipliers: Sequence[int] = (1, 2, 2, 2), embedding_multiplier: int = 4,
-        noise_multiplier: int = 1, blocks: int = 4, attention_at: Sequence[int] = (16,),
+        self,
+        resolution: int,
+        channels: int,
+        classes: int = 0,
+        out_channels: int | None = None,
+        augmentations: int = 0,
+        width: int = 128,
+        multipliers: Sequence[int] = (1, 2, 2, 2),
+        embedding_multiplier: int = 4,
+        noise_multiplier: int = 1,
+        blocks: int = 4,
+        attention_at: Sequence[int] = (16,),
         embedding: Literal["positional", "fourier"] = "positional",
         encoder: Literal["standard", "skip", "residual"] = "standard",
-        decoder: Literal["standard", "skip"] = "standard", taps: Sequence[float] = (1, 1),
-    ) -> None:  # fmt: skip
+        decoder: Literal["standard", "skip"] = "standard",
+        taps: Sequence[float] = (1, 1),
+    ) -> None:
         out_channels = channels if out_channels is None else out_channels
-        widths, told, noise = [width * m for m in multipliers], width * embedding_multiplier, width * noise_multiplier
-        style = Style(told, EPS, adaptive=False, gain=math.sqrt(0.5), project=True, head_width=None, taps=tuple(taps))
-        super().__init__(resolution, channels, out_channels, classes, width, widths, blocks, attention_at, True, style)
+        widths, told, noise = (
+            [width * m for m in multipliers],
+            width * embedding_multiplier,
+            width * noise_multiplier,
+        )
+        style = Style(
+            told,
+            EPS,
+            adaptive=False,
+            gain=math.sqrt(0.5),
+            project=True,
+            head_width=None,
+            taps=tuple(taps),
+        )
+        super().__init__(
+            resolution,
+            channels,
+            out_channels,
+            classes,
+            width,
+            widths,
+            blocks,
+            attention_at,
+            True,
+            style,
+        )
         self.encoder, self.decoder = encoder, decoder
         positional = embedding == "positional"
         self.map_noise = Positional(noise, endpoint=True) if positional else Fourier(noise)
@@ -51,7 +97,9 @@ class SongUNet(UNet):
                 self.enc[at(side, "aux_down")] = Resample("down", taps)
                 self.enc[at(side, "aux_skip")] = Conv(channels, entering, 1)
             elif encoder == "residual":
-                self.enc[at(side, "aux_residual")] = Conv(beside, entering, 3, "down", taps, ahead=True)
+                self.enc[at(side, "aux_residual")] = Conv(
+                    beside, entering, 3, "down", taps, ahead=True
+                )
                 beside = entering
         for side, leaving in zip(self.sides, widths, strict=True):
             if decoder == "skip" and side != self.sides[-1]:
@@ -65,7 +113,11 @@ class SongUNet(UNet):
         h = torch.cat([angles.sin(), angles.cos()], dim=1)
         if self.map_label is not None and label is not None:
             # √classes times a one-hot vector has the magnitude of the features.
-            h = h + columns(self.map_label.weight, label) * math.sqrt(self.map_label.in_features) + self.map_label.bias
+            h = (
+                h
+                + columns(self.map_label.weight, label) * math.sqrt(self.map_label.in_features)
+                + self.map_label.bias
+            )
         return silu(self.map_layer1(silu(self.map_layer0(h))))
 
     def enter(self, side: int, h: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:

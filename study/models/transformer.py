@@ -10,22 +10,36 @@ from study.models.mlp import ConditionedNetwork, ResidualBlock
 
 
 class PatchTransformer(ConditionedNetwork):
-    """Patches as tokens with learned positions, and `blocks` of self-attention and an MLP told (σ, label).
+    """Patches as tokens with learned positions, and `blocks` of self-attention and an MLP told (σ,
+    label).
 
-    A block: map site; h + attention(LayerNorm(h)), its map through an attention site; then the residual block of
-    `ResidualMLP`, token by token. x: [B, C, H, W], shape = (C, H, W). Its sites have the roles 'map' ([B, width,
-    H/patch, W/patch]), 'attention', 'dropout', 'block' and, where there are classes, 'label'. Raises InputError for a
-    shape that patches do not fill and a width that the heads do not divide. (After DiT, Peebles & Xie 2023)
+    A block: map site; h + attention(LayerNorm(h)), its map through an attention site; then the
+    residual block of `ResidualMLP`, token by token. x: [B, C, H, W], shape = (C, H, W). Its sites
+    have the roles 'map' ([B, width, H/patch, W/patch]), 'attention', 'dropout', 'block' and, where
+    there are classes, 'label'. Raises InputError for a shape that patches do not fill and a width
+    that the heads do not divide. (After DiT, Peebles & Xie 2023)
     """
 
     def __init__(
-        self, shape: tuple[int, ...], classes: int, width: int = 64, hidden: int = 192, blocks: int = 4,
-        embedding: int = 32, heads: int = 4, patch: int = 2,
-    ) -> None:  # fmt: skip
+        self,
+        shape: tuple[int, ...],
+        classes: int,
+        width: int = 64,
+        hidden: int = 192,
+        blocks: int = 4,
+        embedding: int = 32,
+        heads: int = 4,
+        patch: int = 2,
+    ) -> None:
         if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
-            raise InputError(f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of {patch}.")
+            raise InputError(
+                f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of "
+                f"{patch}."
+            )
         if width % heads:
-            raise InputError(f"PatchTransformer: width {width} is not a multiple of the {heads} heads.")
+            raise InputError(
+                f"PatchTransformer: width {width} is not a multiple of the {heads} heads."
+            )
         super().__init__(classes, embedding)
         self.patch, features = patch, shape[0] * patch**2
         tokens = (shape[1] // patch) * (shape[2] // patch)
@@ -36,7 +50,9 @@ class PatchTransformer(ConditionedNetwork):
         self.leave = nn.Linear(width, features)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None) -> Tensor:
+    def forward(
+        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    ) -> Tensor:
         embedding = self.condition(x, c_noise, label, draws)[:, None]
         patches = nn.functional.pixel_unshuffle(x, self.patch)
         grid = patches.shape[2:]
@@ -53,7 +69,9 @@ class _Block(nn.Module):
         self.attention = _Attention(width, heads)
         self.mlp = ResidualBlock(width, hidden, embedding)
 
-    def forward(self, h: Tensor, embedding: Tensor, grid: torch.Size, draws: Draws | None) -> Tensor:
+    def forward(
+        self, h: Tensor, embedding: Tensor, grid: torch.Size, draws: Draws | None
+    ) -> Tensor:
         h = _tokens(self.map(_map(h, grid), draws))
         return self.mlp(self.attention(h, draws), embedding, draws)
 
@@ -72,8 +90,11 @@ class _Attention(nn.Module):
         self.block = Site("block")
 
     def forward(self, h: Tensor, draws: Draws | None) -> Tensor:
-        q, k, v = self.project(self.norm(h)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)  # [B, heads, N, N]
+        q, k, v = (
+            self.project(self.norm(h)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
+        # [B, heads, N, N]
+        attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)
         return h + self.block(self.leave((attention @ v).transpose(1, 2).flatten(2)), draws)
 
 

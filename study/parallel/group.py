@@ -27,8 +27,8 @@ PATIENCE = timedelta(days=7)  # the others wait while the first one draws figure
 class Group:
     """This process's place: rank among `world` processes, and local, its number on its machine.
 
-    What they tell one another are Python objects through CPU memory, so that a score depends neither on a device's
-    order of summation nor on its library.
+    What they tell one another are Python objects through CPU memory, so that a score depends
+    neither on a device's order of summation nor on its library.
     """
 
     rank: int = 0
@@ -70,7 +70,9 @@ def group() -> Group:
     if not dist.is_initialized():
         address = f"tcp://{environment.main_address}:{environment.main_port}"
         under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which keeps a store of its own there
-        dist.init_process_group("gloo", "env://" if under_torchrun else address, MEETING, world, rank)
+        dist.init_process_group(
+            "gloo", "env://" if under_torchrun else address, MEETING, world, rank
+        )
     return Group(rank, world, environment.local_rank())
 
 
@@ -88,8 +90,11 @@ def _launched() -> "ClusterEnvironment | None":
 
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    # Without a step the process is the script that was submitted, and there is but one, whatever is allocated.
-    return SLURMEnvironment() if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect() else None
+    # Without a step the process is the script that was submitted, and there is but one, whatever is
+    # allocated.
+    return (
+        SLURMEnvironment() if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect() else None
+    )
 
 
 class GroupEvaluator(Protocol):
@@ -106,14 +111,18 @@ def check_equal(about: str, value: Any) -> None:
     found = group().gather(value)
     differ = [rank for rank, each in enumerate(found) if each != found[0]]
     if differ:
-        raise InputError(f"the processes of this group differ in {about}: rank {differ[0]} from rank 0.")
+        raise InputError(
+            f"the processes of this group differ in {about}: rank {differ[0]} from rank 0."
+        )
 
 
 @contextmanager
 def as_leader(evaluator: GroupEvaluator) -> Iterator[None]:
-    """The first process's part: what it evaluates in the block, the others evaluate with it; then they are let go.
+    """The first process's part: what it evaluates in the block, the others evaluate with it; then
+    they are let go.
 
-    Where the block fails they are not: they may be waiting in the midst of an evaluation, and end as its process does.
+    Where the block fails they are not: they may be waiting in the midst of an evaluation, and end
+    as its process does.
     """
     together = group()
     if together.world > 1:
@@ -123,7 +132,8 @@ def as_leader(evaluator: GroupEvaluator) -> Iterator[None]:
 
 
 def serve(evaluator: GroupEvaluator) -> None:
-    """The others' part: evaluate what the first process does until it ends. What fails there fails here, and is its."""
+    """The others' part: evaluate what the first process does until it ends. What fails there fails
+    here, and is its."""
     while (said := group().broadcast()) is not None:
         what, task = said
         try:

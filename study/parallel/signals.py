@@ -1,4 +1,5 @@
-"""Signals that end a process, as what Ctrl-C is: an exception that passes through everything that cleans up."""
+"""Signals that end a process, as what Ctrl-C is: an exception that passes through everything that
+cleans up."""
 
 import os
 import signal
@@ -13,7 +14,8 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """KeyboardInterrupt for SIGTERM and SIGHUP too, in the block; what is ignored, as nohup does SIGHUP, stays so."""
+    """KeyboardInterrupt for SIGTERM and SIGHUP too, in the block; what is ignored, as nohup does
+    SIGHUP, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -34,7 +36,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def end_with_parent() -> None:
-    """Have this process terminated when its standard input closes: a pipe from its parent, which ends as that does."""
+    """Have this process terminated when its standard input closes: a pipe from its parent, which
+    ends as that does."""
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

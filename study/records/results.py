@@ -7,7 +7,8 @@ from study.records.statistics import BestWeight, best_weight
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
-TESTED_BESIDE = 1.1  # the weight at which "no gain" is tested where the search found none better than 1
+# the weight at which "no gain" is tested where the search found none better than 1
+TESTED_BESIDE = 1.1
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Results:
         return self.metrics[0]
 
     def best(self, pairing: PairingSpec, metric: str) -> BestWeight | None:
-        """Where the parabola through a search's scores is least, with its interval; None of fewer than three."""
+        """Where the parabola through a search's scores is least, with its interval; None of fewer
+        than three."""
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if len(found) < 3:
             return None
@@ -40,22 +42,35 @@ class Results:
         )
 
     def leader(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the search says is best by a metric, as a task on its seed; None where no evaluation succeeded.
+        """What the search says is best by a metric, as a task on its seed; None where no evaluation
+        succeeded.
 
-        With the method 'probe' the weight of the parabola's least; otherwise what has the least score of those tried.
+        With the method 'probe' the weight of the parabola's least; otherwise what has the least
+        score of those tried.
         """
         metric = metric or self.primary
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if not found:
             return None
-        least = min(found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight)).task
-        best = self.best(pairing, metric) if self.spec.search.method == "probe" and least.weight != 1 else None
+        least = min(
+            found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight)
+        ).task
+        best = (
+            self.best(pairing, metric)
+            if self.spec.search.method == "probe" and least.weight != 1
+            else None
+        )
         return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the confirmation compares with weight 1: the leader, or weight 1.1 where that is 1."""
+        """What the confirmation compares with weight 1: the leader, or weight 1.1 where that is
+        1."""
         leader = self.leader(pairing, metric)
-        return self.searched(pairing, TESTED_BESIDE) if leader is not None and leader.weight == 1 else leader
+        return (
+            self.searched(pairing, TESTED_BESIDE)
+            if leader is not None and leader.weight == 1
+            else leader
+        )
 
     def searched(self, pairing: PairingSpec, weight: float) -> Task:
         """The search's task of a pairing at a weight."""
@@ -68,7 +83,9 @@ class Results:
 
     def endpoints(self, pairing: PairingSpec) -> Task:
         """The endpoint probe of a pairing, on the search's seed."""
-        return Task.endpoints(pairing, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
+        return Task.endpoints(
+            pairing, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps
+        )
 
     def guide(self, pairing: PairingSpec, tested: Task) -> str:
         """The guide of what is confirmed: the pairing's own, unless the search was over guides."""
@@ -81,19 +98,23 @@ class Results:
         return [Task(**{**vars(task), **changed, "seed": seed}) for seed in spec.seeds]
 
     def alone(self, name: str, double: bool = False) -> list[Task]:
-        """The confirmation's tasks of a single denoiser, a seed set each; `double`: the control at twice the steps."""
+        """The confirmation's tasks of a single denoiser, a seed set each; `double`: the control at
+        twice the steps."""
         spec = self.spec
         steps = spec.sampler.steps * (2 if double else 1)
         return [Task.alone(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
 
     def averaged(self, name: str) -> list[Task]:
-        """The control that averages two independent draws of a main at every evaluation, as dear as guidance."""
+        """The control that averages two independent draws of a main at every evaluation, as dear as
+        guidance."""
         pairing = PairingSpec(name, name)
         return [Task.guided(pairing, 0.5, t.seed, t.samples, t.steps) for t in self.alone(name)]
 
     def values(self, tasks: Sequence[Task], metric: str) -> list[float] | None:
         """The scores of tasks, in their order, or None where one is missing."""
-        found = [self.shared[task].scores.get(metric) if task in self.shared else None for task in tasks]
+        found = [
+            self.shared[task].scores.get(metric) if task in self.shared else None for task in tasks
+        ]
         return None if None in found else [value for value in found if value is not None]
 
     def controls(self) -> list[str]:

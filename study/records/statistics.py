@@ -1,4 +1,5 @@
-"""Paired comparisons over seed sets and the verdict; intervals from groups of samples, the best weight, FD∞."""
+"""Paired comparisons over seed sets and the verdict; intervals from groups of samples, the best
+weight, FD∞."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +14,17 @@ from degradations.errors import InputError
 
 Verdict = Literal["improves", "blends", "no gain", "undecided"]
 LEAST = 0.05  # a gain smaller than this share of the damage counts as none
-FLOOR = 1.1  # a parabola is fitted to the floor of a valley: where FD is at most a tenth above the least
+# a parabola is fitted to the floor of a valley: where FD is at most a tenth above the least
+FLOOR = 1.1
 
 
 @dataclass(frozen=True)
 class Comparison:
     """FD at a weight, paired over seed sets with FD at weight 1 and of the base.
 
-    recovered: mean(d)/mean(c), d = FD(1) − FD(w), c = FD(1) − FD(base), or None where mean(c) is not positive at 95 %;
-    recovered_ci: its interval at 95 %; gain, gain_low, gain_high: mean(d) and its one-sided bounds at 95 %.
+    recovered: mean(d)/mean(c), d = FD(1) − FD(w), c = FD(1) − FD(base), or None where mean(c) is
+    not positive at 95 %; recovered_ci: its interval at 95 %; gain, gain_low, gain_high: mean(d) and
+    its one-sided bounds at 95 %.
     """
 
     verdict: Verdict
@@ -32,16 +35,23 @@ class Comparison:
     gain_high: float
 
 
-def compare(weight: float, base: Sequence[float], main: Sequence[float], guided: Sequence[float]) -> Comparison:
-    """Compare FD(w) with FD(1) and FD(base) over R ≥ 2 seed sets, each sequence of length R in the same order.
+def compare(
+    weight: float, base: Sequence[float], main: Sequence[float], guided: Sequence[float]
+) -> Comparison:
+    """Compare FD(w) with FD(1) and FD(base) over R ≥ 2 seed sets, each sequence of length R in the
+    same order.
 
-    *improves* (w > 1) or *blends* (w < 1) if mean(d) − t₀.₉₅,R₋₁·sd(d)/√R > 0.05·mean(c); *no gain* if
-    mean(d) + t₀.₉₅,R₋₁·sd(d)/√R < 0.05·mean(c); otherwise *undecided*. The interval of recovered is
-    ± t₀.₉₇₅,R₋₁·sd(d − recovered·c)/(√R·mean(c)) (delta method). Where mean(c) ≤ 0 nothing
-    was damaged, and the bounds are compared with 0. Raises InputError for fewer than two seed sets or unequal lengths.
+    *improves* (w > 1) or *blends* (w < 1) if mean(d) − t₀.₉₅,R₋₁·sd(d)/√R > 0.05·mean(c); *no gain*
+    if mean(d) + t₀.₉₅,R₋₁·sd(d)/√R < 0.05·mean(c); otherwise *undecided*. The interval of recovered
+    is ± t₀.₉₇₅,R₋₁·sd(d − recovered·c)/(√R·mean(c)) (delta method). Where mean(c) ≤ 0 nothing was
+    damaged, and the bounds are compared with 0. Raises InputError for fewer than two seed sets or
+    unequal lengths.
     """
     if not len(base) == len(main) == len(guided) >= 2:
-        raise InputError(f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and {len(guided)}.")
+        raise InputError(
+            f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and "
+            f"{len(guided)}."
+        )
     r = len(base)
     d, c = np.subtract(main, guided), np.subtract(main, base)
     root, t95, t975 = math.sqrt(r), float(stdtrit(r - 1, 0.95)), float(stdtrit(r - 1, 0.975))
@@ -70,10 +80,12 @@ class Interval:
 
 
 def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) -> Interval:
-    """A statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²), v_g being the statistic without the g-th of G groups.
+    """A statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²), v_g being the statistic without
+    the g-th of G groups.
 
-    It says how the statistic would vary with other samples of the same denoiser; neither the reference nor the training
-    is drawn anew. Infinite with fewer than two replicates. (Quenouille 1956, Tukey 1958)
+    It says how the statistic would vary with other samples of the same denoiser; neither the
+    reference nor the training is drawn anew. Infinite with fewer than two replicates. (Quenouille
+    1956, Tukey 1958)
     """
     count = len(replicates)
     if count < 2:
@@ -82,35 +94,47 @@ def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) ->
 
 
 def difference(
-    a: float, b: float, replicates_a: Sequence[float], replicates_b: Sequence[float], level: float = 0.95
+    a: float,
+    b: float,
+    replicates_a: Sequence[float],
+    replicates_b: Sequence[float],
+    level: float = 0.95,
 ) -> Interval:
-    """FD(a) − FD(b) on common random numbers: `jackknife` of the difference, in which the common noise cancels.
+    """FD(a) − FD(b) on common random numbers: `jackknife` of the difference, in which the common
+    noise cancels.
 
-    The replicates are without the same groups in the same order. Raises InputError for unequal numbers of them.
+    The replicates are without the same groups in the same order. Raises InputError for unequal
+    numbers of them.
     """
     if len(replicates_a) != len(replicates_b):
         raise InputError(
-            f"jackknife: as many groups of both are wanted, found {len(replicates_a)}, {len(replicates_b)}."
+            f"jackknife: as many groups of both are wanted, found {len(replicates_a)}, "
+            f"{len(replicates_b)}."
         )
     return jackknife(a - b, [x - y for x, y in zip(replicates_a, replicates_b, strict=True)], level)
 
 
 def extrapolate(
-    curve: Sequence[tuple[float, float]], replicates: Sequence[Sequence[tuple[float, float]]], level: float = 0.95
+    curve: Sequence[tuple[float, float]],
+    replicates: Sequence[Sequence[tuple[float, float]]],
+    level: float = 0.95,
 ) -> Interval:
-    """FD∞, the limit of FD(n) = FD∞ + b/n for infinitely many samples, by least squares; its interval by `jackknife`.
+    """FD∞, the limit of FD(n) = FD∞ + b/n for infinitely many samples, by least squares; its
+    interval by `jackknife`.
 
-    curve: pairs (n, FD of n samples); replicates: the same without each group; `study.metrics.size_curves` gives both.
-    It is nearly unbiased, so of a distance near 0 it may be below 0; and there, where FD is quadratic in the samples'
-    errors, the interval is about half again as wide as need be. The reference stays what it is. Raises InputError for a
-    curve with fewer than two different n. (Chong & Forsyth 2020, with whole groups for their random subsets)
+    curve: pairs (n, FD of n samples); replicates: the same without each group;
+    `study.metrics.size_curves` gives both. It is nearly unbiased, so of a distance near 0 it may be
+    below 0; and there, where FD is quadratic in the samples' errors, the interval is about half
+    again as wide as need be. The reference stays what it is. Raises InputError for a curve with
+    fewer than two different n. (Chong & Forsyth 2020, with whole groups for their random subsets)
     """
     return jackknife(_limit(curve), [_limit(other) for other in replicates], level)
 
 
 @dataclass(frozen=True)
 class BestWeight:
-    """The weight of the least FD, the ends of its interval, infinite where nothing bounds it, and the FD there."""
+    """The weight of the least FD, the ends of its interval, infinite where nothing bounds it, and
+    the FD there."""
 
     weight: float
     low: float
@@ -119,21 +143,30 @@ class BestWeight:
 
 
 def best_weight(
-    weights: Sequence[float], values: Sequence[float], replicates: Sequence[Sequence[float]], level: float = 0.95
+    weights: Sequence[float],
+    values: Sequence[float],
+    replicates: Sequence[Sequence[float]],
+    level: float = 0.95,
 ) -> BestWeight:
-    """Where log FD(w) ≈ a·w² + b·w + c is least, fitted around the least FD tried; its interval by `jackknife`.
+    """Where log FD(w) ≈ a·w² + b·w + c is least, fitted around the least FD tried; its interval by
+    `jackknife`.
 
-    values: FD at each of M ≥ 1 different weights, on common random numbers; replicates: [M][G], FD without each group.
-    The fit takes the three tried weights that bracket the least, and those next to them whose FD is up to a tenth above
-    it: fewer would rest on the small differences of near weights, more on the skew of the curve's flanks. Of log FD,
-    because guidance mends or spoils by a factor. The replicates are fitted at the same weights, so that they differ in
-    their samples alone. The weight is kept within the fitted ones. An end of the interval is infinite where it lies
-    beyond the tried weights, or where the least FD is at the last tried weight on that side. With fewer than three
-    weights, or values that have no logarithm, it is the weight tried with the least, and nothing bounds it. Raises
-    InputError for no weight, weights that come twice, and unequal lengths.
+    values: FD at each of M ≥ 1 different weights, on common random numbers; replicates: [M][G], FD
+    without each group. The fit takes the three tried weights that bracket the least, and those next
+    to them whose FD is up to a tenth above it: fewer would rest on the small differences of near
+    weights, more on the skew of the curve's flanks. Of log FD, because guidance mends or spoils by
+    a factor. The replicates are fitted at the same weights, so that they differ in their samples
+    alone. The weight is kept within the fitted ones. An end of the interval is infinite where it
+    lies beyond the tried weights, or where the least FD is at the last tried weight on that side.
+    With fewer than three weights, or values that have no logarithm, it is the weight tried with the
+    least, and nothing bounds it. Raises InputError for no weight, weights that come twice, and
+    unequal lengths.
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
-        raise InputError(f"best weight: different weights want an FD with replicates each, found {list(weights)}.")
+        raise InputError(
+            "best weight: different weights want an FD with replicates each, found "
+            f"{list(weights)}."
+        )
     if len({len(row) for row in replicates}) > 1:
         raise InputError("best weight: as many replicates are wanted at every weight.")
     order = np.argsort(weights)
@@ -156,7 +189,8 @@ def best_weight(
 
 
 def _floor(values: npt.NDArray[np.float64], least: int) -> slice:
-    """The run of indices around the least value: the three that bracket it (at an end, the last three), and FLOOR."""
+    """The run of indices around the least value: the three that bracket it (at an end, the last
+    three), and FLOOR."""
     first = min(max(least - 1, 0), len(values) - 3)
     last = first + 2
     while first > 0 and values[first - 1] <= FLOOR * values[least]:
@@ -167,7 +201,8 @@ def _floor(values: npt.NDArray[np.float64], least: int) -> slice:
 
 
 def _vertex(a: float, b: float, first: float, last: float) -> float:
-    """Where a·w² + b·w is least: anywhere if it opens upwards, and otherwise at the lower end of [first, last]."""
+    """Where a·w² + b·w is least: anywhere if it opens upwards, and otherwise at the lower end of
+    [first, last]."""
     if a > 0:
         return -b / (2 * a)
     return first if a * (first + last) + b > 0 else last
@@ -176,7 +211,9 @@ def _vertex(a: float, b: float, first: float, last: float) -> float:
 def _limit(curve: Sequence[tuple[float, float]]) -> float:
     n, fd = np.transpose(curve)
     if len(set(n)) < 2:
-        raise InputError(f"FD∞: FDs of at least 2 different numbers of samples are wanted, found {list(n)}.")
+        raise InputError(
+            f"FD∞: FDs of at least 2 different numbers of samples are wanted, found {list(n)}."
+        )
     return float(np.polyfit(1 / n, fd, 1)[1])
 
 

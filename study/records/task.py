@@ -1,4 +1,5 @@
-"""What is known of one evaluation: plain records that the search keeps, tracking shows and tables read."""
+"""What is known of one evaluation: plain records that the search keeps, tracking shows and tables
+read."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,9 @@ BASE = "none"  # the name of the undegraded base
 class Task:
     """One evaluation: a denoiser at a weight, on one seed set. Equal tasks have equal scores.
 
-    main, guide: names of degradations; guide and coupling count only where the weight is not 1. interval: the noise
-    levels at which the guide acts, None for all. ends: instead of the guided denoiser, the endpoint probe of the two.
+    main, guide: names of degradations; guide and coupling count only where the weight is not 1.
+    interval: the noise levels at which the guide acts, None for all. ends: instead of the guided
+    denoiser, the endpoint probe of the two.
     """
 
     main: str
@@ -35,18 +37,28 @@ class Task:
 
     @classmethod
     def guided(
-        cls, pairing: PairingSpec, weight: float, seed: int, samples: int, steps: int,
+        cls,
+        pairing: PairingSpec,
+        weight: float,
+        seed: int,
+        samples: int,
+        steps: int,
         interval: tuple[float, float] | None = None,
-    ) -> "Task":  # fmt: skip
+    ) -> "Task":
         """A pairing at a weight; at weight 1 it is the main alone."""
         if weight == 1:
             return cls.alone(pairing.main, seed, samples, steps)
-        return cls(pairing.main, pairing.guide, pairing.coupling, weight, seed, samples, steps, interval)
+        return cls(
+            pairing.main, pairing.guide, pairing.coupling, weight, seed, samples, steps, interval
+        )
 
     @classmethod
     def endpoints(cls, pairing: PairingSpec, seed: int, samples: int, steps: int) -> "Task":
-        """The endpoint probe: main and guide sampled alone, and mixed afterwards at every weight."""
-        return cls(pairing.main, pairing.guide, pairing.coupling, 0.0, seed, samples, steps, ends=True)
+        """The endpoint probe: main and guide sampled alone, and mixed afterwards at every
+        weight."""
+        return cls(
+            pairing.main, pairing.guide, pairing.coupling, 0.0, seed, samples, steps, ends=True
+        )
 
     @property
     def name(self) -> str:
@@ -59,8 +71,8 @@ class Task:
 
     @property
     def cost(self) -> int:
-        """Samples × steps × networks, to which its time is about proportional; the endpoints draw the guide's samples,
-        and share the main's with its own evaluation."""
+        """Samples × steps × networks, to which its time is about proportional; the endpoints draw
+        the guide's samples, and share the main's with its own evaluation."""
         return self.samples * self.steps * (1 if self.weight == 1 or self.ends else 2)
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,8 +89,9 @@ class Task:
 class Outcome:
     """What an evaluation found.
 
-    scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn, for the jackknife.
-    curve: of the endpoint probe, each Fréchet distance at every `weight`. evaluations: network evaluations it took.
+    scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn,
+    for the jackknife. curve: of the endpoint probe, each Fréchet distance at every `weight`.
+    evaluations: network evaluations it took.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)

@@ -27,11 +27,13 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
-    """FD against the guidance weight, a panel for each main and guide, with base, main and the confirmed best marked.
+    """FD against the guidance weight, a panel for each main and guide, with base, main and the
+    confirmed best marked.
 
-    Everything is relative to the base's FD on the same seeds, which removes what all weights have in common. Lines: the
-    search (one seed set, common to all weights); dotted: its endpoint probe, of main and guide sampled alone;
-    points with bars: mean ± standard deviation over the confirmation's.
+    Everything is relative to the base's FD on the same seeds, which removes what all weights have
+    in common. Lines: the search (one seed set, common to all weights); dotted: its endpoint probe,
+    of main and guide sampled alone; points with bars: mean ± standard deviation over the
+    confirmation's.
     """
     pairs = list(dict.fromkeys((pairing.main, pairing.guide) for pairing in results.spec.pairings))
     columns = min(2, len(pairs)) or 1
@@ -50,7 +52,15 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
         low, high = results.spec.search.weight
         axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
         if all(row["verdict"] == "no gain" for row in of_pair):
-            axes.text(0.97, 0.93, "no gain", transform=axes.transAxes, ha="right", fontsize=10, color="#555555")
+            axes.text(
+                0.97,
+                0.93,
+                "no gain",
+                transform=axes.transAxes,
+                ha="right",
+                fontsize=10,
+                color="#555555",
+            )
         axes.set_xlabel("guidance weight w")
         axes.set_ylabel(f"{metric} / that of the base")
         axes.spines[["top", "right"]].set_visible(False)
@@ -62,16 +72,25 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     key = (row["main"], row["guide"], row["coupling"])
     pairing = next(p for p in results.spec.pairings if (p.main, p.guide, p.coupling) == key)
     colour, base = COLOURS[row["coupling"]], results.values([results.single(BASE)], metric)
-    found = sorted((e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores)
+    found = sorted(
+        (e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores
+    )
     if found and base:
         weights, values = zip(*found, strict=True)
         label = f"{row['coupling']} draws"
-        axes.plot(weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label)
+        axes.plot(
+            weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label
+        )
     ends = results.shared.get(results.endpoints(pairing))
     if base and ends and metric in ends.outcome.curve:
         curve = ends.outcome.curve
         axes.plot(
-            curve["weight"], np.divide(curve[metric], base[0]), ":", lw=1, color=colour, label="predicted by endpoints"
+            curve["weight"],
+            np.divide(curve[metric], base[0]),
+            ":",
+            lw=1,
+            color=colour,
+            label="predicted by endpoints",
         )
     if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"
@@ -86,35 +105,69 @@ def _main(axes: Any, results: Results, main: str, metric: str) -> None:
 
 
 def _point(
-    axes: Any, results: Results, weight: float, tasks: list[Task], metric: str, mark: str, colour: str, label: str
+    axes: Any,
+    results: Results,
+    weight: float,
+    tasks: list[Task],
+    metric: str,
+    mark: str,
+    colour: str,
+    label: str,
 ) -> None:
-    """Mean ± standard deviation over the confirmation's seed sets, relative to the base on the same."""
+    """Mean ± standard deviation over the confirmation's seed sets, relative to the base on the
+    same."""
     base, values = results.values(results.alone(BASE), metric), results.values(tasks, metric)
     if base and values:
         ratio = np.divide(values, base)
-        axes.errorbar([weight], [ratio.mean()], [ratio.std(ddof=1)], fmt=mark, ms=6, mfc="white", capsize=3,
-                      color=colour, zorder=5, label=label)  # fmt: skip
+        axes.errorbar(
+            [weight],
+            [ratio.mean()],
+            [ratio.std(ddof=1)],
+            fmt=mark,
+            ms=6,
+            mfc="white",
+            capsize=3,
+            color=colour,
+            zorder=5,
+            label=label,
+        )
 
 
 def heat(
-    values: pd.DataFrame, title: str, low: float, high: float, colours: str = "RdBu", marks: pd.DataFrame | None = None
+    values: pd.DataFrame,
+    title: str,
+    low: float,
+    high: float,
+    colours: str = "RdBu",
+    marks: pd.DataFrame | None = None,
 ) -> Figure:
-    """A map of a number over mains (rows) and guides (columns); blank where there is none; marks: what to add to it."""
+    """A map of a number over mains (rows) and guides (columns); blank where there is none; marks:
+    what to add to it."""
     lines, columns = values.shape
     figure = Figure(figsize=(2.4 + 0.72 * columns, 1.9 + 0.42 * lines), layout="constrained")
     axes = figure.add_subplot()
     shown = axes.imshow(values.to_numpy(float), cmap=colours, vmin=low, vmax=high, aspect="auto")
-    axes.set_xticks(range(columns), map(_short, values.columns), rotation=40, ha="right", fontsize=8)
+    axes.set_xticks(
+        range(columns), map(_short, values.columns), rotation=40, ha="right", fontsize=8
+    )
     axes.set_yticks(range(lines), map(_short, values.index), fontsize=8)
     axes.set_xlabel("guide")
     axes.set_ylabel("main")
     axes.set_title(title, fontsize=10)
     for (i, j), value in np.ndenumerate(values.to_numpy(float)):
         if np.isfinite(value):
-            dark = value > low + 0.7 * (high - low) or (colours == "RdBu" and value < low + 0.2 * (high - low))
+            dark = value > low + 0.7 * (high - low) or (
+                colours == "RdBu" and value < low + 0.2 * (high - low)
+            )
             mark = "" if marks is None else marks.to_numpy()[i, j]
             axes.text(
-                j, i, f"{value:.2f}{mark}", ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                j,
+                i,
+                f"{value:.2f}{mark}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
             )
     figure.colorbar(shown, ax=axes, shrink=0.8)
     return figure
@@ -126,19 +179,29 @@ def _short(name: str, most: int = 32) -> str:
 
 
 def samples(grids: Mapping[str, Tensor]) -> Figure:
-    """Samples of several denoisers from the same seeds: a row each; images [n, C, H, W] in [−1, 1] or points [n, 2]."""
+    """Samples of several denoisers from the same seeds: a row each; images [n, C, H, W] in [−1, 1]
+    or points [n, 2]."""
     points = next(iter(grids.values())).ndim == 2
     return _points(grids) if points else _images(grids)
 
 
 def _images(grids: Mapping[str, Tensor]) -> Figure:
     shape = next(iter(grids.values())).shape
-    line = 8.6 / shape[0] * shape[2] / shape[3]  # as high as the images are in a row of 0.79 of the width
+    # as high as the images are in a row of 0.79 of the width
+    line = 8.6 / shape[0] * shape[2] / shape[3]
     figure = Figure(figsize=(9.5, line * len(grids) + 0.1))
     for index, (name, images) in enumerate(grids.items()):
         axes = figure.add_axes((0.2, 1 - (index + 0.95) / len(grids), 0.79, 0.9 / len(grids)))
         axes.imshow(tile(images, rows=1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.text(-0.01, 0.5, _short(name, 26), transform=axes.transAxes, ha="right", va="center", fontsize=9)
+        axes.text(
+            -0.01,
+            0.5,
+            _short(name, 26),
+            transform=axes.transAxes,
+            ha="right",
+            va="center",
+            fontsize=9,
+        )
         axes.axis("off")
     return figure
 
@@ -159,13 +222,16 @@ def _points(grids: Mapping[str, Tensor]) -> Figure:
 
 
 def nearest(distances: Mapping[str, Tensor]) -> Figure:
-    """How far samples are from their nearest training datum: cumulative shares, with the medians in the legend."""
+    """How far samples are from their nearest training datum: cumulative shares, with the medians in
+    the legend."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for name, d in distances.items():
         lead = {"color": "#222222", "lw": 2.2} if name == "data" else {"lw": 1.1}
         share = np.arange(1, len(d) + 1) / len(d)
-        axes.plot(d.sort().values.numpy(), share, label=f"{name}: median {float(d.median()):.3g}", **lead)
+        axes.plot(
+            d.sort().values.numpy(), share, label=f"{name}: median {float(d.median()):.3g}", **lead
+        )
     axes.set_xlim(left=0, right=max(float(d.quantile(0.99)) for d in distances.values()))
     axes.set_xlabel("distance to the nearest training datum (of data: to the nearest other)")
     axes.set_ylabel("share of samples")
@@ -174,12 +240,16 @@ def nearest(distances: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def tile(images: Tensor, rows: int | None = None, gap: int = 1) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def tile(
+    images: Tensor, rows: int | None = None, gap: int = 1
+) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """A grid of images [n, C, H, W] in [−1, 1], C = 1 or 3, as uint8 [H', W'] or [H', W', 3]."""
     n, channels, height, width = images.shape
     rows = rows or max(1, int(np.sqrt(n)))
     columns = -(-n // rows)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8)
+    canvas = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8
+    )
     for index, image in enumerate(to_uint8(images)):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = image

@@ -9,10 +9,11 @@ NAME = 36  # columns of a name beside a bar
 
 
 class Progress:
-    """The study's bar (its unit is a sample of one network) and, above it, that of the current evaluation.
+    """The study's bar (its unit is a sample of one network) and, above it, that of the current
+    evaluation.
 
-    `stream` gets the bars; where it is no terminal, one line for each evaluation, with the time that is left. `metric`:
-    which score the lines show.
+    `stream` gets the bars; where it is no terminal, one line for each evaluation, with the time
+    that is left. `metric`: which score the lines show.
     """
 
     def __init__(self, stream: TextIO | None = None, metric: str = "") -> None:
@@ -84,7 +85,11 @@ class Progress:
             print(f"{share}evaluation: {self._metric}", file=self._stream)
         self._headed = True
         share = "" if self._left is None else f"[{self._share():3.0f} %, {self._time_left()} left] "
-        print(f"{share}{fit(name, COLUMNS - len(share) - len(outcome) - 2)}: {outcome}", file=self._stream, flush=True)
+        print(
+            f"{share}{fit(name, COLUMNS - len(share) - len(outcome) - 2)}: {outcome}",
+            file=self._stream,
+            flush=True,
+        )
 
     def _share(self) -> float:
         # Not 100 before the end, however little is left.
@@ -106,8 +111,17 @@ class Progress:
 
         last = position == 1
         form = "{desc} {percentage:3.0f} % |{bar:12}|" + ("" if last else " {rate_fmt}")
-        return tqdm(total=total, desc=f"{fit(name, NAME):{NAME}}", position=position, leave=last, file=self._stream,
-                    bar_format=form, unit=" samples", ncols=COLUMNS, mininterval=0.2)  # fmt: skip
+        return tqdm(
+            total=total,
+            desc=f"{fit(name, NAME):{NAME}}",
+            position=position,
+            leave=last,
+            file=self._stream,
+            bar_format=form,
+            unit=" samples",
+            ncols=COLUMNS,
+            mininterval=0.2,
+        )
 
 
 def fit(text: str, columns: int) -> str:

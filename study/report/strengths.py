@@ -18,7 +18,9 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
     """
     check(form)
     if form == "json":
-        return json.dumps([{**vars(each), "levels": list(levels)} for each in found], indent=2, allow_nan=False)
+        return json.dumps(
+            [{**vars(each), "levels": list(levels)} for each in found], indent=2, allow_nan=False
+        )
     lines = []
     for each in found:
         line = {"kind": each.kind}
@@ -26,7 +28,11 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
             line[f"{level:g} × base"] = "–" if strength is None else f"{strength:g} ({ratio:.2f})"
         lines.append({**line, "": each.reason})
     table = pd.DataFrame(lines)
-    text: str = table.to_csv(index=False) if form == "csv" else table.to_markdown(index=False, disable_numparse=True)
+    text: str = (
+        table.to_csv(index=False)
+        if form == "csv"
+        else table.to_markdown(index=False, disable_numparse=True)
+    )
     return text.rstrip("\n")
 
 

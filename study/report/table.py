@@ -19,15 +19,19 @@ FORMATS = ("md", "csv", "json", "latex")
 
 
 def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
-    """One row a pairing and coupling: FDs as means over the confirmation's seed sets, and the verdict.
+    """One row a pairing and coupling: FDs as means over the confirmation's seed sets, and the
+    verdict.
 
-    Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and `fd` is `fd_main`,
-    and what was tested stands in `tested_weight`, `tested_fd`.
-    Raises InputError for a metric that was not measured.
+    Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and
+    `fd` is `fd_main`, and what was tested stands in `tested_weight`, `tested_fd`. Raises InputError
+    for a metric that was not measured.
     """
     metric = metric or results.primary
     if metric not in results.metrics:
-        raise InputError(f"metric '{metric}': the Fréchet distances of this study are {', '.join(results.metrics)}.")
+        raise InputError(
+            f"metric '{metric}': the Fréchet distances of this study are "
+            f"{', '.join(results.metrics)}."
+        )
     return [_row(results, pairing, metric) for pairing in results.spec.pairings]
 
 
@@ -35,51 +39,84 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
     spec = results.spec
     leader, tested = results.leader(pairing, metric), results.tested(pairing, metric)
     guided_by = results.guide(pairing, tested) if tested else pairing.guide
-    base, main, guide = (results.values(results.alone(name), metric) for name in (BASE, pairing.main, guided_by))
+    base, main, guide = (
+        results.values(results.alone(name), metric) for name in (BASE, pairing.main, guided_by)
+    )
     guided = results.values(results.confirmed(tested), metric) if tested is not None else None
-    comparison = compare(tested.weight, base, main, guided) if tested and base and main and guided else None
+    comparison = (
+        compare(tested.weight, base, main, guided) if tested and base and main and guided else None
+    )
     if comparison and leader and leader.weight == 1 and comparison.verdict != "no gain":
-        comparison = replace(comparison, verdict="undecided")  # 1.1 was tested for no gain, not found by the search
+        # 1.1 was tested for no gain, not found by the search
+        comparison = replace(comparison, verdict="undecided")
     won = comparison is not None and comparison.verdict in ("improves", "blends")
     shown = guided if won else main
     recovered = comparison.recovered if comparison else None
     return {
-        "pairing": f"{pairing.main} → {pairing.guide}", "main": pairing.main, "guide": pairing.guide,
-        "coupling": pairing.coupling, "metric": metric, "samples": spec.confirm.samples, "steps": spec.sampler.steps,
+        "pairing": f"{pairing.main} → {pairing.guide}",
+        "main": pairing.main,
+        "guide": pairing.guide,
+        "coupling": pairing.coupling,
+        "metric": metric,
+        "samples": spec.confirm.samples,
+        "steps": spec.sampler.steps,
         "precision": "fp32" if spec.precision == "auto" else spec.precision,
-        "seeds": spec.seeds, "fd_base": _mean(base), "fd_main": _mean(main), "fd_guide": _mean(guide),
-        "weight": tested.weight if won and tested else 1.0, "fd": _mean(shown), "fd_sd": _sd(shown),
+        "seeds": spec.seeds,
+        "fd_base": _mean(base),
+        "fd_main": _mean(main),
+        "fd_guide": _mean(guide),
+        "weight": tested.weight if won and tested else 1.0,
+        "fd": _mean(shown),
+        "fd_sd": _sd(shown),
         "recovered": recovered if won or recovered is None else 0.0,
-        "recovered_ci": list(comparison.recovered_ci) if won and comparison and comparison.recovered_ci else None,
+        "recovered_ci": list(comparison.recovered_ci)
+        if won and comparison and comparison.recovered_ci
+        else None,
         "verdict": comparison.verdict if comparison else "undecided",
         "fd_min": min(shown) if shown else None,
-        "tested_weight": tested.weight if tested else None, "tested_guide": guided_by,
-        "tested_interval": list(tested.interval) if tested and tested.interval else None, "tested_fd": _mean(guided),
+        "tested_weight": tested.weight if tested else None,
+        "tested_guide": guided_by,
+        "tested_interval": list(tested.interval) if tested and tested.interval else None,
+        "tested_fd": _mean(guided),
         "tested_recovered": recovered,
-        "tested_recovered_ci": list(comparison.recovered_ci) if comparison and comparison.recovered_ci else None,
+        "tested_recovered_ci": list(comparison.recovered_ci)
+        if comparison and comparison.recovered_ci
+        else None,
         "gain": comparison.gain if comparison else None,
         "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
-        "nfe_main": 0 if won and tested and tested.weight == 0 and tested.interval is None else spec.nfe,
+        "nfe_main": 0
+        if won and tested and tested.weight == 0 and tested.interval is None
+        else spec.nfe,
         "nfe_guide": spec.nfe if won else 0,
         "fd_base_double_steps": _mean(results.values(results.alone(BASE, double=True), metric)),
-        "fd_main_double_steps": _mean(results.values(results.alone(pairing.main, double=True), metric)),
+        "fd_main_double_steps": _mean(
+            results.values(results.alone(pairing.main, double=True), metric)
+        ),
         "fd_main_averaged": _mean(results.values(results.averaged(pairing.main), metric)),
         **_held_out(results, pairing, tested if won else None, metric),
-    }  # fmt: skip
+    }
 
 
-def _held_out(results: Results, pairing: PairingSpec, tested: Task | None, metric: str) -> dict[str, float | None]:
-    """FD to data that the base was not trained on, where there are such: of base, main, and guided."""
+def _held_out(
+    results: Results, pairing: PairingSpec, tested: Task | None, metric: str
+) -> dict[str, float | None]:
+    """FD to data that the base was not trained on, where there are such: of base, main, and
+    guided."""
     name = f"{metric}_held_out"
     found = {"base": results.alone(BASE), "main": results.alone(pairing.main)}
     found["guided"] = results.confirmed(tested) if tested else found["main"]
-    values = {f"held_out_fd_{key}": _mean(results.values(tasks, name)) for key, tasks in found.items()}
+    values = {
+        f"held_out_fd_{key}": _mean(results.values(tasks, name)) for key, tasks in found.items()
+    }
     return {} if values["held_out_fd_base"] is None else values
 
 
 def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a data frame, for people: one column a thing, intervals beside what they belong to."""
-    digits = _digits([row[key] for row in table for key in ("fd_base", "fd_main", "fd_guide", "fd")])
+    """The rows as a data frame, for people: one column a thing, intervals beside what they belong
+    to."""
+    digits = _digits(
+        [row[key] for row in table for key in ("fd_base", "fd_main", "fd_guide", "fd")]
+    )
 
     def fd(value: float | None) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
@@ -87,25 +124,37 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
     lines = []
     for row in table:
         interval = row["recovered_ci"]
-        lines.append({
-            "pairing": row["pairing"] + _found(row), "draws": row["coupling"],
-            "base": fd(row["fd_base"]), "main": fd(row["fd_main"]),
-            "guide": fd(row["fd_guide"]), "w": f"{row['weight']:.2f}",
-            "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
-            "least": fd(row["fd_min"]),
-            "recovered": "–" if row["recovered"] is None else f"{row['recovered']:.2f}"
-            + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""),
-            "verdict": row["verdict"],
-            "base, 2× steps": fd(row["fd_base_double_steps"]), "main, 2× steps": fd(row["fd_main_double_steps"]),
-            "main, 2 draws": fd(row["fd_main_averaged"]),
-            **{f"{key}, held out": fd(row[f"held_out_fd_{key}"]) for key in ("base", "main", "guided")
-               if "held_out_fd_base" in row},
-        })  # fmt: skip
+        lines.append(
+            {
+                "pairing": row["pairing"] + _found(row),
+                "draws": row["coupling"],
+                "base": fd(row["fd_base"]),
+                "main": fd(row["fd_main"]),
+                "guide": fd(row["fd_guide"]),
+                "w": f"{row['weight']:.2f}",
+                "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
+                "least": fd(row["fd_min"]),
+                "recovered": "–"
+                if row["recovered"] is None
+                else f"{row['recovered']:.2f}"
+                + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""),
+                "verdict": row["verdict"],
+                "base, 2× steps": fd(row["fd_base_double_steps"]),
+                "main, 2× steps": fd(row["fd_main_double_steps"]),
+                "main, 2 draws": fd(row["fd_main_averaged"]),
+                **{
+                    f"{key}, held out": fd(row[f"held_out_fd_{key}"])
+                    for key in ("base", "main", "guided")
+                    if "held_out_fd_base" in row
+                },
+            }
+        )
     return pd.DataFrame(lines)
 
 
 def _found(row: dict[str, Any]) -> str:
-    """What else than the weight the search chose, where that improves: another guide, an interval of noise levels."""
+    """What else than the weight the search chose, where that improves: another guide, an interval
+    of noise levels."""
     if row["weight"] == 1:
         return ""
     interval = row["tested_interval"]
@@ -120,12 +169,17 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         return "No pairings."
     row = table[0]
     return (
-        f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} samples, "
-        f"{row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of the main, as many of the guide "
+        f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} "
+        "samples, "
+        f"{row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of the main, "
+        "as many of the guide "
         "where w ≠ 1); "
-        "guided: ± standard deviation over seed sets; least: the smallest of them, which decides nothing; "
-        "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls as dear as "
-        "guidance, twice the steps, and two draws of the main averaged at every evaluation (– where it draws nothing)."
+        "guided: ± standard deviation over seed sets; least: the smallest of them, which decides "
+        "nothing; "
+        "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: "
+        "controls as dear as "
+        "guidance, twice the steps, and two draws of the main averaged at every evaluation (– "
+        "where it draws nothing)."
         f"{_few(row)}"
     )
 
@@ -134,8 +188,11 @@ def _few(row: dict[str, Any]) -> str:
     """A warning, where a metric that papers report is of fewer images than theirs."""
     if row["metric"] not in PUBLISHED or row["samples"] >= FIELD_SAMPLES:
         return ""
-    return (f" WARNING: {row['metric']} of {row['samples']} images is larger than of {FIELD_SAMPLES}, as papers report "
-            "it, and not comparable with theirs.")  # fmt: skip
+    return (
+        f" WARNING: {row['metric']} of {row['samples']} images is larger than of {FIELD_SAMPLES}, "
+        "as papers report "
+        "it, and not comparable with theirs."
+    )
 
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:
@@ -149,7 +206,12 @@ def render(table: Sequence[dict[str, Any]], form: str) -> str:
         return text.rstrip("\n")
     if form == "latex":
         latex: str = frame(table).to_latex(index=False, escape=True, caption=caption(table))
-        return latex.replace("→", r"$\to$").replace("±", r"$\pm$").replace("×", r"$\times$").replace("≠", r"$\neq$")
+        return (
+            latex.replace("→", r"$\to$")
+            .replace("±", r"$\pm$")
+            .replace("×", r"$\times$")
+            .replace("≠", r"$\neq$")
+        )
     markdown: str = frame(table).to_markdown(index=False, disable_numparse=True)
     return f"{markdown}\n\n{caption(table)}"
 

@@ -6,6 +6,14 @@ from study.sampling.solvers import SOLVERS
 from study.sampling.sources import Fixed, PerSample, Source, Start, stratified
 
 __all__ = [
-    "SOLVERS", "Churn", "Fixed", "PerSample", "Source", "Start", "edm_sigmas", "sample", "sample_chunk",
+    "SOLVERS",
+    "Churn",
+    "Fixed",
+    "PerSample",
+    "Source",
+    "Start",
+    "edm_sigmas",
+    "sample",
+    "sample_chunk",
     "stratified",
-]  # fmt: skip
+]

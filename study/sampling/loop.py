@@ -16,11 +16,13 @@ from study.sampling.sources import Fixed, Start
 
 @dataclass(frozen=True)
 class Churn:
-    """Fresh noise before every step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0, I),
+    """Fresh noise before every step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0,
+    I),
 
     σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), rounded to a level that the denoiser was made for.
 
-    amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin, S_tmax, S_noise)
+    amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin,
+    S_tmax, S_noise)
     """
 
     amount: float = 0.0
@@ -29,15 +31,26 @@ class Churn:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.amount < math.inf and 0 <= self.low <= self.high and 0 <= self.noise < math.inf):
-            raise InputError(f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}.")
+        if not (
+            0 <= self.amount < math.inf
+            and 0 <= self.low <= self.high
+            and 0 <= self.noise < math.inf
+        ):
+            raise InputError(
+                f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}."
+            )
 
 
 @torch.inference_mode()
 def sample_chunk(
-    denoiser: Denoiser, start: Start, sigmas: Sequence[float], solver: str = "heun", churn: Churn | None = None
+    denoiser: Denoiser,
+    start: Start,
+    sigmas: Sequence[float],
+    solver: str = "heun",
+    churn: Churn | None = None,
 ) -> Tensor:
-    """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise. sigmas: [N + 1], falling to 0.
+    """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise. sigmas: [N + 1], falling
+    to 0.
 
     Raises InputError for an unknown solver.
     """
@@ -53,7 +66,8 @@ def sample_chunk(
     x = noise * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):
         if churn and gamma > 0 and churn.low <= sigma <= churn.high:
-            raised = max(levels.nearest(sigma * (1 + gamma)), sigma)  # σ need not be in another network's table
+            # σ need not be in another network's table
+            raised = max(levels.nearest(sigma * (1 + gamma)), sigma)
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
             sigma = raised
         x = step(denoise, x, sigma, sigma_next)
@@ -76,11 +90,12 @@ def sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed gives the same samples.
+    """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed
+    gives the same samples.
 
-    The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`).
-    labels: [n] class indices or None; chunk: samples computed together, part of what determines the random numbers.
-    Raises InputError for a bad shape, grid, solver or number of labels.
+    The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`). labels:
+    [n] class indices or None; chunk: samples computed together, part of what determines the random
+    numbers. Raises InputError for a bad shape, grid, solver or number of labels.
     """
     sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho, denoiser.levels()).tolist()
     source = Fixed(shape, chunk, labels, device)

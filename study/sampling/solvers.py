@@ -1,4 +1,5 @@
-"""One step of the probability-flow ODE dx/dσ = (x − D(x; σ))/σ, from σ to σ' < σ (Karras et al. 2022, eq. 1)."""
+"""One step of the probability-flow ODE dx/dσ = (x − D(x; σ))/σ, from σ to σ' < σ (Karras et al.
+2022, eq. 1)."""
 
 from collections.abc import Callable
 
@@ -17,7 +18,8 @@ def euler(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tenso
 
 
 def heun(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """The Euler step, then the trapezoid with the slope at its end: second order, two evaluations, one to σ' = 0.
+    """The Euler step, then the trapezoid with the slope at its end: second order, two evaluations,
+    one to σ' = 0.
 
     (Karras et al. 2022, algorithm 1)
     """

@@ -1,7 +1,8 @@
-"""Where initial noise and labels come from: a source gives, for a seed and a chunk, what its samples start from.
+"""Where initial noise and labels come from: a source gives, for a seed and a chunk, what its
+samples start from.
 
-A source divides n samples into chunks of a fixed size. What it gives depends on (seed, chunk) alone, so the work can be
-shared by any number of processes.
+A source divides n samples into chunks of a fixed size. What it gives depends on (seed, chunk)
+alone, so the work can be shared by any number of processes.
 """
 
 from abc import ABC, abstractmethod
@@ -25,14 +26,18 @@ class Start(NamedTuple):
 
 
 class Source(ABC):
-    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n] if all seeds have the same."""
+    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n] if all seeds have
+    the same."""
 
     labels: Tensor | None = None
 
-    def __init__(self, shape: Sequence[int], chunk: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, shape: Sequence[int], chunk: int, device: torch.device | str = "cpu"
+    ) -> None:
         if len(shape) < 2 or min(shape) < 1 or chunk < 1:
             raise InputError(
-                f"sampler: a shape [n, …] and a chunk, all above 0, are wanted; found {list(shape)}, {chunk}."
+                "sampler: a shape [n, …] and a chunk, all above 0, are wanted; found "
+                f"{list(shape)}, {chunk}."
             )
         self.shape, self.chunk, self.device = tuple(shape), chunk, device
 
@@ -49,32 +54,47 @@ class Source(ABC):
 
 
 class Fixed(Source):
-    """Given labels, [n] or None: the i-th sample has the i-th label at every seed; noise is drawn chunk by chunk."""
+    """Given labels, [n] or None: the i-th sample has the i-th label at every seed; noise is drawn
+    chunk by chunk."""
 
     def __init__(
-        self, shape: Sequence[int], chunk: int, labels: Tensor | None = None, device: torch.device | str = "cpu"
+        self,
+        shape: Sequence[int],
+        chunk: int,
+        labels: Tensor | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(shape, chunk, device)
         if labels is not None and len(labels) != shape[0]:
-            raise InputError(f"sampler: {shape[0]} samples want as many labels, found {len(labels)}.")
+            raise InputError(
+                f"sampler: {shape[0]} samples want as many labels, found {len(labels)}."
+            )
         self.labels = labels
 
     def start(self, seed: int, chunk: int, dtype: torch.dtype = torch.float32) -> Start:
         indices = self.indices(chunk)
         draws = Draws(seed, chunk)
         like = torch.empty(len(indices), *self.shape[1:], device=self.device, dtype=dtype)
-        label = None if self.labels is None else self.labels[indices.start : indices.stop].to(self.device)
+        label = (
+            None
+            if self.labels is None
+            else self.labels[indices.start : indices.stop].to(self.device)
+        )
         return Start(draws.normal("initial noise", like), label, draws)
 
 
 class PerSample(Source):
-    """A generator per sample on the compute device, noise drawn first, then the label: the rule of the EDM2 scripts.
+    """A generator per sample on the compute device, noise drawn first, then the label: the rule of
+    the EDM2 scripts.
 
-    Sample i of seed set s has the seed 50 000·s + i, so that sets do not overlap whatever their size (sets of more than
-    50 000 take the next multiple). Classes are drawn uniformly; 0 classes means no label.
+    Sample i of seed set s has the seed 50 000·s + i, so that sets do not overlap whatever their
+    size (sets of more than 50 000 take the next multiple). Classes are drawn uniformly; 0 classes
+    means no label.
     """
 
-    def __init__(self, shape: Sequence[int], chunk: int, classes: int = 0, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, shape: Sequence[int], chunk: int, classes: int = 0, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__(shape, chunk, device)
         self.classes = classes
 
@@ -85,15 +105,22 @@ class PerSample(Source):
             generator = torch.Generator(self.device).manual_seed(first + index)
             noise.append(torch.randn(self.shape[1:], generator=generator, device=self.device))
             if self.classes:
-                labels.append(torch.randint(self.classes, (), generator=generator, device=self.device))
-        return Start(torch.stack(noise).to(dtype), torch.stack(labels) if labels else None, Draws(seed, chunk))
+                labels.append(
+                    torch.randint(self.classes, (), generator=generator, device=self.device)
+                )
+        return Start(
+            torch.stack(noise).to(dtype),
+            torch.stack(labels) if labels else None,
+            Draws(seed, chunk),
+        )
 
 
 def stratified(counts: Tensor, n: int) -> Tensor:
-    """n labels in the exact proportions of `counts` [classes] (largest remainders), interleaved: int64 [n].
+    """n labels in the exact proportions of `counts` [classes] (largest remainders), interleaved:
+    int64 [n].
 
-    Where n is a multiple of counts.sum() the proportions are those of the data to the last sample. The order is fixed,
-    so that every chunk holds about the same mixture.
+    Where n is a multiple of counts.sum() the proportions are those of the data to the last sample.
+    The order is fixed, so that every chunk holds about the same mixture.
     """
     quota = counts.double() * n / counts.sum()
     labels = quota.floor().long()

@@ -1,10 +1,21 @@
-"""The search for weights, and the storage of every evaluation. The only room that imports Optuna."""
+"""The search for weights, and the storage of every evaluation. The only room that imports
+Optuna."""
 
 from study.search.database import existing_storage, forget, names, open_storage
 from study.search.propose import distributions, parameters, propose, spent
 from study.search.store import CONFIRM, RemoteTrial, Store, check_fingerprint
 
 __all__ = [
-    "CONFIRM", "RemoteTrial", "Store", "check_fingerprint", "distributions", "existing_storage", "forget", "names",
-    "open_storage", "parameters", "propose", "spent",
-]  # fmt: skip
+    "CONFIRM",
+    "RemoteTrial",
+    "Store",
+    "check_fingerprint",
+    "distributions",
+    "existing_storage",
+    "forget",
+    "names",
+    "open_storage",
+    "parameters",
+    "propose",
+    "spent",
+]

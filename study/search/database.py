@@ -1,4 +1,5 @@
-"""The database of all studies under a root: opened, made where there is none, and its damage named."""
+"""The database of all studies under a root: opened, made where there is none, and its damage
+named."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,13 +60,17 @@ def path_of(storage: RDBStorage) -> Path:
 
 @contextmanager
 def intact(path: Path) -> Iterator[None]:
-    """Raises InputError, naming the file and what to do, where what is read from it in the block is damaged."""
+    """Raises InputError, naming the file and what to do, where what is read from it in the block is
+    damaged."""
     try:
         yield
     except (DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, (OperationalError, InputError)):  # a lock, a full disk; what was said already
+        # a lock, a full disk; what was said already
+        if isinstance(error, (OperationalError, InputError)):
             raise
-        raise _damaged(path, f"{type(error).__name__}: {str(error).splitlines()[0][:100]}") from error
+        raise _damaged(
+            path, f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"
+        ) from error
 
 
 def _opened(path: Path) -> RDBStorage:
@@ -74,7 +79,9 @@ def _opened(path: Path) -> RDBStorage:
         raise _damaged(path, found)
     with intact(path):
         return RDBStorage(
-            f"sqlite:///{path.resolve()}", {"creator": lambda: connect(path.resolve())}, skip_table_creation=True
+            f"sqlite:///{path.resolve()}",
+            {"creator": lambda: connect(path.resolve())},
+            skip_table_creation=True,
         )
 
 
@@ -84,6 +91,8 @@ def _make(path: Path) -> None:
 
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(
-        f"{path}: damaged, or not a database of studies ({why}). Put a copy of it back; or save what can be read, "
-        f"`sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its place; or move it away to begin anew."
+        f"{path}: damaged, or not a database of studies ({why}). Put a copy of it back; or save "
+        "what can be read, "
+        f"`sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its place; or move it "
+        "away to begin anew."
     )

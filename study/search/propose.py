@@ -1,4 +1,5 @@
-"""What to evaluate next, as a function of what is known: an interrupted search goes on as if it had not been."""
+"""What to evaluate next, as a function of what is known: an interrupted search goes on as if it had
+not been."""
 
 import hashlib
 import warnings
@@ -14,8 +15,10 @@ from study.records.statistics import difference
 from study.records.task import Evaluation, Task
 from study.specs import PairingSpec, SearchSpec
 
-BESIDE = 0.25  # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
-SCREEN = (1.5, 2.0, 0.5)  # further weights of a pairing that is searched although it was screened out
+# distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
+BESIDE = 0.25
+# further weights of a pairing that is searched although it was screened out
+SCREEN = (1.5, 2.0, 0.5)
 
 
 def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task | None:
@@ -30,12 +33,17 @@ def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task
         tried = {e.task.weight for e in done}
         left = [weight for weight in spec.weights if weight not in tried]
         return results.searched(pairing, left[0]) if left else None
-    task = _gaussian_process(results, pairing) if spec.method == "gp" else _around_the_probe(results, pairing, screen)
+    task = (
+        _gaussian_process(results, pairing)
+        if spec.method == "gp"
+        else _around_the_probe(results, pairing, screen)
+    )
     return task if task is not None and _affordable(results, pairing, task) else None
 
 
 def spent(results: Results, pairing: PairingSpec) -> int:
-    """Network evaluations a sample that a pairing's search took: main, for the probe guide alone, and what was guided.
+    """Network evaluations a sample that a pairing's search took: main, for the probe guide alone,
+    and what was guided.
 
     A guidance interval takes fewer, which is not counted here.
     """
@@ -50,7 +58,8 @@ def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
 
 
 def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> Task | None:
-    """w = 1, the endpoint weight, its neighbours; outwards until the least is bracketed; then the parabola's least.
+    """w = 1, the endpoint weight, its neighbours; outwards until the least is bracketed; then the
+    parabola's least.
 
     Where the probe says 1, the slope at 1 decides (`screen`) whether there is anything to search.
     """
@@ -87,7 +96,10 @@ def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> T
         return None
     at = tried.index(min(tried, key=lambda weight: (curve[weight].scores[metric], abs(weight - 1))))
     steps = [apart * n for n in range(1, 1 + int((high - low) / apart))]
-    if at == len(tried) - 1 and (weight := first(*(tried[-1] + step for step in steps), high)) is not None:
+    if (
+        at == len(tried) - 1
+        and (weight := first(*(tried[-1] + step for step in steps), high)) is not None
+    ):
         return found(weight)
     if at == 0 and (weight := first(*(tried[0] - step for step in steps), low)) is not None:
         return found(weight)
@@ -102,12 +114,15 @@ def _rises(curve: dict[float, Evaluation], metric: str, beside: float) -> bool:
     one, other = curve[1.0], curve[beside]
     if metric not in one.scores or metric not in other.scores:
         return True  # a guided sampling that is not finite is no reason to go further
-    gap = difference(other.scores[metric], one.scores[metric], other.replicates(metric), one.replicates(metric))
+    gap = difference(
+        other.scores[metric], one.scores[metric], other.replicates(metric), one.replicates(metric)
+    )
     return gap.low > 0
 
 
 def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
-    """A design in the weight, then expected improvement under a Gaussian process, without noise: seeds are common."""
+    """A design in the weight, then expected improvement under a Gaussian process, without noise:
+    seeds are common."""
     spec, done = results.spec.search, results.searches[pairing]
     tried = {e.task for e in done}
     design = [results.searched(pairing, spec.snap(weight)) for weight in spec.design]
@@ -123,11 +138,18 @@ def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
         sampler = optuna.samplers.GPSampler(
             seed=int.from_bytes(digest, "little"), n_startup_trials=1, deterministic_objective=True
         )
-    study, space = optuna.create_study(sampler=sampler, direction="minimize"), distributions(spec, pairing)
+    study, space = (
+        optuna.create_study(sampler=sampler, direction="minimize"),
+        distributions(spec, pairing),
+    )
     for e in done:
         if results.primary in e.scores:
             params = parameters(spec, pairing, e.task)
-            study.add_trial(optuna.create_trial(params=params, distributions=space, value=e.scores[results.primary]))
+            study.add_trial(
+                optuna.create_trial(
+                    params=params, distributions=space, value=e.scores[results.primary]
+                )
+            )
     proposal = study.ask(space).params
     near = sorted(spec.weights, key=lambda weight: (abs(weight - proposal["weight"]), weight))
     tasks = (_task(results, pairing, {**proposal, "weight": weight}) for weight in near)
@@ -140,16 +162,21 @@ def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDist
         "weight": FloatDistribution(space.weight[0], space.weights[-1], step=space.step)
     }
     if space.interval:
-        found |= {key: FloatDistribution(*space.interval, log=True) for key in ("sigma_a", "sigma_b")}
+        found |= {
+            key: FloatDistribution(*space.interval, log=True) for key in ("sigma_a", "sigma_b")
+        }
     if space.strength:
         found["strength"] = FloatDistribution(*space.strength, log=True)
     if space.guides:
-        found["guide"] = CategoricalDistribution(list(dict.fromkeys([pairing.guide, *space.guides])))
+        found["guide"] = CategoricalDistribution(
+            list(dict.fromkeys([pairing.guide, *space.guides]))
+        )
     return found
 
 
 def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str, float | str]:
-    """The parameters of a task, as `_task` takes them. Weight 1, which has no others, gets the widest ones."""
+    """The parameters of a task, as `_task` takes them. Weight 1, which has no others, gets the
+    widest ones."""
     found: dict[str, float | str] = {"weight": task.weight}
     guide = pairing.guide if task.weight == 1 else task.guide
     if space.interval:
@@ -165,7 +192,8 @@ def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str,
 
 
 def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]) -> Task:
-    """The task of parameters; the ends of the interval are the two noise levels, whichever is the lower."""
+    """The task of parameters; the ends of the interval are the two noise levels, whichever is the
+    lower."""
     task = results.searched(pairing, results.spec.search.snap(float(params["weight"])))
     if task.weight == 1:
         return task

@@ -1,7 +1,9 @@
-"""Where evaluations are kept: Optuna studies in one database under mlruns/, the truth that tables read.
+"""Where evaluations are kept: Optuna studies in one database under mlruns/, the truth that tables
+read.
 
-Each pairing has an Optuna study of its own, `NAME/MAIN → GUIDE, COUPLING`; the scores of single denoisers and of the
-confirmation are trials of `NAME/confirm`, shared by all pairings that need them.
+Each pairing has an Optuna study of its own, `NAME/MAIN → GUIDE, COUPLING`; the scores of single
+denoisers and of the confirmation are trials of `NAME/confirm`, shared by all pairings that need
+them.
 """
 
 import json
@@ -27,7 +29,8 @@ from study.search.database import intact, path_of
 
 LOST = "its process ended"
 CONFIRM = "confirm"
-TAKEN = (optuna.exceptions.UpdateFinishedTrialError, ValueError)  # what Optuna raises for a trial that has ended
+# what Optuna raises for a trial that has ended
+TAKEN = (optuna.exceptions.UpdateFinishedTrialError, ValueError)
 
 
 class Claim:
@@ -40,7 +43,8 @@ class Claim:
 
 
 class RemoteTrial(NamedTuple):
-    """A trial at work in a process that cannot be looked at from here: on another machine, or in another container."""
+    """A trial at work in a process that cannot be looked at from here: on another machine, or in
+    another container."""
 
     task: Task
     host: str
@@ -60,8 +64,11 @@ class Store:
             try:
                 self._study = optuna.load_study(study_name=name, storage=storage)
             except KeyError:
-                self._study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-        self._ended: dict[int, Evaluation | None] = {}  # by trial; None for one that counts for nothing
+                self._study = optuna.create_study(
+                    storage=storage, study_name=name, load_if_exists=True
+                )
+        # by trial; None for one that counts for nothing
+        self._ended: dict[int, Evaluation | None] = {}
 
     def attributes(self) -> dict[str, Any]:
         """What was kept with `remember`."""
@@ -80,7 +87,8 @@ class Store:
             return self._study.get_trials(deepcopy=False)
 
     def evaluations(self) -> list[Evaluation]:
-        """All evaluations that ended, the failed ones with their reason, in the order of their numbers."""
+        """All evaluations that ended, the failed ones with their reason, in the order of their
+        numbers."""
         with intact(self._path):
             for trial in self._trials:
                 if trial.state.is_finished() and trial._trial_id not in self._ended:
@@ -95,18 +103,28 @@ class Store:
 
     def remote(self) -> list[RemoteTrial]:
         """What is at work in processes of which this one cannot tell whether they live."""
-        owners = ((trial, trial.user_attrs["owner"]) for trial in self._at_work() if not _is_here(trial))
-        return [RemoteTrial(Task.of(trial.user_attrs["task"]), owner["host"], owner["pid"], _started(trial))
-                for trial, owner in owners]  # fmt: skip
+        owners = (
+            (trial, trial.user_attrs["owner"]) for trial in self._at_work() if not _is_here(trial)
+        )
+        return [
+            RemoteTrial(
+                Task.of(trial.user_attrs["task"]), owner["host"], owner["pid"], _started(trial)
+            )
+            for trial, owner in owners
+        ]
 
     def release_lost(self) -> int:
-        """Give up running trials of this machine whose process has ended; returns how many there were."""
+        """Give up running trials of this machine whose process has ended; returns how many there
+        were."""
         return self._release([trial for trial in self._at_work() if _dead(trial)])
 
     def release_host(self, host: str) -> int:
-        """Give up running trials of a host that this process cannot look at; returns how many there were."""
+        """Give up running trials of a host that this process cannot look at; returns how many there
+        were."""
         at_work = (trial for trial in self._at_work() if not _is_here(trial))
-        return self._release([trial for trial in at_work if trial.user_attrs["owner"]["host"] == host])
+        return self._release(
+            [trial for trial in at_work if trial.user_attrs["owner"]["host"] == host]
+        )
 
     def _release(self, trials: list[FrozenTrial]) -> int:
         for trial in trials:
@@ -116,18 +134,26 @@ class Store:
         return len(trials)
 
     def _at_work(self) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if trial.state == TrialState.RUNNING and "owner" in trial.user_attrs]
+        return [
+            trial
+            for trial in self._trials
+            if trial.state == TrialState.RUNNING and "owner" in trial.user_attrs
+        ]
 
     @contextmanager
     def claim(
-        self, task: Task, metric: str, params: Mapping[str, Any] | None = None,
+        self,
+        task: Task,
+        metric: str,
+        params: Mapping[str, Any] | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
-    ) -> Iterator["Claim | None"]:  # fmt: skip
-        """Take a task for this process: the block calls `keep` with what it found. None where another was first.
+    ) -> Iterator["Claim | None"]:
+        """Take a task for this process: the block calls `keep` with what it found. None where
+        another was first.
 
-        A block that raises RunError leaves a failed trial with its reason; one that is interrupted, or keeps nothing,
-        leaves a trial that counts for nothing. `params` within `space` are the trial's own, from which samplers learn;
-        the score by `metric` is its value.
+        A block that raises RunError leaves a failed trial with its reason; one that is interrupted,
+        or keeps nothing, leaves a trial that counts for nothing. `params` within `space` are the
+        trial's own, from which samplers learn; the score by `metric` is its value.
         """
         trial = self._begin(task, params or {}, space or {})
         if trial is None:
@@ -146,19 +172,27 @@ class Store:
         finally:
             self.refresh()
 
-    def _begin(self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> int | None:
-        """The number in the database of a running trial of a task, or None where the task has been taken.
+    def _begin(
+        self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]
+    ) -> int | None:
+        """The number in the database of a running trial of a task, or None where the task has been
+        taken.
 
-        Looking and claiming are one step, under a lock. A trial is signed by its owner in the transaction that makes
-        it, so that none is ever without.
+        Looking and claiming are one step, under a lock. A trial is signed by its owner in the
+        transaction that makes it, so that none is ever without.
         """
         with locked(self._path.parent / "locks" / "claim.lock"):
             self.refresh()
-            if task in self.running() or any(task == evaluation.task for evaluation in self.evaluations()):
+            if task in self.running() or any(
+                task == evaluation.task for evaluation in self.evaluations()
+            ):
                 return None
             attrs = {"task": task.as_dict(), "owner": _owner()}
             trial = optuna.create_trial(
-                state=TrialState.RUNNING, params=dict(params), distributions=dict(space), user_attrs=attrs
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions=dict(space),
+                user_attrs=attrs,
             )
             made = int(self._study._storage.create_new_trial(self._study._study_id, trial))
         self.refresh()
@@ -171,7 +205,9 @@ class Store:
         # Given up by a process that took this one for dead: who evaluates the task next keeps it.
         with suppress(*TAKEN):
             self._study._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
-            self._study._storage.set_trial_state_values(trial, TrialState.COMPLETE, [float(outcome.scores[metric])])
+            self._study._storage.set_trial_state_values(
+                trial, TrialState.COMPLETE, [float(outcome.scores[metric])]
+            )
 
     def _fail(self, trial: int, reason: str) -> None:
         with suppress(*TAKEN):  # another process was quicker
@@ -180,7 +216,8 @@ class Store:
 
 
 def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = True) -> None:
-    """Keep what determines the scores of a study, or compare it with what was kept, if there are scores (`begun`).
+    """Keep what determines the scores of a study, or compare it with what was kept, if there are
+    scores (`begun`).
 
     Raises InputError for a difference, naming the keys.
     """
@@ -188,20 +225,25 @@ def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = T
     fingerprint = json.loads(json.dumps(fingerprint))
     if kept is None or not begun:
         store.remember("fingerprint", fingerprint)
-    elif changed := sorted(k for k in kept.keys() | fingerprint.keys() if _differ(kept, fingerprint, k)):
+    elif changed := sorted(
+        k for k in kept.keys() | fingerprint.keys() if _differ(kept, fingerprint, k)
+    ):
         lines = [f"  {key}: {kept.get(key)} then, {fingerprint.get(key)} now" for key in changed]
         study = store.name.rsplit("/", 1)[0]
         raise InputError(
-            f"The study '{study}' was begun with other values, and its scores would not be comparable:\n"
+            f"The study '{study}' was begun with other values, and its scores would not be "
+            "comparable:\n"
             + "\n".join(lines)
-            + f"\nGive them back, or begin another study (--name {study}-2), or discard the old one (--fresh)."
+            + f"\nGive them back, or begin another study (--name {study}-2), or discard the old "
+            "one (--fresh)."
         )
     elif fingerprint.keys() - kept.keys():
         store.remember("fingerprint", kept | fingerprint)
 
 
 def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
-    """Whether a key tells two fingerprints apart; a variant of the base that only one of them names does not."""
+    """Whether a key tells two fingerprints apart; a variant of the base that only one of them names
+    does not."""
     if key.startswith("variant.") and not (key in kept and key in now):
         return False
     return bool(kept.get(key) != now.get(key))
@@ -211,9 +253,14 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
     attrs = trial.user_attrs
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else time.time()
     return Evaluation(
-        Task.of(attrs["task"]), Outcome(**attrs.get("outcome", {})), attrs.get("reason", ""), trial.number,
-        _started(trial), ended, attrs.get("owner", {}).get("host", ""),
-    )  # fmt: skip
+        Task.of(attrs["task"]),
+        Outcome(**attrs.get("outcome", {})),
+        attrs.get("reason", ""),
+        trial.number,
+        _started(trial),
+        ended,
+        attrs.get("owner", {}).get("host", ""),
+    )
 
 
 def _started(trial: FrozenTrial) -> float:
@@ -226,11 +273,17 @@ def _lost(trial: FrozenTrial) -> bool:
 
 def _owner() -> dict[str, Any]:
     process = psutil.Process()
-    return {"host": socket.gethostname(), "space": _space(), "pid": process.pid, "start": process.create_time()}
+    return {
+        "host": socket.gethostname(),
+        "space": _space(),
+        "pid": process.pid,
+        "start": process.create_time(),
+    }
 
 
 def _space() -> str:
-    """The set of processes whose numbers mean something here: on Linux a container has one of its own."""
+    """The set of processes whose numbers mean something here: on Linux a container has one of its
+    own."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -244,12 +297,16 @@ def _is_here(trial: FrozenTrial) -> bool:
 
 
 def _dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process has ended, as far as this one can tell; one that nobody has reaped has."""
+    """Whether a running trial's process has ended, as far as this one can tell; one that nobody has
+    reaped has."""
     if not _is_here(trial):
         return False
     owner = trial.user_attrs["owner"]
     try:
         process = psutil.Process(owner["pid"])
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - owner["start"]) > 1
+        return (
+            process.status() == psutil.STATUS_ZOMBIE
+            or abs(process.create_time() - owner["start"]) > 1
+        )
     except psutil.NoSuchProcess:
         return True

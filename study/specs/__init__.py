@@ -1,14 +1,30 @@
 """What a study is: plain dataclasses, the shape of a config. No heavy import.
 
-Each checks its values when it is made and raises InputError, naming the key, what was found and what is accepted.
+Each checks its values when it is made and raises InputError, naming the key, what was found and
+what is accepted.
 """
 
 from study.specs.recipe import NetworkSpec, RecipeSpec
 from study.specs.sampler import SamplerSpec
-from study.specs.search import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, ProbeSpec, SearchSpec
+from study.specs.search import (
+    CalibrateSpec,
+    ConfirmSpec,
+    MatrixSpec,
+    PairingSpec,
+    ProbeSpec,
+    SearchSpec,
+)
 from study.specs.study import StudySpec
 
 __all__ = [
-    "CalibrateSpec", "ConfirmSpec", "MatrixSpec", "NetworkSpec", "PairingSpec", "ProbeSpec", "RecipeSpec",
-    "SamplerSpec", "SearchSpec", "StudySpec",
-]  # fmt: skip
+    "CalibrateSpec",
+    "ConfirmSpec",
+    "MatrixSpec",
+    "NetworkSpec",
+    "PairingSpec",
+    "ProbeSpec",
+    "RecipeSpec",
+    "SamplerSpec",
+    "SearchSpec",
+    "StudySpec",
+]

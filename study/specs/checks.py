@@ -3,7 +3,8 @@
 from degradations.errors import InputError
 
 SHOWN = 100  # characters of a value in a message
-MOST_SAMPLES = 10_000_000  # two hundred times what is published: FD's bias, ∝ 1/n, is then far below its noise
+# two hundred times what is published: FD's bias, ∝ 1/n, is then far below its noise
+MOST_SAMPLES = 10_000_000
 MOST_TRIALS = 10_000  # evaluations of one search, as many as a grid has weights at most
 
 

@@ -35,15 +35,35 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         want(self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer")
-        sizes = {"width": 4096, "hidden": 16384, "blocks": 256, "embedding": 4096, "heads": 256, "patch": 256}
+        sizes = {
+            "width": 4096,
+            "hidden": 16384,
+            "blocks": 256,
+            "embedding": 4096,
+            "heads": 256,
+            "patch": 256,
+        }
         for key, most in sizes.items():
             value = getattr(self, key)
-            want(isinstance(value, int) and 1 <= value <= most, f"network.{key}", value, f"an integer from 1 to {most}")
-        want(self.kind == "mlp" or self.width % self.heads == 0, "network.width", self.width,
-              f"a multiple of network.heads, {self.heads}")  # fmt: skip
+            want(
+                isinstance(value, int) and 1 <= value <= most,
+                f"network.{key}",
+                value,
+                f"an integer from 1 to {most}",
+            )
+        want(
+            self.kind == "mlp" or self.width % self.heads == 0,
+            "network.width",
+            self.width,
+            f"a multiple of network.heads, {self.heads}",
+        )
         sizes_of_blocks = self.width, self.hidden, self.blocks
-        want(self.weights <= MOST_WEIGHTS, "network.width, network.hidden, network.blocks", sizes_of_blocks,
-              f"at most {MOST_WEIGHTS:,} weights, not {self.weights:,}")  # fmt: skip
+        want(
+            self.weights <= MOST_WEIGHTS,
+            "network.width, network.hidden, network.blocks",
+            sizes_of_blocks,
+            f"at most {MOST_WEIGHTS:,} weights, not {self.weights:,}",
+        )
 
     @property
     def weights(self) -> int:
@@ -91,7 +111,9 @@ class RecipeSpec:
         want(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
         want(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")
         want(0 < self.p_std < math.inf, "recipe.p_std", self.p_std, "a number above 0")
-        want(0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0")
+        want(
+            0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0"
+        )
         want(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
         want(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
         want(0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1")

@@ -23,8 +23,10 @@ class SamplerSpec:
         churn_min: lowest noise level with churn (S_tmin)
         churn_max: highest noise level with churn (S_tmax)
         churn_noise: scale of the fresh noise (S_noise)
-        labels: stratified (the data's exact proportions) or edm2 (drawn per sample, after its noise)
-        chunk: samples computed together, at most 1,000,000; part of what determines the random numbers
+        labels: stratified (the data's exact proportions) or edm2 (drawn per sample, after its
+            noise)
+        chunk: samples computed together, at most 1,000,000; part of what determines the random
+            numbers
     """
 
     solver: Literal["euler", "heun"] = "heun"
@@ -41,14 +43,27 @@ class SamplerSpec:
 
     def __post_init__(self) -> None:
         want(2 <= self.steps <= 10_000, "sampler.steps", self.steps, "an integer from 2 to 10000")
-        want(0 < self.sigma_min < self.sigma_max < math.inf, "sampler.sigma_min, sampler.sigma_max",
-              (self.sigma_min, self.sigma_max), "0 < sigma_min < sigma_max")  # fmt: skip
+        want(
+            0 < self.sigma_min < self.sigma_max < math.inf,
+            "sampler.sigma_min, sampler.sigma_max",
+            (self.sigma_min, self.sigma_max),
+            "0 < sigma_min < sigma_max",
+        )
         want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
         want_between(self.chunk, "sampler.chunk", 1, MOST_CHUNK)
         want(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
-        want(0 <= self.churn_min <= self.churn_max, "sampler.churn_min, sampler.churn_max",
-              (self.churn_min, self.churn_max), "0 ≤ churn_min ≤ churn_max")  # fmt: skip
-        want(0 <= self.churn_noise < math.inf, "sampler.churn_noise", self.churn_noise, "a number of at least 0")
+        want(
+            0 <= self.churn_min <= self.churn_max,
+            "sampler.churn_min, sampler.churn_max",
+            (self.churn_min, self.churn_max),
+            "0 ≤ churn_min ≤ churn_max",
+        )
+        want(
+            0 <= self.churn_noise < math.inf,
+            "sampler.churn_noise",
+            self.churn_noise,
+            "a number of at least 0",
+        )
 
     def nfe(self, steps: int) -> int:
         """Network evaluations of a sample of one denoiser in so many steps."""

@@ -8,7 +8,12 @@ from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, want, want_between
 
 MOST_BUDGET = 1_000_000_000
 MOST_SEED_SETS = 1000  # an interval narrows with their root
-PROBE_LIMITS = {"images": (2, 100_000), "levels": (2, 1000), "draws": (2, 10_000), "resamples": (100, 100_000)}
+PROBE_LIMITS = {
+    "images": (2, 100_000),
+    "levels": (2, 1000),
+    "draws": (2, 10_000),
+    "resamples": (100, 100_000),
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,12 @@ class PairingSpec:
     coupling: Literal["independent", "shared"] = "independent"
 
     def __post_init__(self) -> None:
-        want(self.coupling in ("independent", "shared"), "coupling", self.coupling, "independent or shared")
+        want(
+            self.coupling in ("independent", "shared"),
+            "coupling",
+            self.coupling,
+            "independent or shared",
+        )
 
     @property
     def name(self) -> str:
@@ -38,16 +48,16 @@ class SearchSpec:
     """The search for the weight of each pairing.
 
     Args:
-        method: probe (the endpoint probe's weight, its neighbours, then where a parabola has its least), gp (a design,
-            then a Gaussian process) or grid (every weight)
+        method: probe (the endpoint probe's weight, its neighbours, then where a parabola has its
+            least), gp (a design, then a Gaussian process) or grid (every weight)
         weight: lowest and highest guidance weight
         step: weights are multiples of this, counted from the lowest
         samples: samples an evaluation, at most 10,000,000
         trials: evaluations a pairing, at most; 10,000 at most
         design: weights that gp evaluates first
         tolerance: stop where the interval of the best weight is narrower than this
-        budget: network evaluations a sample that the search of a pairing may take, main, guide and probe counted; at
-            most 1,000,000,000
+        budget: network evaluations a sample that the search of a pairing may take, main, guide and
+            probe counted; at most 1,000,000,000
         screen: do not search a pairing whose probe says 1 and whose FD rises from w = 1 to 1.1
         interval: noise levels between which the ends of a guidance interval are searched too (gp)
         strength: range of the guide's strength, searched too (gp)
@@ -69,45 +79,97 @@ class SearchSpec:
 
     def __post_init__(self) -> None:
         low, high = self.weight
-        want(-math.inf < low < high < math.inf, "search.weight", self.weight, "two finite numbers, the lower one first")
-        want(0 < self.step <= high - low, "search.step", self.step, f"a number above 0 and at most {high - low:g}")
         want(
-            (high - low) / self.step <= 10_000, "search.step", self.step, "at most 10000 steps in the range of weights"
+            -math.inf < low < high < math.inf,
+            "search.weight",
+            self.weight,
+            "two finite numbers, the lower one first",
+        )
+        want(
+            0 < self.step <= high - low,
+            "search.step",
+            self.step,
+            f"a number above 0 and at most {high - low:g}",
+        )
+        want(
+            (high - low) / self.step <= 10_000,
+            "search.step",
+            self.step,
+            "at most 10000 steps in the range of weights",
         )
         want_between(self.samples, "search.samples", 2, MOST_SAMPLES)
         want_between(self.trials, "search.trials", 1, MOST_TRIALS)
         for weight in self.design if self.method == "gp" else ():
-            want(low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}")
-        want(self.method != "probe" or 1.0 in self.weights, "search.weight", self.weight,
-              f"a range that holds 1 in steps of {self.step:g}, where the method 'probe' begins")  # fmt: skip
+            want(
+                low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}"
+            )
+        want(
+            self.method != "probe" or 1.0 in self.weights,
+            "search.weight",
+            self.weight,
+            f"a range that holds 1 in steps of {self.step:g}, where the method 'probe' begins",
+        )
         self._check_ends()
         for key in ("interval", "strength"):
             ends = getattr(self, key)
-            want(ends is None or 0 < ends[0] < ends[1] < math.inf, f"search.{key}", ends,
-                  "two numbers above 0, the lower one first")  # fmt: skip
+            want(
+                ends is None or 0 < ends[0] < ends[1] < math.inf,
+                f"search.{key}",
+                ends,
+                "two numbers above 0, the lower one first",
+            )
         for key in self.over:
-            want(self.method == "gp", f"search.{key}", getattr(self, key),
-                  f"nothing with the method '{self.method}': only gp searches more than the weight")  # fmt: skip
-        want(len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once")
-        want(not (self.strength and self.guides), "search.guides", self.guides,
-              "nothing beside search.strength, the strength of the pairing's own guide")  # fmt: skip
+            want(
+                self.method == "gp",
+                f"search.{key}",
+                getattr(self, key),
+                f"nothing with the method '{self.method}': only gp searches more than the weight",
+            )
+        want(
+            len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
+        )
+        want(
+            not (self.strength and self.guides),
+            "search.guides",
+            self.guides,
+            "nothing beside search.strength, the strength of the pairing's own guide",
+        )
 
     def _check_ends(self) -> None:
         width = self.weight[1] - self.weight[0]
         for key in ("tolerance", "budget"):
-            want(self.method != "grid" or getattr(self, key) is None, f"search.{key}", getattr(self, key),
-                  "nothing with the method 'grid', which evaluates every weight")  # fmt: skip
-        want((self.budget or 0) <= MOST_BUDGET, "search.budget", self.budget, f"at most {MOST_BUDGET:,}")
-        want(self.tolerance is None or self.method == "probe", "search.tolerance", self.tolerance,
-              "nothing with the method 'gp', which has no interval of the best weight")  # fmt: skip
-        want(self.tolerance is None or self.step <= self.tolerance < width, "search.tolerance", self.tolerance,
-              f"at least search.step, {self.step:g}, and below {width:g}, the range of weights")  # fmt: skip
+            want(
+                self.method != "grid" or getattr(self, key) is None,
+                f"search.{key}",
+                getattr(self, key),
+                "nothing with the method 'grid', which evaluates every weight",
+            )
+        want(
+            (self.budget or 0) <= MOST_BUDGET,
+            "search.budget",
+            self.budget,
+            f"at most {MOST_BUDGET:,}",
+        )
+        want(
+            self.tolerance is None or self.method == "probe",
+            "search.tolerance",
+            self.tolerance,
+            "nothing with the method 'gp', which has no interval of the best weight",
+        )
+        want(
+            self.tolerance is None or self.step <= self.tolerance < width,
+            "search.tolerance",
+            self.tolerance,
+            f"at least search.step, {self.step:g}, and below {width:g}, the range of weights",
+        )
 
     @property
     def weights(self) -> list[float]:
         """All weights that a search may try."""
         low, high = self.weight
-        return [round(low + i * self.step, 9) for i in range(int((high - low) / self.step + 1e-9) + 1)]
+        return [
+            round(low + i * self.step, 9) for i in range(int((high - low) / self.step + 1e-9) + 1)
+        ]
 
     def snap(self, weight: float) -> float:
         """The nearest weight that the search may try."""
@@ -144,7 +206,8 @@ class CalibrateSpec:
 
     Args:
         kinds: names of kinds; none: all that the base can suffer
-        levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second for guides
+        levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second
+            for guides
         tolerance: relative difference from the level that is accepted
         trials: evaluations a kind, at most; 2 to 10,000
     """
@@ -155,10 +218,25 @@ class CalibrateSpec:
     trials: int = 30
 
     def __post_init__(self) -> None:
-        rising = all(1 < level < math.inf for level in self.levels) and tuple(sorted(set(self.levels))) == self.levels
-        want(len(self.levels) >= 1 and rising, "calibrate.levels", self.levels, "numbers above 1, rising")
-        want(len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once")
-        want(0 < self.tolerance < 1, "calibrate.tolerance", self.tolerance, "a number between 0 and 1")
+        rising = (
+            all(1 < level < math.inf for level in self.levels)
+            and tuple(sorted(set(self.levels))) == self.levels
+        )
+        want(
+            len(self.levels) >= 1 and rising,
+            "calibrate.levels",
+            self.levels,
+            "numbers above 1, rising",
+        )
+        want(
+            len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once"
+        )
+        want(
+            0 < self.tolerance < 1,
+            "calibrate.tolerance",
+            self.tolerance,
+            "a number between 0 and 1",
+        )
         want_between(self.trials, "calibrate.trials", 2, MOST_TRIALS)
 
 

@@ -22,7 +22,8 @@ from study.specs import (
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A spec as plain JSON values, lists for tuples."""
     found: dict[str, Any] = _lists(asdict(spec))
-    found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)  # may be infinite, which JSON has not
+    # may be infinite, which JSON has not
+    found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)
     return found
 
 
@@ -41,12 +42,27 @@ def _lists(value: Any) -> Any:
 
 def spec_from_json(kept: dict[str, Any]) -> StudySpec:
     """The spec of what `spec_to_json` gave."""
-    inner = {"sampler": SamplerSpec, "search": SearchSpec, "confirm": ConfirmSpec, "calibrate": CalibrateSpec,
-             "matrix": MatrixSpec, "probe": ProbeSpec}  # fmt: skip
-    kept = {**kept, "sampler": {**kept["sampler"], "churn_max": float(kept["sampler"]["churn_max"])}}
+    inner = {
+        "sampler": SamplerSpec,
+        "search": SearchSpec,
+        "confirm": ConfirmSpec,
+        "calibrate": CalibrateSpec,
+        "matrix": MatrixSpec,
+        "probe": ProbeSpec,
+    }
+    kept = {
+        **kept,
+        "sampler": {**kept["sampler"], "churn_max": float(kept["sampler"]["churn_max"])},
+    }
     made: dict[str, Any] = {key: _tuples(value) for key, value in kept.items()}
-    made |= {key: type_(**_tuples(kept[key])) for key, type_ in inner.items() if kept.get(key) is not None}
-    made["recipe"] = RecipeSpec(**{**kept["recipe"], "network": NetworkSpec(**kept["recipe"]["network"])})
+    made |= {
+        key: type_(**_tuples(kept[key]))
+        for key, type_ in inner.items()
+        if kept.get(key) is not None
+    }
+    made["recipe"] = RecipeSpec(
+        **{**kept["recipe"], "network": NetworkSpec(**kept["recipe"]["network"])}
+    )
     made["pairings"] = tuple(PairingSpec(**pairing) for pairing in kept["pairings"])
     return StudySpec(**made)
 

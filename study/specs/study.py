@@ -8,7 +8,14 @@ from typing import Literal
 from study.specs.checks import want
 from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
-from study.specs.search import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, ProbeSpec, SearchSpec
+from study.specs.search import (
+    CalibrateSpec,
+    ConfirmSpec,
+    MatrixSpec,
+    PairingSpec,
+    ProbeSpec,
+    SearchSpec,
+)
 
 MOST_NAME = 200  # bytes: with its longest suffix a file's name, which has 255
 MOST_PAIRINGS = 20_000  # each has a study in Optuna's database and a run in MLflow's
@@ -16,19 +23,24 @@ MOST_PAIRINGS = 20_000  # each has a study in Optuna's database and a run in MLf
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A degradation study: one base, pairings of its degradations, and how they are searched and confirmed.
+    """A degradation study: one base, pairings of its degradations, and how they are searched and
+    confirmed.
 
     Args:
-        name: of the study; its results are kept under this name, of at most 100 characters and 200 bytes
-        base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and card, a folder of
-            diffusers or hub:org/name, exact (the data's closed form), or null: trained by the recipe
+        name: of the study; its results are kept under this name, of at most 100 characters and 200
+            bytes
+        base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and
+            card, a folder of diffusers or hub:org/name, exact (the data's closed form), or null:
+            trained by the recipe
         recipe: how the base is trained where it is
-        reference: what samples are compared with: a data set, published statistics (img512, cifar10 train), or a file
-            or folder of statistics or images
-        decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or hub:org/name
-        precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and fp32 on a CPU
-        extractors: feature extractors, the first for the primary metric: digits, pixels, rff, inception, inception_tf,
-            dinov2, or the path of a card of one's own, NAME.json
+        reference: what samples are compared with: a data set, published statistics (img512, cifar10
+            train), or a file or folder of statistics or images
+        decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or
+            hub:org/name
+        precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and
+            fp32 on a CPU
+        extractors: feature extractors, the first for the primary metric: digits, pixels, rff,
+            inception, inception_tf, dinov2, or the path of a card of one's own, NAME.json
         sampler: how samples are drawn
         pairings: main and guide of each pairing, at most 20,000
         search: how the weight is searched
@@ -56,39 +68,89 @@ class StudySpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        want(bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)), "name", self.name,
-              "at most 100 letters, digits, '.', '_' and '-', beginning with a letter or digit")  # fmt: skip
-        want(len(self.name.encode()) <= MOST_NAME, "name", self.name, f"at most {MOST_NAME} bytes in UTF-8")
-        want(self.name != "Default", "name", self.name, "another one: MLflow has an experiment of this name")
-        want(self.base is not None or self.recipe.data == self.reference, "recipe.data", self.recipe.data,
-              f"{self.reference}, the reference, since the base is trained by the recipe")  # fmt: skip
-        want(self.precision in ("auto", "fp32", "fp16", "bf16"), "precision", self.precision,
-              "auto, fp32, fp16 or bf16")  # fmt: skip
+        want(
+            bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)),
+            "name",
+            self.name,
+            "at most 100 letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        )
+        want(
+            len(self.name.encode()) <= MOST_NAME,
+            "name",
+            self.name,
+            f"at most {MOST_NAME} bytes in UTF-8",
+        )
+        want(
+            self.name != "Default",
+            "name",
+            self.name,
+            "another one: MLflow has an experiment of this name",
+        )
+        want(
+            self.base is not None or self.recipe.data == self.reference,
+            "recipe.data",
+            self.recipe.data,
+            f"{self.reference}, the reference, since the base is trained by the recipe",
+        )
+        want(
+            self.precision in ("auto", "fp32", "fp16", "bf16"),
+            "precision",
+            self.precision,
+            "auto, fp32, fp16 or bf16",
+        )
         want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
-        want(len(set(self.metrics)) == len(self.extractors), "extractors", self.extractors, "each one once")
-        want(len(self.pairings) <= MOST_PAIRINGS, "pairings", len(self.pairings), f"at most {MOST_PAIRINGS:,}")
+        want(
+            len(set(self.metrics)) == len(self.extractors),
+            "extractors",
+            self.extractors,
+            "each one once",
+        )
+        want(
+            len(self.pairings) <= MOST_PAIRINGS,
+            "pairings",
+            len(self.pairings),
+            f"at most {MOST_PAIRINGS:,}",
+        )
         twice = [pairing.name for pairing, n in Counter(self.pairings).items() if n > 1]
         want(not twice, "pairings", twice, "each one once")
         want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
         if self.matrix is not None:
-            want(len(self.calibrate.levels) == 2, "calibrate.levels", self.calibrate.levels,
-                  "two levels for a matrix, of the mains and of the guides")  # fmt: skip
-            want(self.search.strength is None, "search.strength", self.search.strength,
-                 "nothing with a matrix, whose strengths are calibrated")  # fmt: skip
-            unknown = set(self.matrix.tested) - set(self.calibrate.kinds) if self.calibrate.kinds else set()
+            want(
+                len(self.calibrate.levels) == 2,
+                "calibrate.levels",
+                self.calibrate.levels,
+                "two levels for a matrix, of the mains and of the guides",
+            )
+            want(
+                self.search.strength is None,
+                "search.strength",
+                self.search.strength,
+                "nothing with a matrix, whose strengths are calibrated",
+            )
+            unknown = (
+                set(self.matrix.tested) - set(self.calibrate.kinds)
+                if self.calibrate.kinds
+                else set()
+            )
             want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
         least = 4 * self.nfe
-        want(self.search.budget is None or self.search.budget >= least, "search.budget", self.search.budget,
-              f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps")  # fmt: skip
+        want(
+            self.search.budget is None or self.search.budget >= least,
+            "search.budget",
+            self.search.budget,
+            f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps",
+        )
 
     @property
     def metrics(self) -> list[str]:
-        """The Fréchet distances of the study, the primary one first: `fd_` and the extractor, or its card's name."""
+        """The Fréchet distances of the study, the primary one first: `fd_` and the extractor, or
+        its card's name."""
         return [f"fd_{name.removesuffix('.json').rsplit('/', 1)[-1]}" for name in self.extractors]
 
     @property
     def named(self) -> list[str]:
-        """The names of denoisers in the study: of its pairings, and of other guides that are searched."""
+        """The names of denoisers in the study: of its pairings, and of other guides that are
+        searched."""
         pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
         return list(dict.fromkeys([*pairings, *self.search.guides]))
 

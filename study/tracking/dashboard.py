@@ -12,19 +12,33 @@ from study.tracking.database import artifacts, database, open_client
 
 
 def serve(root: Path, port: int) -> int:
-    """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises RunError for a port in use."""
+    """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises RunError
+    for a port in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise RunError(
-                f"Port {port} on 127.0.0.1 cannot be used ({error.strerror}); give another with --port."
+                f"Port {port} on 127.0.0.1 cannot be used ({error.strerror}); give another with "
+                "--port."
             ) from None
     open_client(root)
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(root), "--host", "127.0.0.1",
-               "--port", str(port), "--default-artifact-root", artifacts(root).as_uri()]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        database(root),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--default-artifact-root",
+        artifacts(root).as_uri(),
+    ]
     print(f"MLflow on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     with subprocess.Popen(command, env=environment) as server:
         signal.signal(signal.SIGTERM, lambda *_: server.terminate())

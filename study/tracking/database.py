@@ -29,20 +29,25 @@ def artifacts(root: Path) -> Path:
 
 
 def open_client(root: Path) -> "MlflowClient":
-    """A client of the root's database, which is made where there is none, and anew where it is damaged."""
+    """A client of the root's database, which is made where there is none, and anew where it is
+    damaged."""
     root.mkdir(parents=True, exist_ok=True)
     path = root / "mlflow.db"
     with locked(root / "mlflow.lock"):
         if path.exists() and (found := damage(path, TABLES)):
             aside = path.with_name(f"mlflow.db.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
             set_aside(path, aside)
-            print(f"study: {path} was damaged ({found}). It is now {aside.name}, and a new one is made; "
-                  "`study sync NAME` brings the view of each study back.", file=sys.stderr)  # fmt: skip
+            print(
+                f"study: {path} was damaged ({found}). It is now {aside.name}, and a new one is "
+                "made; "
+                "`study sync NAME` brings the view of each study back.",
+                file=sys.stderr,
+            )
         if not path.exists():
             make_whole(path, _make)
         with closing(connect(path)) as connection, connection:
-            # Readers and a writer then do not wait for one another, and a transaction waits for no disk: the last ones
-            # may be lost with the power, which a view can bear.
+            # Readers and a writer then do not wait for one another, and a transaction waits for no
+            # disk: the last ones may be lost with the power, which a view can bear.
             with suppress(sqlite3.OperationalError):  # in use, and in another mode until it is not
                 connection.execute("PRAGMA journal_mode=WAL")
             _relocate(connection, root)
@@ -52,12 +57,14 @@ def open_client(root: Path) -> "MlflowClient":
 
 
 def store_of(client: "MlflowClient") -> Any:
-    """MLflow's own way to its database: what it does in a second for hundreds of runs takes a client half a minute."""
+    """MLflow's own way to its database: what it does in a second for hundreds of runs takes a
+    client half a minute."""
     return client._tracking_client.store
 
 
 def _client(address: str) -> "MlflowClient":
-    """A client without telemetry, and without the remarks that MLflow switches on when it is imported."""
+    """A client without telemetry, and without the remarks that MLflow switches on when it is
+    imported."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from mlflow import MlflowClient
@@ -84,15 +91,21 @@ def _hasten(engine: Any) -> None:
 
 
 def _relocate(connection: sqlite3.Connection, root: Path) -> None:
-    """MLflow keeps absolute addresses of artifacts, which in a copied root lead to the original: make them its own."""
+    """MLflow keeps absolute addresses of artifacts, which in a copied root lead to the original:
+    make them its own."""
     here = artifacts(root).as_uri()
-    kept = connection.execute("SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'")
+    kept = connection.execute(
+        "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'"
+    )
     folders = {
-        location.rpartition("/artifacts/")[0] + "/artifacts" for (location,) in kept if "/artifacts/" in location
+        location.rpartition("/artifacts/")[0] + "/artifacts"
+        for (location,) in kept
+        if "/artifacts/" in location
     }
     for there in folders - {here}:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, "
+                "?) = ?",
                 (here, len(there) + 1, len(there) + 1, f"{there}/"),
             )

@@ -17,27 +17,33 @@ TOGETHER = 1000  # metrics that MLflow takes at once
 
 
 class Tracking:
-    """An MLflow experiment for a study: a study run, in it a run per part, in it a run per evaluation.
+    """An MLflow experiment for a study: a study run, in it a run per part, in it a run per
+    evaluation.
 
-    A part is a pairing or the confirmation. Runs are found again by their key, so nothing is logged twice. What a
-    killed process left as running is ended first: there is one process at a time that shows a study.
+    A part is a pairing or the confirmation. Runs are found again by their key, so nothing is logged
+    twice. What a killed process left as running is ended first: there is one process at a time that
+    shows a study.
     """
 
     def __init__(self, root: Path, study: str, anew: bool = False) -> None:
-        """Open a study's experiment; `anew` puts an older one into MLflow's trash, under another name."""
+        """Open a study's experiment; `anew` puts an older one into MLflow's trash, under another
+        name."""
         self._client = open_client(root)
         self._store = store_of(self._client)
         experiment = self._client.get_experiment_by_name(study)
         if experiment is not None and (anew or experiment.lifecycle_stage == "deleted"):
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(experiment.experiment_id)
-            self._client.rename_experiment(experiment.experiment_id, f"{study} until {_ms(math.nan)}")
+            self._client.rename_experiment(
+                experiment.experiment_id, f"{study} until {_ms(math.nan)}"
+            )
             self._client.delete_experiment(experiment.experiment_id)
             experiment = None
         self._folder = artifacts(root) / study
         if experiment is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard then opens with the runs
+            # the dashboard then opens with the runs
+            kind = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = self._client.create_experiment(study, self._folder.as_uri(), kind)
         else:
             self._experiment = experiment.experiment_id
@@ -46,7 +52,8 @@ class Tracking:
         self._study = self._open("study", study, None)
 
     def describe(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """The parameters and tags of the study run; parameters that MLflow has already keep their value."""
+        """The parameters and tags of the study run; parameters that MLflow has already keep their
+        value."""
         self._log(self._study, params={k: str(v)[:6000] for k, v in params.items()}, tags=tags)
 
     def part(self, name: str, params: Mapping[str, str]) -> str:
@@ -55,13 +62,21 @@ class Tracking:
         self._log(run, params=params)
         return run
 
-    def evaluations(self, part: str, evaluations: Sequence[Evaluation], curve: bool = False) -> None:
-        """Keep evaluations as runs in their part; for a curve, also their scores on the part's run, at step 100·w.
+    def evaluations(
+        self, part: str, evaluations: Sequence[Evaluation], curve: bool = False
+    ) -> None:
+        """Keep evaluations as runs in their part; for a curve, also their scores on the part's run,
+        at step 100·w.
 
         The runs are written at once and ended, straight into the database.
         """
-        new = {key: e for e in evaluations if (key := f"evaluation {part} {e.number}") not in self._runs}
-        if curve:  # before the runs, which say that all of it is there; MLflow passes over what it has
+        new = {
+            key: e
+            for e in evaluations
+            if (key := f"evaluation {part} {e.number}") not in self._runs
+        }
+        # before the runs, which say that all of it is there; MLflow passes over what it has
+        if curve:
             self._points(part, list(new.values()))
         from mlflow.store.tracking.dbmodels import models
         from sqlalchemy import insert
@@ -93,27 +108,50 @@ class Tracking:
     ) -> dict[Any, list[dict[str, Any]]]:
         """The run of an evaluation as MLflow's tables have it: rows by table."""
         task = evaluation.task
-        tags = {KEY: key, "level": "evaluation", "mlflow.parentRunId": part, "mlflow.runName": task.name}
+        tags = {
+            KEY: key,
+            "level": "evaluation",
+            "mlflow.parentRunId": part,
+            "mlflow.runName": task.name,
+        }
         tags |= {"reason": evaluation.reason[:6000]} if evaluation.reason else {}
-        values = {name: self._store.sanitize_metric_value(value) for name, value in evaluation.scores.items()}
+        values = {
+            name: self._store.sanitize_metric_value(value)
+            for name, value in evaluation.scores.items()
+        }
         at = {"run_uuid": run, "timestamp": _ms(evaluation.ended), "step": round(100 * task.weight)}
-        scores = [{"key": name, "value": value, "is_nan": is_nan, **at} for name, (is_nan, value) in values.items()]
+        scores = [
+            {"key": name, "value": value, "is_nan": is_nan, **at}
+            for name, (is_nan, value) in values.items()
+        ]
         about = {
-            "run_uuid": run, "name": task.name, "experiment_id": int(self._experiment), "user_id": "unknown",
-            "source_type": "UNKNOWN", "source_name": "", "entry_point_name": "", "source_version": "",
-            "lifecycle_stage": "active", "artifact_uri": f"{self._folder.as_uri()}/{run}/artifacts",
+            "run_uuid": run,
+            "name": task.name,
+            "experiment_id": int(self._experiment),
+            "user_id": "unknown",
+            "source_type": "UNKNOWN",
+            "source_name": "",
+            "entry_point_name": "",
+            "source_version": "",
+            "lifecycle_stage": "active",
+            "artifact_uri": f"{self._folder.as_uri()}/{run}/artifacts",
             "status": "FAILED" if evaluation.reason else "FINISHED",
-            "start_time": _ms(evaluation.started), "end_time": _ms(evaluation.ended),
-        }  # fmt: skip
+            "start_time": _ms(evaluation.started),
+            "end_time": _ms(evaluation.ended),
+        }
         return {
             models.SqlRun: [about],
             models.SqlTag: [{"run_uuid": run, "key": k, "value": v} for k, v in tags.items()],
-            models.SqlParam: [{"run_uuid": run, "key": k, "value": str(v)} for k, v in task.as_dict().items()],
+            models.SqlParam: [
+                {"run_uuid": run, "key": k, "value": str(v)} for k, v in task.as_dict().items()
+            ],
             models.SqlMetric: scores,
             models.SqlLatestMetric: scores,
         }
 
-    def conclude(self, part: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]) -> None:
+    def conclude(
+        self, part: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]
+    ) -> None:
         """The result of a part."""
         self._log(part, metrics={k: v for k, v in metrics.items() if v is not None}, tags=tags)
 
@@ -127,9 +165,13 @@ class Tracking:
             place.log_artifact(str(path), folder or None)  # type: ignore[no-untyped-call]
 
     def table(self, path: Path) -> None:
-        """Keep a file, {"columns": […], "data": [[…], …]}, as an artifact that the dashboard shows as a table."""
+        """Keep a file, {"columns": […], "data": [[…], …]}, as an artifact that the dashboard shows
+        as a table."""
         self.files([path])
-        self._log(self._study, tags={"mlflow.loggedArtifacts": json.dumps([{"path": path.name, "type": "table"}])})
+        self._log(
+            self._study,
+            tags={"mlflow.loggedArtifacts": json.dumps([{"path": path.name, "type": "table"}])},
+        )
 
     def close(self, status: str = "FINISHED") -> None:
         """End every open run with a status, so that none looks as if it were running."""
@@ -143,7 +185,8 @@ class Tracking:
     def _known(self) -> dict[str, str]:
         """The runs that are there, by their keys, all of them ended.
 
-        A run of an evaluation that has not ended was left in the middle: it goes into MLflow's trash, to be made again.
+        A run of an evaluation that has not ended was left in the middle: it goes into MLflow's
+        trash, to be made again.
         """
         from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
 
@@ -151,7 +194,9 @@ class Tracking:
             query = session.query(SqlTag.value, SqlRun.run_uuid, SqlRun.status).join(
                 SqlTag, SqlTag.run_uuid == SqlRun.run_uuid
             )
-            query = query.filter(SqlRun.experiment_id == int(self._experiment), SqlRun.lifecycle_stage == "active")
+            query = query.filter(
+                SqlRun.experiment_id == int(self._experiment), SqlRun.lifecycle_stage == "active"
+            )
             found = [tuple(row) for row in query.filter(SqlTag.key == KEY)]
         runs = {}
         for key, run, status in found:
@@ -169,21 +214,32 @@ class Tracking:
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
         else:
-            tags = {KEY: key, "level": key.split()[0], **({"mlflow.parentRunId": parent} if parent else {})}
-            self._runs[key] = self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id
+            tags = {
+                KEY: key,
+                "level": key.split()[0],
+                **({"mlflow.parentRunId": parent} if parent else {}),
+            }
+            self._runs[key] = self._client.create_run(
+                self._experiment, run_name=name, tags=tags
+            ).info.run_id
         self._open_runs.append(self._runs[key])
         return self._runs[key]
 
     def _log(
-        self, run: str, params: Mapping[str, str] | None = None, metrics: Mapping[str, float] | None = None,
+        self,
+        run: str,
+        params: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         known = self._client.get_run(run).data.params if params else {}
         new = [Param(k, v) for k, v in (params or {}).items() if k not in known]
         measured = [Metric(k, v, _ms(math.nan), 0) for k, v in (metrics or {}).items()]
-        self._client.log_batch(run, measured, new[:100], [RunTag(k, v) for k, v in (tags or {}).items()])
+        self._client.log_batch(
+            run, measured, new[:100], [RunTag(k, v) for k, v in (tags or {}).items()]
+        )
 
 
 def _ms(seconds: float) -> int:

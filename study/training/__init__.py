@@ -5,6 +5,14 @@ from study.training.folder import STATE, check_recipe, folder_of
 from study.training.loss import edm_loss, log_normal
 
 __all__ = [
-    "STATE", "Profile", "check_recipe", "edm_loss", "exponent", "folder_of", "inner", "log_normal", "reconstruct",
+    "STATE",
+    "Profile",
+    "check_recipe",
+    "edm_loss",
+    "exponent",
+    "folder_of",
+    "inner",
+    "log_normal",
+    "reconstruct",
     "update",
-]  # fmt: skip
+]

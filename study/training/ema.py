@@ -1,4 +1,5 @@
-"""Power-function averages of the weights of a training run (Karras et al. 2024, EDM2, § 3 and appendix C)."""
+"""Power-function averages of the weights of a training run (Karras et al. 2024, EDM2, § 3 and
+appendix C)."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -12,9 +13,11 @@ from degradations import InputError
 
 
 class Profile(NamedTuple):
-    """An average at a step T with exponent γ: the weights of step t count as p(t) = (γ + 1)·tᵞ/T^(γ + 1), 0 ≤ t ≤ T.
+    """An average at a step T with exponent γ: the weights of step t count as p(t) = (γ + 1)·tᵞ/T^(γ
+    + 1), 0 ≤ t ≤ T.
 
-    The recursion of `update` is its average exactly, if those of step k are taken to last from k − 1 to k.
+    The recursion of `update` is its average exactly, if those of step k are taken to last from k −
+    1 to k.
     """
 
     step: float
@@ -22,12 +25,16 @@ class Profile(NamedTuple):
 
 
 def exponent(sigma_rel: float) -> float:
-    """γ of the profile tᵞ whose standard deviation is σ_rel of the training time: σ_rel² = (γ + 1)/((γ + 2)²(γ + 3)).
+    """γ of the profile tᵞ whose standard deviation is σ_rel of the training time: σ_rel² = (γ +
+    1)/((γ + 2)²(γ + 3)).
 
-    Raises InputError unless 0 < σ_rel < 12^(−1/2), the width of γ = 0. (EDM2, eq. 126 and algorithm 2)
+    Raises InputError unless 0 < σ_rel < 12^(−1/2), the width of γ = 0. (EDM2, eq. 126 and algorithm
+    2)
     """
     if not 0 < sigma_rel < 12**-0.5:
-        raise InputError(f"EMA: the relative width must lie between 0 and {12**-0.5:.3f}, found {sigma_rel}.")
+        raise InputError(
+            f"EMA: the relative width must lie between 0 and {12**-0.5:.3f}, found {sigma_rel}."
+        )
     t = sigma_rel**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
 
@@ -36,7 +43,8 @@ def exponent(sigma_rel: float) -> float:
 def update(averages: Iterable[Tensor], weights: Iterable[Tensor], step: int, gamma: float) -> None:
     """θ̂ ← β·θ̂ + (1 − β)·θ with β = (1 − 1/t)^(γ + 1) at step t ≥ 1, in place (EDM2, eq. 123)."""
     beta: float = (1 - 1 / step) ** (gamma + 1)
-    torch._foreach_lerp_(list(averages), list(weights), 1 - beta)  # one call for all, not one for each
+    # one call for all, not one for each
+    torch._foreach_lerp_(list(averages), list(weights), 1 - beta)
 
 
 def inner(p: Profile, q: Profile) -> float:
@@ -45,14 +53,22 @@ def inner(p: Profile, q: Profile) -> float:
     Both are zero beyond T, so the integral is that of t^(γ + γ') from 0 to T.
     """
     p, q = sorted((p, q))
-    return (p.gamma + 1) * (q.gamma + 1) / (p.gamma + q.gamma + 1) * (p.step / q.step) ** q.gamma / q.step
+    return (
+        (p.gamma + 1)
+        * (q.gamma + 1)
+        / (p.gamma + q.gamma + 1)
+        * (p.step / q.step) ** q.gamma
+        / q.step
+    )
 
 
 def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[np.float64], float]:
-    """Coefficients c, [n], of kept averages whose sum comes nearest to a wanted one, and its error |Σ cᵢpᵢ − p|/|p|.
+    """Coefficients c, [n], of kept averages whose sum comes nearest to a wanted one, and its error
+    |Σ cᵢpᵢ − p|/|p|.
 
-    The least squares of ∫(Σ cᵢpᵢ − p)² dt under Σ cᵢ = 1, without which a sum would shrink the weights. What is kept of
-    later steps than the wanted one has no part in it. Raises InputError where nothing earlier is kept. (EDM2, § 3.2)
+    The least squares of ∫(Σ cᵢpᵢ − p)² dt under Σ cᵢ = 1, without which a sum would shrink the
+    weights. What is kept of later steps than the wanted one has no part in it. Raises InputError
+    where nothing earlier is kept. (EDM2, § 3.2)
     """
     coefficients = np.zeros(len(kept))
     if wanted in kept:
@@ -62,10 +78,16 @@ def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[n
     if not used:
         raise InputError(f"EMA: no average up to step {wanted.step:g} was kept.")
     n, norm = len(used), inner(wanted, wanted)
-    scale = np.array([(inner(kept[i], kept[i]) / norm) ** 0.5 for i in used])  # so that the diagonal is one
-    matrix = np.array([[inner(kept[i], kept[j]) for j in used] for i in used]) / np.outer(scale, scale) / norm
+    # so that the diagonal is one
+    scale = np.array([(inner(kept[i], kept[i]) / norm) ** 0.5 for i in used])
+    matrix = (
+        np.array([[inner(kept[i], kept[j]) for j in used] for i in used])
+        / np.outer(scale, scale)
+        / norm
+    )
     vector = np.array([inner(kept[i], wanted) for i in used]) / scale / norm
-    bordered = np.block([[matrix, 1 / scale[:, None]], [1 / scale, np.zeros(1)]])  # with Lagrange's multiplier
+    # with Lagrange's multiplier
+    bordered = np.block([[matrix, 1 / scale[:, None]], [1 / scale, np.zeros(1)]])
     scaled = np.linalg.lstsq(bordered, np.append(vector, 1.0), rcond=None)[0][:n]
     coefficients[used] = scaled / scale
     error = 1 - 2 * scaled @ vector + scaled @ matrix @ scaled

@@ -17,15 +17,21 @@ MOST_NAME = 40  # characters of a data set in the name of a folder
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
     """Raises InputError, naming the keys, where a kept recipe is not this one."""
     now = asdict(recipe)
-    changed = [f"recipe.{key}: {kept.get(key)} then, {now[key]} now" for key in now if kept.get(key) != now[key]]
+    changed = [
+        f"recipe.{key}: {kept.get(key)} then, {now[key]} now"
+        for key in now
+        if kept.get(key) != now[key]
+    ]
     if changed:
         raise InputError(
-            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to discard it."
+            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to "
+            "discard it."
         )
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept, a folder of root/bases: named by everything that determines it."""
+    """Where the base of a recipe is kept, a folder of root/bases: named by everything that
+    determines it."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
     data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
     return root / "bases" / f"{data}-{digest}"

@@ -8,14 +8,21 @@ from degradations.denoiser import column
 
 
 def log_normal(n: int, p_mean: float, p_std: float, generator: torch.Generator) -> Tensor:
-    """Noise levels of a training batch: ln σ ~ N(P_mean, P_std²), [n] (Karras et al. 2022, table 1)."""
+    """Noise levels of a training batch: ln σ ~ N(P_mean, P_std²), [n] (Karras et al. 2022, table
+    1)."""
     return (p_mean + p_std * torch.randn(n, generator=generator)).exp()
 
 
 def edm_loss(
-    denoiser: Denoiser, y: Tensor, noise: Tensor, sigma: Tensor, label: Tensor | None, sigma_data: float
+    denoiser: Denoiser,
+    y: Tensor,
+    noise: Tensor,
+    sigma: Tensor,
+    label: Tensor | None,
+    sigma_data: float,
 ) -> Tensor:
-    """λ(σ)·|D(y + σn; σ) − y|², mean over samples and elements, λ = (σ² + σd²)/(σσd)² (Karras et al. 2022, eq. 2).
+    """λ(σ)·|D(y + σn; σ) − y|², mean over samples and elements, λ = (σ² + σd²)/(σσd)² (Karras et
+    al. 2022, eq. 2).
 
     y, noise: [B, …]; sigma: [B]; label: [B] or None; returns a scalar.
     """
