@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from degradations import Coupling, Denoiser, Draws, Guided, InputError, InputNoise, Turned
-from study.evaluation import mean_errors
-from study.evaluation.mean_errors import Points, Products, along_trajectories, noised
+from study.evaluation import predictions
+from study.evaluation.mean_errors import (
+    Points,
+    Products,
+    along_trajectories,
+    errors_and_residuals,
+    mean_errors,
+    noised,
+)
 from study.evaluation.predictions import forecast, several_guides
 from study.models import ExactGaussian, ExactMixture
 from study.sampling import SOLVERS, Fixed, edm_sigmas, sample_chunk
@@ -335,14 +342,14 @@ def test_guides_that_err_alike_are_refused(other: list[float]) -> None:
 
 def loss(
     main: Denoiser, guide: Denoiser, points: Points, draws: int = 2, coupling: Coupling = "shared"
-) -> mean_errors.LossForecast:
+) -> predictions.LossForecast:
     denoisers, guides = (
         {"main": main, "guide": guide},
         ["guide"] if coupling == "independent" else [],
     )
-    _, residuals = mean_errors.errors_and_residuals(main, denoisers, points, draws, draws, guides)
+    _, residuals = errors_and_residuals(main, denoisers, points, draws, draws, guides)
     assert residuals is not None
-    return mean_errors.loss(residuals, "main", "guide", coupling)
+    return predictions.loss(residuals, "main", "guide", coupling)
 
 
 @pytest.mark.parametrize(("main", "guide"), [(0.9, 0.7), (1.2, 1.5), (0.8, 1.3), (1.3, 0.9)])

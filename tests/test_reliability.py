@@ -22,8 +22,9 @@ from study.engine.worker import Worker
 from study.files.atomic import replacing, sweep
 from study.files.sqlite import connect, damage, make_whole
 from study.records.task import Outcome, Task
-from study.search import Store, open_storage, storage
+from study.search import Store, open_storage
 from study.search.collect import collect
+from study.search.store import _owner
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
 
@@ -345,7 +346,7 @@ def claimed_by(
     """A claim of the task as if another process had made it."""
     book = Store(open_storage(root), name)
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_owner", lambda: owner)
+        patch.setattr("study.search.store._owner", lambda: owner)
         book._begin(TASK, {}, {})
     return book
 
@@ -354,11 +355,7 @@ def test_a_process_that_nobody_has_reaped_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    owner = {
-        **storage._owner(),
-        "pid": process.pid,
-        "start": psutil.Process(process.pid).create_time(),
-    }
+    owner = {**_owner(), "pid": process.pid, "start": psutil.Process(process.pid).create_time()}
     book = claimed_by(owner, tmp_path, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
     process.kill()
@@ -401,7 +398,7 @@ def test_who_is_waited_for_is_said_and_can_be_released(
     owner = {"host": "elsewhere", "pid": 12, "start": 0.0}
     book = Store(open_storage(root), "small/confirm")
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_owner", lambda: owner)
+        patch.setattr("study.search.store._owner", lambda: owner)
         book._begin(Task.alone("none", 3, 180, 6), {}, {})
     more = [*SMALL, "--root", str(root), "--confirm.seed_sets", "3"]
 

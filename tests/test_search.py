@@ -31,7 +31,6 @@ from study.search import (
     parameters,
     propose,
     spent,
-    storage,
 )
 from study.search.propose import _task
 from study.specs import PairingSpec, SamplerSpec, SearchSpec, StudySpec
@@ -492,7 +491,7 @@ def ended_process() -> int:
 def begin_as(owner: dict[str, Any], book: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a claim of the task as if another process had made it."""
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_owner", lambda: owner)
+        patch.setattr("study.search.store._owner", lambda: owner)
         book._begin(TASK, {}, {})
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from degradations import InputError
+from degradations.errors import InputError
 
 
 def folder(name: str, option: str, writes: bool = True) -> Path:
