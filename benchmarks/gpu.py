@@ -121,9 +121,8 @@ def head() -> None:
         driver = output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
         print(
             f"# {torch.cuda.get_device_name()}, {found.total_memory / 2**30:.0f} GiB, "
-            f"{torch.cuda.device_count()} of "
-            f"them; driver {driver}, CUDA {torch.version.cuda}, cuDNN "
-            f"{torch.backends.cudnn.version()}"
+            f"{torch.cuda.device_count()} of them; driver {driver}, CUDA {torch.version.cuda}, "
+            f"cuDNN {torch.backends.cudnn.version()}"
         )
     elif torch.accelerator.is_available():
         print(f"# {torch.accelerator.current_accelerator()}")

@@ -142,8 +142,7 @@ def _of_plain(path: Path) -> Published:
         read(path)  # what is wrong with the file itself is said first
         raise InputError(
             f"{path}: {card_path.name} is missing beside it: its card, with the class and "
-            "arguments of its "
-            "network, as `study convert` writes one."
+            "arguments of its network, as `study convert` writes one."
         )
     card = read_json(card_path, MOST_CARD, "no card of a published network")
     try:

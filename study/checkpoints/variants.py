@@ -121,8 +121,7 @@ class Variant:
         if self.snapshot is not None and not is_kept(self.snapshot, recipe.steps):
             raise InputError(
                 f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to "
-                f"{recipe.steps}, or "
-                f"{recipe.steps}, the last step."
+                f"{recipe.steps}, or {recipe.steps}, the last step."
             )
         return replace(
             recipe,

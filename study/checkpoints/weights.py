@@ -50,9 +50,8 @@ def find(name: str | Path, kind: str) -> Card:
     if not path.is_file():
         raise InputError(
             f"'{name}' is neither a shipped card ({', '.join(shipped)}) nor a folder with a "
-            f"{CARD}; nor, where a base "
-            "is wanted, a public card, a .pkl, .safetensors or .pt, a folder of diffusers, or "
-            "hub:org/name."
+            f"{CARD}; nor, where a base is wanted, a public card, a .pkl, .safetensors or .pt, a "
+            "folder of diffusers, or hub:org/name."
         )
     entries = read_json(path, MOST_CARD, "not a card in JSON")
     if not isinstance(entries, dict):

@@ -306,8 +306,7 @@ def _score_arguments(parser: ArgumentParser) -> None:
         type=str,
         required=True,
         help="what to compare with: a data set, published statistics (img512, 'cifar10 train'), "
-        "statistics (.npz, "
-        ".pkl), or images",
+        "statistics (.npz, .pkl), or images",
     )
     parser.add_argument("--extractor", type=str, default="digits", help=EXTRACTOR_HELP)
     parser.add_argument(

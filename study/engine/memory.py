@@ -119,8 +119,7 @@ def check(held: Sequence[Need], where: torch.device) -> None:
             largest = max(part, key=lambda need: need.size)
             raise InputError(
                 f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB "
-                "are free; "
-                f"most is for {largest}. What helps: {largest.instead}."
+                f"are free; most is for {largest}. What helps: {largest.instead}."
             )
 
 

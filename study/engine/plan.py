@@ -62,18 +62,15 @@ def estimate(spec: StudySpec, root: Path) -> str:
     pairings = [pairing.name for pairing in spec.pairings]
     evaluations = [
         f"{count.evaluations:,} at most, of {count.samples:,} samples and "
-        f"{count.passes * spec.nfe:,} network "
-        "evaluations together",
+        f"{count.passes * spec.nfe:,} network evaluations together",
         f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: "
-        f"{spec.confirm.seed_sets} "
-        f"seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a sample of a single "
-        "denoiser",
+        f"{spec.confirm.seed_sets} seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a "
+        "sample of a single denoiser",
     ]
     if spec.search.method == "probe":
         evaluations.append(
             f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} "
-            "samples a pairing are "
-            "scored too, without the network (search.method gp does without)"
+            "samples a pairing are scored too, without the network (search.method gp does without)"
         )
     if base is not None and (limited := noise_levels.limited(spec.sampler, base)) is not None:
         evaluations.append(
@@ -224,11 +221,9 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
     )
     return [
         f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a "
-        "network evaluation of a "
-        f"sample, {base.precision}, {how}",
+        f"network evaluation of a sample, {base.precision}, {how}",
         f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: "
-        f"{flop / 1e9:,.3g} GFLOP a network "
-        "evaluation",
+        f"{flop / 1e9:,.3g} GFLOP a network evaluation",
         f"features{beside} and degradations are not counted",
     ]
 

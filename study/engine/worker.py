@@ -81,9 +81,8 @@ class Worker:
         if self._role != "looks" and self.remember("asked", asked) != asked:
             raise InputError(
                 f"The study '{name}' was begun with other pairings or numbers of evaluations; join "
-                "it with its own "
-                f"config ({report_folder(self.root, name) / 'config.yaml'}), or let `study run` "
-                "change it."
+                f"it with its own config ({report_folder(self.root, name) / 'config.yaml'}), or "
+                "let `study run` change it."
             )
 
     def remember(self, key: str, value: Any) -> Any:
@@ -113,8 +112,7 @@ class Worker:
         if not expanded.pairings:
             raise RunError(
                 "no kind of the matrix reached both levels of damage: there is nothing to pair; "
-                "`study "
-                "calibrate` shows how far they came."
+                "`study calibrate` shows how far they came."
             )
         self.spec = expanded
         self.remember("spec", spec_to_json(expanded))
@@ -189,10 +187,8 @@ class Worker:
             began = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began))
             progress.say(
                 f"study: waiting for '{each.task.name}', which process {each.pid} on the machine "
-                "or container "
-                f"'{each.host}' began at {began}. Whether it is alive cannot be seen from here: if "
-                "it has ended, give "
-                f"the command again with --release {each.host}"
+                f"or container '{each.host}' began at {began}. Whether it is alive cannot be seen "
+                f"from here: if it has ended, give the command again with --release {each.host}"
             )
 
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:

@@ -365,8 +365,7 @@ class Evaluator:
         ):
             raise InputError(
                 f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one "
-                "of "
-                f"{_what(self.base)}."
+                f"of {_what(self.base)}."
             )
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())

@@ -34,18 +34,15 @@ def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
     if sampler.sigma_max > 1.01 * other.sigma_max:
         raise InputError(
             f"sampler.sigma_max: found {sampler.sigma_max:g}, wanted at most "
-            f"{other.sigma_max:.4g}, the "
-            f"noisiest that {other.name} was trained on."
+            f"{other.sigma_max:.4g}, the noisiest that {other.name} was trained on."
         )
     first, *_, last, _ = visited(sampler, base, sampler.steps)
     levels = other.denoiser.levels()
     if first > 1.01 * levels.high or last < 0.99 * levels.low:
         raise InputError(
             "sampler.sigma_min, sampler.sigma_max: the study samples at noise levels from "
-            f"{last:.4g} to {first:.4g}, "
-            f"and {other.name} was made for those from {levels.low:.4g} to {levels.high:.4g}; "
-            "accepted are values that "
-            "all its networks were made for."
+            f"{last:.4g} to {first:.4g}, and {other.name} was made for those from {levels.low:.4g} "
+            f"to {levels.high:.4g}; accepted are values that all its networks were made for."
         )
 
 

@@ -121,10 +121,9 @@ def _open(address: str) -> Any:
 def _by_hand(file: PublicFile, cache: Path, why: str) -> str:
     return (
         f"{file.card}: '{file.name}' is not in {cache.resolve()} and could not be downloaded "
-        f"({why}). Download "
-        f"{file.address} elsewhere (SHA-256 {file.sha256 or 'none is published'}, "
-        f"{'unknown' if file.size is None else file.size} bytes) and put it into {cache.resolve()} "
-        f"as '{file.name}'."
+        f"({why}). Download {file.address} elsewhere (SHA-256 "
+        f"{file.sha256 or 'none is published'}, {'unknown' if file.size is None else file.size} "
+        f"bytes) and put it into {cache.resolve()} as '{file.name}'."
     )
 
 

@@ -168,8 +168,7 @@ def _opened(name: str, content: bytes) -> Image.Image:
         if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
             raise InputError(
                 f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most "
-                f"{FLAT_SHARE} "
-                f"pixels a byte from {FLAT_PIXELS} pixels on."
+                f"{FLAT_SHARE} pixels a byte from {FLAT_PIXELS} pixels on."
             )
     return image
 

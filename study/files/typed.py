@@ -148,8 +148,7 @@ def _text(value: Any, key: str) -> str:
     if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
         raise InputError(
             f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} "
-            "bytes, and "
-            f"{MOST_PART} between slashes."
+            f"bytes, and {MOST_PART} between slashes."
         )
     return value
 

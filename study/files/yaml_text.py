@@ -91,8 +91,7 @@ def _check_events(text: str) -> None:
                 if event.anchor not in sizes:
                     raise InputError(
                         f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or "
-                        "for a "
-                        "value that it is part of."
+                        "for a value that it is part of."
                     )
                 total += sizes[event.anchor]
             else:
@@ -106,8 +105,7 @@ def _check_events(text: str) -> None:
             if total > MOST_VALUES or depth > MOST_DEPTH:
                 raise InputError(
                     f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written "
-                    "out, or more "
-                    f"than {MOST_DEPTH} one within another."
+                    f"out, or more than {MOST_DEPTH} one within another."
                 )
 
 
@@ -116,8 +114,7 @@ def _check_tag(event: Any) -> None:
     if tag is not None and tag != "!" and tag not in CORE:
         raise InputError(
             f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; "
-            "accepted are "
-            "plain values, without tags."
+            "accepted are plain values, without tags."
         )
 
 

@@ -36,8 +36,7 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
         except _TooLarge:
             raise InputError(
                 f"{path}: a directory of its entries that is out of proportion to its {size} "
-                "bytes; at most "
-                f"{whole.most} bytes of it are read."
+                f"bytes; at most {whole.most} bytes of it are read."
             ) from None
         except Exception as error:  # a damaged directory can be wrong in any way
             but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
@@ -84,8 +83,7 @@ def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, mos
     if entry.file_size > max(LEAST_UNPACKED, MOST_RATIO * entry.compress_size):
         raise InputError(
             f"{entry_name(path, entry)} unpacks to {entry.file_size} bytes, more than {MOST_RATIO} "
-            "times its "
-            f"size in the zip, {entry.compress_size}."
+            f"times its size in the zip, {entry.compress_size}."
         )
     with open_entry(path, archive, entry) as unpacked:
         # Block by block: asked for all at once, Python's reader unpacks further than the directory

@@ -150,8 +150,7 @@ class Images(Extractor):
         ):
             raise InputError(
                 f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found "
-                "samples of shape "
-                f"{list(x.shape)}, {x.dtype}."
+                f"samples of shape {list(x.shape)}, {x.dtype}."
             )
         most = min(self.most, CACHED) if x.device.type == "cpu" else self.most
         return torch.cat([self._features(part) for part in torch.split(x, most)])

@@ -142,8 +142,7 @@ class Reference:
             same = name == extractor.name
             raise InputError(
                 f"{path}: statistics of the extractor "
-                f"'{name}'{' with other weights' if same else ''}, "
-                f"'{extractor.name}' is wanted."
+                f"'{name}'{' with other weights' if same else ''}, '{extractor.name}' is wanted."
             )
         _check(path, mu, sigma, n)
         if len(mu) != DIMENSIONS.get(name, len(mu)):
@@ -222,9 +221,8 @@ def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
         if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
             raise InputError(
                 f"{path}: statistics of {d} features that do not say of which extractor; "
-                f"'{extractor.name}' is wanted, "
-                "and only Inception's of 2048 features are taken so; `study reference` writes "
-                "those that say it."
+                f"'{extractor.name}' is wanted, and only Inception's of 2048 features are taken "
+                "so; `study reference` writes those that say it."
             )
         if not 0 < d <= MOST_FEATURES:
             raise InputError(

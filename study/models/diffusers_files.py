@@ -194,8 +194,7 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
     if max(layers, default=1) * max(lists, default=1) > MOST_BLOCKS:
         raise InputError(
             f"{config.path}: {max(layers)} layers in up to {max(lists)} blocks; accepted are at "
-            "most "
-            f"{MOST_BLOCKS} together."
+            f"most {MOST_BLOCKS} together."
         )
     with torch.device("meta"):  # without memory, to compare with the file what this will need
         frame = _made(make, config)

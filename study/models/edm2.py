@@ -56,8 +56,7 @@ class EDM2UNet(Network):
         if resolution % 2**halved:
             raise InputError(
                 f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be "
-                f"halved {halved} "
-                "times."
+                f"halved {halved} times."
             )
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
         embedding = width * (

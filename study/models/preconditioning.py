@@ -40,8 +40,7 @@ class Network(nn.Module, ABC):
         if precision not in self.precisions:
             raise InputError(
                 f"precision: {type(self).__name__} computes in "
-                f"{' or '.join(map(_short, self.precisions))}, "
-                f"found {_short(precision)}."
+                f"{' or '.join(map(_short, self.precisions))}, found {_short(precision)}."
             )
         self._round(precision)
         self.precision = precision

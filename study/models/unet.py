@@ -337,8 +337,7 @@ def group_norm(channels: int, eps: float) -> nn.GroupNorm:
     if not groups or channels % groups:
         raise InputError(
             f"U-Net: {channels} channels cannot be normalised in {groups} groups; wanted are "
-            "multiples of 4, "
-            f"from 128 on of 32."
+            "multiples of 4, from 128 on of 32."
         )
     return nn.GroupNorm(groups, channels, eps)
 

@@ -170,17 +170,12 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
     row = table[0]
     return (
         f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} "
-        "samples, "
-        f"{row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of the main, "
-        "as many of the guide "
-        "where w ≠ 1); "
-        "guided: ± standard deviation over seed sets; least: the smallest of them, which decides "
-        "nothing; "
-        "recovered: (main − guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: "
-        "controls as dear as "
-        "guidance, twice the steps, and two draws of the main averaged at every evaluation (– "
-        "where it draws nothing)."
-        f"{_few(row)}"
+        f"samples, {row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of "
+        "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
+        "least: the smallest of them, which decides nothing; recovered: (main − guided)/(main − "
+        "base) with its 95 % interval; 2× steps, 2 draws: controls as dear as guidance, twice the "
+        "steps, and two draws of the main averaged at every evaluation (– where it draws "
+        f"nothing).{_few(row)}"
     )
 
 
@@ -190,8 +185,7 @@ def _few(row: dict[str, Any]) -> str:
         return ""
     return (
         f" WARNING: {row['metric']} of {row['samples']} images is larger than of {FIELD_SAMPLES}, "
-        "as papers report "
-        "it, and not comparable with theirs."
+        "as papers report it, and not comparable with theirs."
     )
 
 

@@ -30,8 +30,7 @@ def edm_sigmas(
     if not low < high:
         raise InputError(
             f"sampler: no noise level from sigma_min {sigma_min:g} to sigma_max {sigma_max:g} is "
-            "among those that the "
-            f"denoiser was made for, {levels.low:.4g} to {levels.high:.4g}."
+            f"among those that the denoiser was made for, {levels.low:.4g} to {levels.high:.4g}."
         )
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     ends = high ** (1 / rho), low ** (1 / rho)

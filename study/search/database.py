@@ -92,7 +92,6 @@ def _make(path: Path) -> None:
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(
         f"{path}: damaged, or not a database of studies ({why}). Put a copy of it back; or save "
-        "what can be read, "
-        f"`sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its place; or move it "
-        "away to begin anew."
+        f"what can be read, `sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its "
+        "place; or move it away to begin anew."
     )

@@ -39,8 +39,7 @@ def open_client(root: Path) -> "MlflowClient":
             set_aside(path, aside)
             print(
                 f"study: {path} was damaged ({found}). It is now {aside.name}, and a new one is "
-                "made; "
-                "`study sync NAME` brings the view of each study back.",
+                "made; `study sync NAME` brings the view of each study back.",
                 file=sys.stderr,
             )
         if not path.exists():
