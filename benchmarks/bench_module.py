@@ -8,7 +8,7 @@ from timing import ratio
 
 from degradations import Dropout
 from study.checkpoints import load_base
-from study.lightning.sample import PairSampler, collect
+from study.lightning.sample import Job, PairSampler, collect
 from study.sampling import Fixed, edm_sigmas, stratified
 
 N, STEPS, WEIGHT = 1797, 32, 2.0
@@ -25,7 +25,7 @@ def main() -> None:
     results: dict[str, torch.Tensor] = {}
 
     def ours() -> None:
-        results["ours"] = collect(module, source, WEIGHT, 0)
+        results["ours"] = collect(module, Job(source, 0, WEIGHT))
 
     @torch.inference_mode()
     def bare() -> None:

@@ -20,6 +20,7 @@ from study.engine.check import evaluator_of
 from study.engine.worker import Worker
 from study.records.results import Results
 from study.report.progress import Progress
+from study.sampling import nfe
 from study.specs import PairingSpec, SearchSpec, StudySpec
 
 
@@ -37,7 +38,7 @@ def evaluations(results: Results, pairing: PairingSpec) -> int:
     """What a pairing's search would have cost by itself: pairings share mains and guides, which is
     not counted here."""
     spec = results.spec
-    alone = spec.search.samples * spec.nfe
+    alone = spec.search.samples * nfe(spec.sampler)
     guided = sum(e.outcome.evaluations for e in results.searches[pairing])
     return guided + (2 if spec.search.method == "probe" else 1) * alone
 

@@ -172,11 +172,11 @@ def every_kind(checks: Checks) -> None:
 def sampling(checks: Checks) -> None:
     """Samples of one seed drawn twice, and the parameters of the base that sampling leaves
     elsewhere than it was."""
-    from study.lightning.sample import collect
+    from study.lightning.sample import Job, collect
 
     pair, source = sampler(), Fixed((96, 1, 8, 8), 32, torch.arange(96) % 10)
-    first = collect(pair, source, 2.0, 0)
-    checks.at_most("sampled_again", difference(collect(pair, source, 2.0, 0), first), SAME)
+    first = collect(pair, Job(source, 0, 2.0))
+    checks.at_most("sampled_again", difference(collect(pair, Job(source, 0, 2.0)), first), SAME)
     away = sum(p.device.type != device().type for p in pair.pair.main.parameters())
     checks.at_most("parameters_moved_away", away, 0)
 
@@ -185,6 +185,7 @@ def streams(checks: Checks) -> None:
     """Scores of decoded samples, decoded and scored in a stream beside the sampling, and one after
     the other."""
     import study.lightning.sample as module
+    from study.metrics import Tally
     from study.metrics.extractors import Images
     from study.models.diffusers import VAEDecoder
 
@@ -214,7 +215,7 @@ def streams(checks: Checks) -> None:
         for beside in (False, True, False, True, True):
             module._overlaps = lambda where, beside=beside: beside  # type: ignore[misc]
             began = time.perf_counter()  # what is scored is on the CPU when it is returned
-            tally = module.score(pair, source, 2.0, 0, [extractor], see=decoder)
+            tally = module.score(pair, module.Job(source, 0, 2.0), Tally([extractor]), see=decoder)
             seconds.append(time.perf_counter() - began)
             products.append(torch.from_numpy(tally.moments["features"].product))
     finally:
@@ -277,12 +278,12 @@ def group(checks: Checks) -> None:
 
 def group_work() -> tuple[Tensor, Tensor]:
     """What every process of a group does: samples, and the product of their moments."""
-    from study.lightning.sample import collect, score
-    from study.metrics import Pixels
+    from study.lightning.sample import Job, collect, score
+    from study.metrics import Pixels, Tally
 
     pair, source = sampler(), Fixed((70, 1, 8, 8), 16, torch.arange(70) % 10)
-    product = score(pair, source, 2.0, 3, [Pixels()]).moments["pixels"].product
-    return collect(pair, source, 2.0, 3), torch.from_numpy(product)
+    product = score(pair, Job(source, 3, 2.0), Tally([Pixels()])).moments["pixels"].product
+    return collect(pair, Job(source, 3, 2.0)), torch.from_numpy(product)
 
 
 def training(checks: Checks) -> None:

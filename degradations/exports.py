@@ -14,9 +14,14 @@ from degradations.draws import Draws as Draws
 from degradations.dropout import Dropout as Dropout
 from degradations.errors import InputError as InputError
 from degradations.errors import RunError as RunError
+from degradations.guidance.constant import Constant as Constant
+from degradations.guidance.interval import Interval as Interval
 from degradations.guidance.pair import Coupling as Coupling
 from degradations.guidance.pair import Guided as Guided
 from degradations.guidance.pair import Pair as Pair
+from degradations.guidance.rule import Rule as Rule
+from degradations.guidance.rule import parse_rule as parse_rule
+from degradations.guidance.rule import rules as rules
 from degradations.identity import Identity as Identity
 from degradations.input_blur import InputBlur as InputBlur
 from degradations.input_quantize import InputQuantize as InputQuantize

@@ -699,7 +699,7 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
     [
         (
             "dropuot(0.1)",
-            r"'dropuot\(0.1\)' is not.*did you mean dropout\? known are none, "
+            r"'dropuot\(0.1\)' is not a degradation \(none, .*did you mean dropout\? known are "
             r"block-dropout\(STRENGTH\)",
         ),
         ("dropout", r"write dropout\(STRENGTH\)"),

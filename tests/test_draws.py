@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, Guided, parse
+from degradations import Denoiser, Draws, Guided, Interval, parse
 from tests.helpers import small_transformer
 from tests.test_degradations import KINDS, KINDS_OF_IMAGES
 
@@ -99,7 +99,7 @@ class TestEveryPair:
         assert len(set(seeds(alone))) > 2
         for coupling, weight in product(("independent", "shared"), (1.0, 2.0)):
             assert watch.of(Guided(d1, d0, weight, coupling))["main"] == alone  # type: ignore[arg-type]
-        inside = watch.of(Guided(d1, d0, 0.0, "shared", interval=(0.5, 2.0)))
+        inside = watch.of(Guided(d1, d0, 0.0, "shared", rule=Interval(0.5, 2.0)))
         # also where the guide counts alone, in part of the noise levels
         assert inside["main"] == alone
 

@@ -74,18 +74,18 @@ def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "interval", "networks"),
+    ("weight", "rule", "networks"),
     [
-        (1.0, None, 1),
-        (0.0, None, 1),
-        (2.0, None, 2),
-        (2.0, (0.0, 1e9), 2),
-        (0.0, (0.0, 1e9), 2),
-        (0.0, (1e8, 1e9), 1),
+        (1.0, "constant", 1),
+        (0.0, "constant", 1),
+        (2.0, "constant", 2),
+        (2.0, "interval(0, 1e9)", 2),
+        (0.0, "interval(0, 1e9)", 2),
+        (0.0, "interval(1e8, 1e9)", 1),
     ],
 )
 def test_evaluations_are_those_of_the_networks(
-    evaluator: Evaluator, weight: float, interval: tuple[float, float] | None, networks: int
+    evaluator: Evaluator, weight: float, rule: str, networks: int
 ) -> None:
     """Counted at the network itself; at weight 0 the main sleeps unless an interval may wake it."""
     counted: list[int] = []
@@ -94,7 +94,7 @@ def test_evaluations_are_those_of_the_networks(
     task = replace(
         Task.guided(PairingSpec("sigma(0.1)", "sigma(0.2)"), 2.0, 0, 180, 6),
         weight=weight,
-        interval=interval,
+        rule=rule,
     )
     found = evaluator.outcome(task).evaluations
     hook.remove()

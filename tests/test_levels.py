@@ -12,7 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, Dropout, Guided, InputError, InputNoise, Levels, Pair
+from degradations import (
+    Denoiser,
+    Draws,
+    Dropout,
+    Guided,
+    InputError,
+    InputNoise,
+    Interval,
+    Levels,
+    Pair,
+)
 from study.checkpoints import Base
 from study.cli.config import load_spec
 from study.data import load_data
@@ -234,13 +244,14 @@ class TestStudies:
 
     def test_samples_and_counts_are_those_of_the_levels(self) -> None:
         evaluator = self.evaluator(self.base("VEPrecond"))
-        task = Task.guided(evaluator.spec.pairings[0], 2.0, 0, 8, 6, interval=(0.001, 0.03))
+        pairing = replace(evaluator.spec.pairings[0], rule="interval(0.001, 0.03)")
+        task = Task.guided(pairing, 2.0, 0, 8, 6)
         wanted = {"steps": 6, "sigma_max": 40.0, "labels": None, "chunk": 60}
         guided = Guided(
             evaluator.base.denoiser,
             evaluator.degradation("sigma(0.1)")(evaluator.base.denoiser),
             2.0,
-            interval=(0.001, 0.03),
+            rule=Interval(0.001, 0.03),
         )
         torch.testing.assert_close(evaluator.samples(task), sample(guided, (8, 1, 8, 8), **wanted))  # type: ignore[arg-type]
         # σ = 0.02 alone is inside, and seen twice

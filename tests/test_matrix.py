@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from degradations import Interval, parse_rule
 from study.cli.main import call
 from study.report import matrix
 from study.results import read
@@ -156,10 +157,12 @@ def test_a_search_over_the_interval_and_the_guide(
     ]
     assert call(argv) == 0
     trials = read("small", tmp_path).trials
-    free = trials[(trials.part != "confirm") & trials.interval.notna()]
+    free = trials[(trials.part != "confirm") & (trials.rule != "constant")]
     assert len(free) >= 2
     for task in free.itertuples():
-        assert 0.05 <= task.interval[0] <= task.interval[1] <= 20
+        rule = parse_rule(task.rule)
+        assert isinstance(rule, Interval)
+        assert 0.05 <= rule.low <= rule.high <= 20
         assert 0.3 <= float(task.guide.removeprefix("noise(").removesuffix(")")) <= 0.9
     (row,) = table(tmp_path, "small", capsys)
     confirmed = trials[(trials.part == "confirm") & (trials.weight != 1)]

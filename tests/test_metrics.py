@@ -400,7 +400,7 @@ def test_the_extrapolated_distance_has_no_bias() -> None:
 
 def test_scoring_hands_on_groups_and_labels() -> None:
     from degradations import Dropout
-    from study.lightning.sample import PairSampler, collect, score
+    from study.lightning.sample import Job, PairSampler, collect, score
     from study.sampling import Fixed, PerSample, edm_sigmas
     from tests.helpers import small_network
 
@@ -409,16 +409,17 @@ def test_scoring_hands_on_groups_and_labels() -> None:
         PairSampler(small_network(), Dropout(0.2), sigmas=edm_sigmas(3, 0.01, 10).tolist()),
     )
     source = Fixed((70, 16), 20, labels)
-    x = collect(sampler, source, 1.0, 0)
-    tally, groups = score(sampler, source, 1.0, 0, [Sign()], groups=10), strata(70, labels)
+    x = collect(sampler, Job(source, 0, 1.0))
+    groups = strata(70, labels)
+    tally = score(sampler, Job(source, 0, 1.0), Tally([Sign()], groups))
     assert tally.right["pixels"] == int(((x[:, 0] > 0).long() == labels).sum())
     assert tally.labelled["pixels"] == 70
     for group, part in enumerate(tally.parts["pixels"]):
         np.testing.assert_allclose(part.total, x[groups == group].sum(0), rtol=1e-4, atol=1e-4)
-    drawn = score(sampler, PerSample((70, 16), 20, 2), 1.0, 0, [Sign()], groups=10)
+    drawn = score(sampler, Job(PerSample((70, 16), 20, 2), 0), Tally([Sign()], strata(70, None)))
     assert drawn.labelled["pixels"] == 70
     assert [part.n for part in drawn.parts["pixels"]] == [7] * 10
-    assert len(score(sampler, source, 1.0, 0, [Sign()]).parts["pixels"]) == 1
+    assert len(score(sampler, Job(source, 0, 1.0), Tally([Sign()])).parts["pixels"]) == 1
 
 
 def test_rff_is_a_kernel() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from degradations import Dropout, InputNoise, Pair, RunError
-from study.lightning.sample import PairSampler, collect, score
+from study.lightning.sample import Job, PairSampler, collect, score
 from study.metrics import Pixels, Tally
 from study.parallel import group as group_module
 from study.parallel.device import device as device_of
@@ -51,14 +51,14 @@ def test_it_samples_what_the_plain_loop_samples(coupling: str, churn: Churn | No
             seed=4,
             churn=churn,
         )
-        assert torch.equal(collect(module(coupling, churn), source, weight, 4), plain)
+        assert torch.equal(collect(module(coupling, churn), Job(source, 4, weight)), plain)
 
 
 def test_scoring_folds_every_sample_once() -> None:
     source, seen = Fixed((70, 16), 20, LABELS), []
-    tally = score(module(), source, 2.0, 0, [Pixels()], seen.append)
+    tally = score(module(), Job(source, 0, 2.0), Tally([Pixels()]), seen.append)
     whole = Tally([Pixels()])
-    whole.fold(collect(module(), source, 2.0, 0), 0)
+    whole.fold(collect(module(), Job(source, 0, 2.0)), 0)
     assert seen == [20, 20, 20, 10]
     np.testing.assert_allclose(
         tally.moments["pixels"].product, whole.moments["pixels"].product, rtol=1e-9
@@ -74,10 +74,10 @@ def test_scoring_beside_the_sampling_folds_the_same(monkeypatch: pytest.MonkeyPa
         threads.add(threading.current_thread())
         return x
 
-    plain = score(module(), source, 2.0, 0, [Pixels()], see=see)
+    plain = score(module(), Job(source, 0, 2.0), Tally([Pixels()]), see=see)
     assert threads == {threading.current_thread()}
     monkeypatch.setattr("study.lightning.sample._overlaps", lambda where: True)
-    beside = score(module(), source, 2.0, 0, [Pixels()], see=see)
+    beside = score(module(), Job(source, 0, 2.0), Tally([Pixels()]), see=see)
     assert len(threads) == 2
     np.testing.assert_array_equal(beside.moments["pixels"].product, plain.moments["pixels"].product)
     np.testing.assert_array_equal(beside.features("pixels"), plain.features("pixels"))
@@ -85,19 +85,17 @@ def test_scoring_beside_the_sampling_folds_the_same(monkeypatch: pytest.MonkeyPa
         with pytest.raises(RunError, match=f"{bad} of {bad} samples"):
             score(
                 module(),
-                source,
-                2.0,
-                0,
-                [Pixels()],
+                Job(source, 0, 2.0),
+                Tally([Pixels()]),
                 see=lambda x, bad=bad: x / 0 if len(x) == bad else x,
             )
 
 
 def test_the_same_module_samples_again_the_same() -> None:
     sampler, source = module(), Fixed((40, 16), 20, LABELS[:40])
-    first = collect(sampler, source, 2.0, 1)
-    collect(sampler, source, 1.0, 2)
-    assert torch.equal(collect(sampler, source, 2.0, 1), first)
+    first = collect(sampler, Job(source, 1, 2.0))
+    collect(sampler, Job(source, 2, 1.0))
+    assert torch.equal(collect(sampler, Job(source, 1, 2.0)), first)
 
 
 def test_the_base_stays_where_it_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +110,7 @@ def test_the_base_stays_where_it_was_evaluated(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(base, "_apply", moved)
     base.register_forward_hook(lambda *_: events.append("evaluated"))
-    collect(PairSampler(base, InputNoise(0.2), sigmas=SIGMAS), Fixed((40, 16), 20), 1.0, 0)
+    collect(PairSampler(base, InputNoise(0.2), sigmas=SIGMAS), Job(Fixed((40, 16), 20), 0))
     assert events[0] == "moved"
     assert events[-1] == "evaluated"
 
@@ -128,8 +126,8 @@ def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
         "from tests.test_modules import *\n"
         "source = Fixed((70, 16), 20, LABELS)\n"
         "sampler = module()\n"
-        "x = collect(sampler, source, 2.0, 3)\n"
-        "tally = score(sampler, source, 2.0, 3, [Pixels()])\n"
+        "x = collect(sampler, Job(source, 3, 2.0))\n"
+        "tally = score(sampler, Job(source, 3, 2.0), Tally([Pixels()]))\n"
         "found = x, tally.moments['pixels'].product, tally.features('pixels')\n"
         "torch.save(found, f'{sys.argv[1]}/{os.environ[\"RANK\"]}.pt')\n"
     )
@@ -151,8 +149,8 @@ def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
     )
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
     source = Fixed((70, 16), 20, LABELS)
-    samples = collect(module(), source, 2.0, 3)
-    tally = score(module(), source, 2.0, 3, [Pixels()])
+    samples = collect(module(), Job(source, 3, 2.0))
+    tally = score(module(), Job(source, 3, 2.0), Tally([Pixels()]))
     for found, product, features in parts:
         assert torch.equal(found, samples)
         np.testing.assert_allclose(product, tally.moments["pixels"].product, rtol=1e-12)
@@ -168,7 +166,7 @@ def test_an_interrupt_comes_through_and_handlers_stay(number: int) -> None:
         time.sleep(1)
 
     with pytest.raises(KeyboardInterrupt):
-        score(module(), Fixed((70, 16), 20, LABELS), 2.0, 0, [Pixels()], interrupt)
+        score(module(), Job(Fixed((70, 16), 20, LABELS), 0, 2.0), Tally([Pixels()]), interrupt)
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
@@ -185,10 +183,11 @@ def test_a_group_of_more_processes_than_chunks_fails_together(tmp_path: Path) ->
         "def spoiled(x):\n"
         "    return x if len(x) == 20 else x / 0\n"
         "try:\n"
-        "    score(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3, [Pixels()], see=spoiled)\n"
+        "    job = Job(Fixed((30, 16), 20, LABELS[:30]), 3, 2.0)\n"
+        "    score(module(), job, Tally([Pixels()]), see=spoiled)\n"
         "except RunError as error:\n"
         "    open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}.txt', 'w').write(str(error))\n"
-        "assert len(collect(module(), Fixed((30, 16), 20, LABELS[:30]), 2.0, 3)) == 30\n"
+        "assert len(collect(module(), job)) == 30\n"
     )
     launch = [
         sys.executable,

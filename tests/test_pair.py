@@ -3,7 +3,17 @@ import math
 import pytest
 import torch
 
-from degradations import Denoiser, Draws, Dropout, Guided, Identity, InputError, InputNoise, Pair
+from degradations import (
+    Denoiser,
+    Draws,
+    Dropout,
+    Guided,
+    Identity,
+    InputError,
+    InputNoise,
+    Interval,
+    Pair,
+)
 from study.models import ExactGaussian
 from study.sampling import sample
 from tests.helpers import small_network
@@ -110,11 +120,11 @@ def test_views_agree_with_their_definitions() -> None:
 )
 def test_outside_its_interval_guidance_sleeps(sigma: float, inside: bool) -> None:
     main, guide = ExactGaussian(0.5), ExactGaussian(1.5)
-    guided = Guided(main, guide, 2.0, interval=(0.5, 2.0))
+    guided = Guided(main, guide, 2.0, rule=Interval(0.5, 2.0))
     assert torch.equal(guided(X, sigma), Guided(main, guide, 2.0 if inside else 1.0)(X, sigma))
     if not inside:
         assert torch.equal(
-            Guided(main, Forbidden(), 2.0, interval=(0.5, 2.0))(X, sigma), main(X, sigma)
+            Guided(main, Forbidden(), 2.0, rule=Interval(0.5, 2.0))(X, sigma), main(X, sigma)
         )
 
 
@@ -122,7 +132,7 @@ def test_an_interval_counts_for_each_sample_s_own_level() -> None:
     main, guide, levels = ExactGaussian(0.5), ExactGaussian(1.5), torch.linspace(0.1, 3, 32)
     within, without = Guided(main, guide, 2.0)(X, levels), main(X, levels)
     inside = ((levels >= 0.5) & (levels <= 2.0))[:, None]
-    found = Guided(main, guide, 2.0, interval=(0.5, 2.0))(X, levels)
+    found = Guided(main, guide, 2.0, rule=Interval(0.5, 2.0))(X, levels)
     torch.testing.assert_close(found, torch.where(inside, within, without))
 
 
@@ -130,7 +140,7 @@ def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
     """A guide that sleeps takes nothing from the main, whose masks stay those of weight 1."""
     main, guide = Dropout(0.2)(small_network()), Dropout(0.4)(small_network())
     ours, theirs = Draws(1), Draws(1)
-    guided = Guided(main, guide, 2.0, "shared", interval=(1.0, 9.0))
+    guided = Guided(main, guide, 2.0, "shared", rule=Interval(1.0, 9.0))
     guided(X, 5.0, LABEL, ours)
     main(X, 5.0, LABEL, theirs)
     assert torch.equal(guided(X, 0.5, LABEL, ours), main(X, 0.5, LABEL, theirs))
@@ -138,4 +148,4 @@ def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
 
 def test_an_interval_upside_down_is_refused() -> None:
     with pytest.raises(InputError, match="the lower one first"):
-        Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, interval=(2.0, 0.5))
+        Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, rule=Interval(2.0, 0.5))

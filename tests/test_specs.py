@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from degradations import InputError
+from study.checkpoints.names import canonical_spec
+from study.sampling import nfe
 from study.specs import (
     CalibrateSpec,
     ConfirmSpec,
@@ -26,6 +28,12 @@ Study = partial(StudySpec, "x", base="digits")
 TWICE = (PairingSpec("noise(0.1)", "noise(0.2)"),) * 2
 EULER = SamplerSpec(solver="euler", steps=10)
 MANY = tuple(PairingSpec("none", f"noise({i})") for i in range(20_001))
+
+
+def named(**given: Any) -> StudySpec:
+    """A study whose names were read."""
+    return canonical_spec(Study(**given))
+
 
 CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] = [
     # what is made, of what; the key, the value found, and words of what is accepted
@@ -198,13 +206,13 @@ CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] =
         "≤",
     ),
     (
-        Study,
+        named,
         {"sampler": EULER, "search": SearchSpec(budget=39)},
         "search.budget",
         "39",
         "at least 40, the probe and",
     ),
-    (Study, {"search": SearchSpec(budget=4 * 63 - 1)}, "search.budget", "251", "at least 252"),
+    (named, {"search": SearchSpec(budget=4 * 63 - 1)}, "search.budget", "251", "at least 252"),
     (
         Study,
         {"matrix": MatrixSpec(), "calibrate": CalibrateSpec(levels=(1.5,))},
@@ -235,6 +243,16 @@ CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] =
         "pairings",
         "noise(0.1) → noise(0.2), independent",
         "each one once",
+    ),
+    (
+        Study,
+        {
+            "pairings": (PairingSpec("none", "noise(0.1)", rule="interval(1, 2)"),),
+            "search": SearchSpec(method="gp", interval=(0.1, 5.0)),
+        },
+        "search.interval",
+        "(0.1, 5.0)",
+        "none → noise(0.1), independent, interval(1, 2)",
     ),
     (Study, {"extractors": ()}, "extractors", "()", "at least one"),
     (
@@ -279,8 +297,8 @@ ACCEPTED = [
     (SearchSpec, {"tolerance": 0.05}),
     (SearchSpec, {"method": "gp", "interval": (0.1, 5.0), "strength": (0.1, 0.5)}),
     (SearchSpec, {"method": "gp", "interval": (0.1, 5.0), "guides": ("noise(0.3)",)}),
-    (Study, {"sampler": EULER, "search": SearchSpec(budget=40)}),
-    (Study, {"search": SearchSpec(budget=4 * 63)}),
+    (named, {"sampler": EULER, "search": SearchSpec(budget=40)}),
+    (named, {"search": SearchSpec(budget=4 * 63)}),
     (
         Study,
         {
@@ -312,10 +330,7 @@ def test_weights_are_a_grid_onto_which_any_number_snaps() -> None:
 
 
 def test_evaluations_are_counted_by_the_solver() -> None:
-    assert (
-        StudySpec("x", base="digits", sampler=EULER).nfe,
-        StudySpec("x", base="digits").nfe,
-    ) == (10, 63)
+    assert (nfe(EULER), nfe(SamplerSpec()), nfe(SamplerSpec(), 64)) == (10, 63, 127)
 
 
 def test_a_spec_survives_json() -> None:

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from degradations.degradation import Degradation
-from degradations.denoiser import Denoiser, column
+from degradations.denoiser import Denoiser
 from degradations.draws import Draws
 from degradations.errors import InputError
+from degradations.guidance.constant import Constant
+from degradations.guidance.rule import Point, Rule, parse_rule
 
 Coupling = Literal["independent", "shared"]
-Interval = tuple[float, float]
+CONSTANT = Constant()
 
 
 class Pair:
@@ -36,20 +38,21 @@ class Pair:
             )
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
-    def at(self, weight: float, interval: Interval | None = None) -> "Guided":
-        """The guided denoiser of a weight. Raises InputError for a weight that is not finite."""
-        return Guided(self.main, self.guide, weight, self.coupling, interval)
+    def at(self, weight: float, rule: Rule | str = CONSTANT) -> "Guided":
+        """The guided denoiser of a weight, by a rule or its name.
+
+        Raises InputError for a weight that is not finite, and a name that is no rule's.
+        """
+        rule = parse_rule(rule) if isinstance(rule, str) else rule
+        return Guided(self.main, self.guide, weight, self.coupling, rule)
 
 
 class Guided(Denoiser):
-    """D_w(x; σ, c) = w·D1(x; σ, c) + (1 − w)·D0(x; σ, c), main D1, guide D0 (Karras et al. 2024,
-    eq. 3).
+    """D(x; σ, c) of a main D1 and a guide D0, combined by a rule at a weight.
 
-    w = 1 is the main alone and w = 0 the guide alone, bit for bit, and the other is not evaluated.
-    The main takes the draws as they are given, so its randomness is the same at every weight, and
-    the same as when it is sampled alone. interval: (σ_low, σ_high), both included, outside of which
-    the main is alone (Kynkäänniemi et al. 2024, eq. 5); with one the main is evaluated at w = 0
-    too, so that its draws go on as at other weights.
+    What the rule does not use is not evaluated. The main takes the draws as they are given, so its
+    randomness is the same at every weight, and the same as when it is sampled alone. Raises
+    InputError for a weight that is not finite.
     """
 
     def __init__(
@@ -58,17 +61,13 @@ class Guided(Denoiser):
         guide: Denoiser,
         weight: float,
         coupling: Coupling = "independent",
-        interval: Interval | None = None,
+        rule: Rule = CONSTANT,
     ) -> None:
         super().__init__()
         if not math.isfinite(weight):
             raise InputError(f"guidance weight {weight}: it must be a finite number.")
-        if interval is not None and not 0 <= interval[0] <= interval[1]:
-            raise InputError(
-                f"guidance interval {interval}: two noise levels are wanted, the lower one first."
-            )
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
-        self.interval = interval
+        self.rule = rule
 
     def forward(
         self,
@@ -77,28 +76,21 @@ class Guided(Denoiser):
         label: Tensor | None = None,
         draws: Draws | None = None,
     ) -> Tensor:
-        weight: float | Tensor = self.weight
-        if self.interval is not None:
-            inside = _inside(sigma, self.interval)
-            if not inside.any():
-                weight = 1.0
-            elif not inside.all():
-                weight = column(torch.where(inside, self.weight, 1.0), x)
-        if isinstance(weight, float) and weight == 1:
+        levels = torch.as_tensor(sigma, dtype=torch.float64)
+        guided = self.rule.uses_guide(self.weight, levels)
+        if not guided.any():
             return self.main(x, sigma, label, draws)
-        if self.weight == 0 and self.interval is None:
+        if not self.rule.uses_main(self.weight):
             return self.guide(x, sigma, label, draws and self._guide_draws(draws, since=draws))
         before = draws and draws.twin()
         d1 = self.main(x, sigma, label, draws)
         d0 = self.guide(
             x, sigma, label, draws and before and self._guide_draws(draws, since=before)
         )
-        return weight * d1 + (1 - weight) * d0
+        combined = self.rule.combine(d1, d0, self.weight, Point(x, levels))
+        if guided.all():
+            return combined
+        return torch.where(guided.reshape(-1, *[1] * (x.ndim - 1)), combined, d1)
 
     def _guide_draws(self, draws: Draws, since: Draws) -> Draws:
         return draws.follower(since) if self.coupling == "shared" else draws.child("guide")
-
-
-def _inside(sigma: Tensor | float, interval: Interval) -> Tensor:
-    levels = torch.as_tensor(sigma, dtype=torch.float64)
-    return (interval[0] <= levels) & (levels <= interval[1])

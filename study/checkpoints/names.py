@@ -1,8 +1,15 @@
-"""Names of denoisers in a study: a degradation of its base, or of a variant of it."""
+"""The names in a study: of denoisers, a degradation of its base or of a variant of it; of rules and
+solvers."""
 
-from degradations import Degradation, Identity, parse
+from collections.abc import Callable
+from dataclasses import replace
+
+from degradations import Degradation, Identity, InputError, parse, parse_rule
 from study.checkpoints.load import is_public
 from study.checkpoints.variants import Variant
+from study.sampling import SOLVERS, nfe
+from study.specs import StudySpec
+from study.specs.checks import shown, want
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
@@ -26,3 +33,42 @@ def canonical(name: str) -> str:
     if variant is None:
         return str(degradation)
     return str(variant) if degradation == Identity() else f"{variant}+{degradation}"
+
+
+def canonical_spec(spec: StudySpec) -> StudySpec:
+    """The spec with all its names as they are written everywhere.
+
+    Raises InputError, naming the key, for a name of nothing, and for what only the parts that are
+    named can tell: a budget that their function evaluations exceed.
+    """
+    sampler, search = spec.sampler, spec.search
+    if sampler.solver not in SOLVERS:
+        accepted = f"accepted are {', '.join(SOLVERS)}"
+        raise InputError(f"sampler.solver: found {shown(sampler.solver)}; {accepted}.")
+    least = 4 * nfe(sampler)
+    want(
+        search.budget is None or search.budget >= least,
+        "search.budget",
+        search.budget,
+        f"at least {least}, the probe and one guided evaluation at {sampler.steps} steps",
+    )
+    pairings = tuple(
+        replace(
+            pairing,
+            main=_named(canonical, pairing.main, f"pairings[{i}].main"),
+            guide=_named(canonical, pairing.guide, f"pairings[{i}].guide"),
+            rule=_named(lambda name: str(parse_rule(name)), pairing.rule, f"pairings[{i}].rule"),
+        )
+        for i, pairing in enumerate(spec.pairings)
+    )
+    guides = (
+        _named(canonical, guide, f"search.guides[{i}]") for i, guide in enumerate(search.guides)
+    )
+    return replace(spec, pairings=pairings, search=replace(search, guides=tuple(guides)))
+
+
+def _named(read: Callable[[str], str], name: str, key: str) -> str:
+    try:
+        return read(name)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None

@@ -227,6 +227,9 @@ def _sample_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--coupling", type=str, default="independent", help="independent or shared draws"
     )
+    parser.add_argument(
+        "--rule", type=str, default="constant", help="how they are combined, as interval(0.3, 5)"
+    )
     parser.add_argument("--samples", type=int, default=64, help="how many")
     parser.add_argument("--out", type=str, default=None, help="folder (default: mlruns/samples/…)")
     parser.add_argument(
@@ -239,6 +242,7 @@ def _sample(args: Namespace) -> int:
     import re
     from dataclasses import replace
 
+    from degradations import parse_rule
     from study.checkpoints.names import canonical
     from study.engine import memory
     from study.engine.check import evaluator_of
@@ -247,7 +251,7 @@ def _sample(args: Namespace) -> int:
     from study.parallel.group import as_leader, group, serve
     from study.records.task import Task
     from study.report import figures
-    from study.specs import PairingSpec
+    from study.specs import CONSTANT, PairingSpec
 
     spec, root = _spec(args), _root(args)
     if args.format not in ("npz", "folder"):
@@ -256,8 +260,13 @@ def _sample(args: Namespace) -> int:
         raise InputError(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
     if not math.isfinite(args.weight):
         raise InputError(f"--weight {args.weight}: it must be a finite number.")
-    pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling)
-    slug = f"{spec.name}-{args.main}-{args.guide}-{args.coupling}-w{args.weight:g}-seed{spec.seed}"
+    rule = str(parse_rule(args.rule))
+    pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling, rule)
+    ruled = "" if rule == CONSTANT else f"-{rule}"
+    slug = (
+        f"{spec.name}-{args.main}-{args.guide}-{args.coupling}{ruled}-w{args.weight:g}"
+        f"-seed{spec.seed}"
+    )
     plain = re.sub(r"[^\w.@=,+-]+", "-", slug.replace("(", "").replace(")", ""))
     out = folder(args.out, "--out") if args.out else root / "samples" / plain
     if len(plain.encode()) > MOST_PART and not args.out:
@@ -271,7 +280,7 @@ def _sample(args: Namespace) -> int:
     if group().rank > 0:
         serve(evaluator)
         return 0
-    with as_leader(evaluator):
+    with as_leader():
         samples = evaluator.samples(
             Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps)
         )
@@ -474,7 +483,7 @@ COMMANDS = {
         "find the strengths at which kinds do equal damage",
         CONFIG_HELP,
         """\
-  study calibrate configs/digits.yaml --calibrate.kinds "[dropout, noise]" --calibrate.levels "[1.5, 3]\"""",
+  study calibrate configs/digits.yaml --calibrate.kinds "[dropout, noise]" --calibrate.trials 20""",
         _calibrate_arguments,
         _calibrate,
         True,

@@ -1,7 +1,6 @@
 """From YAML and what the command line puts over it to specs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -28,7 +27,10 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     for key, text in _pairs(overrides):
         _put(values, key, _given(key, text))
     try:
-        return _canonical(typed(StudySpec, values, ""))
+        spec = typed(StudySpec, values, "")
+        from study.checkpoints.names import canonical_spec  # late: PyTorch takes a second
+
+        return canonical_spec(spec)
     except InputError as error:
         raise InputError(f"config '{path}': {error}") from None
 
@@ -155,25 +157,3 @@ def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before
         )
     for name, each in ({rest: value} if dot else value).items():
         _put(values[first], name, each, new, f"{before}{first}.")
-
-
-def _canonical(spec: StudySpec) -> StudySpec:
-    """The spec with the names of its denoisers as they are written everywhere."""
-    from study.checkpoints.names import canonical  # late: PyTorch takes a second
-
-    def named(name: str, key: str) -> str:
-        try:
-            return canonical(name)
-        except InputError as error:
-            raise InputError(f"{key}: {error}") from None
-
-    pairings = tuple(
-        replace(
-            each,
-            main=named(each.main, f"pairings[{i}].main"),
-            guide=named(each.guide, f"pairings[{i}].guide"),
-        )
-        for i, each in enumerate(spec.pairings)
-    )
-    guides = tuple(named(name, f"search.guides[{i}]") for i, name in enumerate(spec.search.guides))
-    return replace(spec, pairings=pairings, search=replace(spec.search, guides=guides))

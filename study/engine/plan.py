@@ -24,6 +24,7 @@ from study.files.cache import PublicFile, present
 from study.metrics import files_of
 from study.parallel.device import device
 from study.parallel.group import group
+from study.sampling import nfe
 from study.specs import StudySpec
 
 # about so many operations are timed, on a CPU and on an accelerator: far below a second
@@ -62,10 +63,10 @@ def estimate(spec: StudySpec, root: Path) -> str:
     pairings = [pairing.name for pairing in spec.pairings]
     evaluations = [
         f"{count.evaluations:,} at most, of {count.samples:,} samples and "
-        f"{count.passes * spec.nfe:,} network evaluations together",
+        f"{count.passes * nfe(spec.sampler):,} network evaluations together",
         f"search ({spec.search.method}): {spec.search.samples:,} samples each; confirmation: "
-        f"{spec.confirm.seed_sets} seed sets of {spec.confirm.samples:,}; {spec.nfe} evaluations a "
-        "sample of a single denoiser",
+        f"{spec.confirm.seed_sets} seed sets of {spec.confirm.samples:,}; "
+        f"{nfe(spec.sampler)} evaluations a sample of a single denoiser",
     ]
     if spec.search.method == "probe":
         evaluations.append(
@@ -213,7 +214,10 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
         if where.type == "cuda"
         else f"{where.type}, {torch.get_num_threads()} threads"
     )
-    total, beside = count.passes * spec.nfe, ", decoding" if base.latents or base.decoder else ""
+    total, beside = (
+        count.passes * nfe(spec.sampler),
+        ", decoding" if base.latents or base.decoder else "",
+    )
     how = (
         f"measured on {samples}"
         if flop == of_base

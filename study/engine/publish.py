@@ -148,7 +148,12 @@ class Published:
             if pairing is not None:
                 name, params = (
                     pairing.name,
-                    {"main": pairing.main, "guide": pairing.guide, "coupling": pairing.coupling},
+                    {
+                        "main": pairing.main,
+                        "guide": pairing.guide,
+                        "coupling": pairing.coupling,
+                        "rule": pairing.rule,
+                    },
                 )
             self._parts[pairing] = self._tracking.part(name, params)
         return self._parts[pairing]

@@ -41,7 +41,7 @@ def run(
         serve(evaluator)
         return []
     with (
-        as_leader(evaluator),
+        as_leader(),
         opened(evaluator, root, fresh, release=release) as study,
         helpers(evaluator.spec, root, workers - 1),
     ):

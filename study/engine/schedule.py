@@ -9,6 +9,7 @@ from degradations import kinds
 from study.engine.calibrate import calibrate
 from study.records.results import Results
 from study.records.task import BASE, Task
+from study.sampling import nfe
 from study.search import propose
 from study.specs import PairingSpec, StudySpec
 
@@ -170,7 +171,9 @@ def _still(spec: StudySpec, tried: int) -> int:
     search = spec.search
     if search.method == "grid":
         return sum(weight != 1 for weight in search.weights) - tried
-    affordable = search.trials if search.budget is None else search.budget // (2 * spec.nfe) - 1
+    affordable = (
+        search.trials if search.budget is None else search.budget // (2 * nfe(spec.sampler)) - 1
+    )
     most = min(search.trials - 1, affordable) - tried
     return min(max(4 - tried, 1), most) if search.method == "probe" else most
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from degradations import Composition, Degradation, Denoiser, Draws, Identity, InputError, RunError
+from degradations import (
+    Composition,
+    Degradation,
+    Denoiser,
+    Draws,
+    Identity,
+    InputError,
+    RunError,
+    parse_rule,
+)
 from study.checkpoints import CACHE, Base
 from study.checkpoints.names import split
 from study.data import Data
@@ -32,16 +41,15 @@ from study.metrics import (
 from study.metrics.tally import GROUPS
 from study.models.decoder import Decoder
 from study.parallel.device import device
-from study.parallel.group import group
+from study.parallel.group import announce, group
 from study.records.task import BASE, Outcome, Task
-from study.sampling import Churn, Fixed, PerSample, Source, stratified
+from study.sampling import Churn, Fixed, OnSamples, PerSample, Source, solver_of, stratified
 from study.specs import SamplerSpec, StudySpec
 
 if TYPE_CHECKING:
-    from study.lightning.sample import PairSampler
+    from study.lightning.sample import Job, PairSampler
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
-Progress = Callable[[int], Any]
 SEEN = 8  # latents decoded together to be looked at
 KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
 
@@ -87,8 +95,6 @@ class Evaluator:
     ) -> None:
         self.spec, self.base = spec, base
         base.denoiser.to(device())
-        # where a group evaluates together
-        self.announce: Callable[[str, Task], None] = lambda what, task: None
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
         self.is_stochastic = cache(self._is_stochastic)
@@ -171,9 +177,9 @@ class Evaluator:
             digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())
         return digest.hexdigest()
 
-    def outcome(self, task: Task, progress: Progress | None = None) -> Outcome:
+    def outcome(self, task: Task, progress: OnSamples | None = None) -> Outcome:
         """The outcome of a task. Raises RunError where samples or scores are not finite."""
-        self.announce("outcome", task)
+        announce("outcome", task)
         if task.ends:
             return self._endpoints(task, progress)
         if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
@@ -182,26 +188,17 @@ class Evaluator:
         else:
             from study.lightning.sample import score  # late, as below: Lightning takes seconds
 
-            source, evaluations = self._source(task.samples), self._evaluations(task)
-            tally = score(
-                self._sampler(task),
-                source,
-                task.weight,
-                task.seed,
-                self.extractors,
-                progress,
-                GROUPS,
-                task.interval,
-                self._seen,
-            )
+            job, evaluations = self._job(task), self._evaluations(task)
+            tally = self._empty_tally(job.source)
+            tally = score(self._sampler(task), job, tally, progress, self._seen)
         if group().rank > 0:  # the first process alone makes scores of the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
         return Outcome(found, replicates(tally, self.references), evaluations=evaluations)
 
-    def samples(self, task: Task, progress: Progress | None = None) -> Tensor:
+    def samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
-        self.announce("samples", task)
+        announce("samples", task)
         return self._samples(task, progress)
 
     def own_data(self, n: int, seed: int) -> Data:
@@ -224,13 +221,12 @@ class Evaluator:
         )
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
-    def _samples(self, task: Task, progress: Progress | None = None) -> Tensor:
+    def _samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         from study.lightning.sample import collect
 
-        source, sampler = self._source(task.samples), self._sampler(task)
-        return collect(sampler, source, task.weight, task.seed, progress, task.interval)
+        return collect(self._sampler(task), self._job(task), progress)
 
-    def _endpoints(self, task: Task, progress: Progress | None) -> Outcome:
+    def _endpoints(self, task: Task, progress: OnSamples | None) -> Outcome:
         """Main and guide sampled alone from the same noise, and FD of w·x1 + (1 − w)·x0 at every
         weight.
 
@@ -263,7 +259,7 @@ class Evaluator:
             found |= {f"endpoint_gain_{metric}": 1 - fd[best] / fd[1.0]} if 1.0 in fd else {}
         return Outcome(found, curve=curve, evaluations=cost1 + cost0)
 
-    def _drawn(self, task: Task, progress: Progress | None) -> tuple[Tensor, int]:
+    def _drawn(self, task: Task, progress: OnSamples | None) -> tuple[Tensor, int]:
         """The samples of a task, and the network evaluations it took; the last ones are kept."""
         if task in self._kept:
             self._kept.move_to_end(task)
@@ -291,14 +287,16 @@ class Evaluator:
         """A tally of samples that are there, chunk by chunk as if they were drawn; grouped: with
         labels and groups."""
         source = self._source(task.samples)
-        tally = Tally(
-            self.extractors, strata(task.samples, source.labels, GROUPS) if grouped else None
-        )
+        tally = self._empty_tally(source) if grouped else Tally(self.extractors)
         for chunk in range(len(source)):
             part = source.indices(chunk)
             label = source.start(task.seed, chunk).label if grouped else None
             tally.fold(self._seen(samples[part.start : part.stop]), part.start, label)
         return tally
+
+    def _empty_tally(self, source: Source) -> Tally:
+        """A tally in groups, for the samples of a source."""
+        return Tally(self.extractors, strata(source.shape[0], source.labels, GROUPS))
 
     def _seen(self, samples: Tensor) -> Tensor:
         """What extractors see of samples, of [B, …]. Raises InputError for another size than that
@@ -310,18 +308,12 @@ class Evaluator:
         return seen
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together; the guide's only within its
-        interval.
-
-        At weight 1 the main is alone, and at weight 0 the guide, unless it has an interval
-        (`Guided`).
-        """
-        sigmas = self.sigmas(task.steps)[:-1]
-        visited = sigmas + (sigmas[1:] if self.spec.sampler.solver == "heun" else [])
-        low, high = task.interval or (0.0, math.inf)
-        alone = task.weight == 1 or (task.weight == 0 and task.interval is None)
-        guided = 0 if alone else sum(low <= sigma <= high for sigma in visited)
-        return task.samples * (len(visited) + guided)
+        """Network evaluations of a task, of main and guide together, as `Guided` makes them."""
+        rule, solver = parse_rule(task.rule), solver_of(self.spec.sampler.solver)
+        visited = solver.visits(self.sigmas(task.steps))
+        guided = int(rule.uses_guide(task.weight, torch.tensor(visited)).sum())
+        main = len(visited) if rule.uses_main(task.weight) else len(visited) - guided
+        return task.samples * (main + guided)
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels that so many steps visit, and 0; those that the study's base was made
@@ -341,6 +333,11 @@ class Evaluator:
             solver=sampler.solver,
             churn=_churn(sampler),
         )
+
+    def _job(self, task: Task) -> "Job":
+        from study.lightning.sample import Job
+
+        return Job(self._source(task.samples), task.seed, task.weight, task.rule)
 
     def _source(self, n: int) -> Source:
         data, sampler = self.base.data, self.spec.sampler

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from degradations import Coupling, Denoiser, Draws, InputError
-from study.sampling import SOLVERS, Start
+from study.sampling import Start, solver_of
 
 Array = npt.NDArray[np.float64]
 
@@ -67,7 +67,9 @@ def along_trajectories(
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if index in kept:
             found.append(x)
-        x = SOLVERS[solver](lambda x, sigma: base(x, sigma, labels, draws), x, sigma, sigma_next)
+        x = solver_of(solver).step(
+            lambda x, sigma: base(x, sigma, labels, draws), x, sigma, sigma_next
+        )
     chosen = [sigmas[index] for index in kept]
     apart = [math.log(a / b) ** 2 for a, b in pairwise(chosen)]
     return Points(torch.stack(found), chosen, [*apart, apart[-1]], labels)

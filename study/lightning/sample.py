@@ -15,16 +15,33 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from degradations import Coupling, Degradation, Denoiser, Identity, InputError, Pair, RunError
+from degradations import (
+    Constant,
+    Coupling,
+    Degradation,
+    Denoiser,
+    Identity,
+    InputError,
+    Pair,
+    Rule,
+    RunError,
+)
 from study.lightning.quiet import quiet
-from study.metrics import Extractor, Moments, Tally, strata
+from study.metrics import Moments, Tally
 from study.parallel.device import device
 from study.parallel.group import group
-from study.sampling import Churn, Source, sample_chunk
+from study.sampling import Churn, OnSamples, Source, sample_chunk
 
-Progress = Callable[[int], Any]
 See = Callable[[Tensor], Tensor]
-Levels = tuple[float, float]
+
+
+class Job(NamedTuple):
+    """What is sampled of a pairing: all samples of a source on a seed, at a weight, by a rule."""
+
+    source: Source
+    seed: int
+    weight: float = 1.0
+    rule: Rule | str = Constant()
 
 
 class Sampled(NamedTuple):
@@ -35,7 +52,7 @@ class Sampled(NamedTuple):
 
 
 class PairSampler(pl.LightningModule):
-    """Holds a base and a pairing of its degradations and samples the guided denoiser of a weight, a
+    """Holds a base and a pairing of its degradations and samples the guided denoiser of a job, a
     chunk a batch.
 
     The base alone is the pairing of `none` with anything at weight 1.
@@ -57,37 +74,33 @@ class PairSampler(pl.LightningModule):
         # share the base.
         self.pair = Pair(base, main or Identity(), guide or Identity(), coupling)
         self.sigmas, self.solver, self.churn = list(sigmas), solver, churn
-        self.task: tuple[Denoiser, Source, int] | None = None
+        self.assigned: tuple[Job, Denoiser] | None = None
 
-    def assign(
-        self, source: Source, weight: float, seed: int, interval: Levels | None = None
-    ) -> None:
-        """Set what the next `predict` samples; interval: the noise levels at which the guide acts,
-        None for all."""
-        self.task = self.pair.at(weight, interval), source, seed
+    def assign(self, job: Job) -> None:
+        """Set what the next `predict` samples."""
+        self.assigned = job, self.pair.at(job.weight, job.rule)
 
     def on_predict_start(self) -> None:
         """Move main and guide, and with them what they share with the base, to where this is
         sampled."""
-        assert self.task is not None
-        denoiser, source, _ = self.task
+        assert self.assigned is not None
+        job, denoiser = self.assigned
         denoiser.to(self.device)
-        source.device = self.device
+        job.source.device = self.device
 
     def predict_step(self, batch: int, batch_idx: int) -> Sampled:
-        assert self.task is not None
-        denoiser, source, seed = self.task
-        start = source.start(seed, batch)
-        return Sampled(
-            sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn), start.label
-        )
+        assert self.assigned is not None
+        job, denoiser = self.assigned
+        start = job.source.start(job.seed, batch)
+        samples = sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn)
+        return Sampled(samples, start.label)
 
 
 class _EachChunk(BasePredictionWriter):
     """Hands every chunk on as it comes, so that none is kept."""
 
     take: Callable[[int, Sampled], None]
-    progress: Progress | None
+    progress: OnSamples | None
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
@@ -102,57 +115,40 @@ class _EachChunk(BasePredictionWriter):
 
 def score(
     module: PairSampler,
-    source: Source,
-    weight: float,
-    seed: int,
-    extractors: Sequence[Extractor],
-    progress: Progress | None = None,
-    groups: int = 1,
-    interval: Levels | None = None,
+    job: Job,
+    tally: Tally,
+    progress: OnSamples | None = None,
     see: See | None = None,
 ) -> Tally:
     """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all
     get the sum.
 
-    groups: into how many the samples are divided, for intervals, by `strata`; see: what makes
-    images of samples, where they are latents. Raises RunError, in all processes of a group, where
-    one of them fails.
+    see: what makes images of samples, where they are latents. Raises RunError, in all processes of
+    a group, where one of them fails.
     """
-    division = strata(source.shape[0], source.labels, groups)
-    tally = Tally(extractors, division)
 
     def fold(chunk: int, part: Sampled) -> None:
-        tally.fold(
-            see(part.samples) if see else part.samples, source.indices(chunk).start, part.label
-        )
+        seen = see(part.samples) if see else part.samples
+        tally.fold(seen, job.source.indices(chunk).start, part.label)
 
-    problem = _predict(module, source, weight, seed, fold, progress, interval)
-    _agree(problem)
+    _raise_everywhere(_predict(module, job, fold, progress))
     return _sum(tally)
 
 
-def collect(
-    module: PairSampler,
-    source: Source,
-    weight: float,
-    seed: int,
-    progress: Progress | None = None,
-    interval: Levels | None = None,
-) -> Tensor:
+def collect(module: PairSampler, job: Job, progress: OnSamples | None = None) -> Tensor:
     """The samples themselves, [n, …], on the CPU, in all processes of a launched group."""
     chunks: dict[int, Tensor] = {}
 
     def keep(chunk: int, part: Sampled) -> None:
         chunks[chunk] = part.samples.cpu()
 
-    problem = _predict(module, source, weight, seed, keep, progress, interval)
-    _agree(problem)
+    _raise_everywhere(_predict(module, job, keep, progress))
     everyone = {chunk: x for part in group().gather(chunks) for chunk, x in part.items()}
     return torch.cat([everyone[chunk] for chunk in sorted(everyone)])
 
 
-def _agree(problem: tuple[type[Exception], str] | None) -> None:
-    """Raises what one of the processes of a group has met, in all of them."""
+def _raise_everywhere(problem: tuple[type[Exception], str] | None) -> None:
+    """Raises the error of one process of a group in all of them."""
     for kind, message in filter(None, group().gather(problem)):
         raise kind(message)
 
@@ -177,19 +173,13 @@ def _sum(tally: Tally) -> Tally:
 
 
 def _predict(
-    module: PairSampler,
-    source: Source,
-    weight: float,
-    seed: int,
-    take: Callable[[int, Sampled], None],
-    progress: Progress | None,
-    interval: Levels | None,
+    module: PairSampler, job: Job, take: Callable[[int, Sampled], None], progress: OnSamples | None
 ) -> tuple[type[Exception], str] | None:
     """Sample this process's chunks, every world-th of them; returns what made it fail, if it
     did."""
     together = group()
-    module.assign(source, weight, seed, interval)
-    mine = list(range(len(source)))[together.rank :: together.world]
+    module.assign(job)
+    mine = list(range(len(job.source)))[together.rank :: together.world]
     shown = (lambda n: progress(n * together.world)) if progress else None
     where = device()
     try:

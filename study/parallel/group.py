@@ -1,7 +1,7 @@
 """A launched group of processes (torchrun, SLURM) that shares the work of one."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -52,7 +52,7 @@ class Group:
         return total.numpy()
 
     def broadcast(self, value: Any = None) -> Any:
-        """What the first process says. All processes must call it."""
+        """Rank 0's value. All processes must call it."""
         if self.world == 1:
             return value
         said = [value]
@@ -98,9 +98,7 @@ def _launched() -> "ClusterEnvironment | None":
 
 
 class GroupEvaluator(Protocol):
-    """What a group can do together: an evaluator."""
-
-    announce: Callable[[str, Task], None]
+    """What a group can do together: an evaluator, whose methods `announce` what they do."""
 
     def outcome(self, task: Task) -> Any: ...
     def samples(self, task: Task) -> Any: ...
@@ -116,27 +114,32 @@ def check_equal(about: str, value: Any) -> None:
         )
 
 
-@contextmanager
-def as_leader(evaluator: GroupEvaluator) -> Iterator[None]:
-    """The first process's part: what it evaluates in the block, the others evaluate with it; then
-    they are let go.
+def announce(method: str, task: Task) -> None:
+    """Rank 0 tells the others, which `serve`, what to evaluate with it; elsewhere nothing."""
+    if group().rank == 0:
+        group().broadcast((method, task))
 
-    Where the block fails they are not: they may be waiting in the midst of an evaluation, and end
-    as its process does.
+
+@contextmanager
+def as_leader() -> Iterator[None]:
+    """Rank 0's part: what it evaluates in the block, the others evaluate with it; at its end they
+    are released.
+
+    Where the block fails they are not: they may be in the middle of an evaluation, and end as its
+    process does.
     """
-    together = group()
-    if together.world > 1:
-        evaluator.announce = lambda what, task: together.broadcast((what, task))
     yield
-    together.broadcast(None)
+    group().broadcast(None)
 
 
 def serve(evaluator: GroupEvaluator) -> None:
-    """The others' part: evaluate what the first process does until it ends. What fails there fails
-    here, and is its."""
-    while (said := group().broadcast()) is not None:
-        what, task = said
+    """The part of the other ranks: evaluate what rank 0 announces until it ends.
+
+    Errors occur on every rank; rank 0 reports them.
+    """
+    while (announced := group().broadcast()) is not None:
+        method, task = announced
         try:
-            {"outcome": evaluator.outcome, "samples": evaluator.samples}[what](task)
+            {"outcome": evaluator.outcome, "samples": evaluator.samples}[method](task)
         except (RunError, InputError):
             continue

@@ -2,11 +2,13 @@
 read."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from study.specs import PairingSpec
+from degradations.named import shortest
+from study.specs import CONSTANT, PairingSpec
 
 BASE = "none"  # the name of the undegraded base
 
@@ -15,9 +17,8 @@ BASE = "none"  # the name of the undegraded base
 class Task:
     """One evaluation: a denoiser at a weight, on one seed set. Equal tasks have equal scores.
 
-    main, guide: names of degradations; guide and coupling count only where the weight is not 1.
-    interval: the noise levels at which the guide acts, None for all. ends: instead of the guided
-    denoiser, the endpoint probe of the two.
+    main, guide, rule: by name; guide, coupling and rule count only where the weight is not 1.
+    ends: instead of the guided denoiser, the endpoint probe of the two.
     """
 
     main: str
@@ -27,7 +28,7 @@ class Task:
     seed: int
     samples: int
     steps: int
-    interval: tuple[float, float] | None = None
+    rule: str = CONSTANT
     ends: bool = False
 
     @classmethod
@@ -37,20 +38,13 @@ class Task:
 
     @classmethod
     def guided(
-        cls,
-        pairing: PairingSpec,
-        weight: float,
-        seed: int,
-        samples: int,
-        steps: int,
-        interval: tuple[float, float] | None = None,
+        cls, pairing: PairingSpec, weight: float, seed: int, samples: int, steps: int
     ) -> "Task":
         """A pairing at a weight; at weight 1 it is the main alone."""
         if weight == 1:
             return cls.alone(pairing.main, seed, samples, steps)
-        return cls(
-            pairing.main, pairing.guide, pairing.coupling, weight, seed, samples, steps, interval
-        )
+        ends = pairing.main, pairing.guide, pairing.coupling
+        return cls(*ends, weight, seed, samples, steps, pairing.rule)
 
     @classmethod
     def endpoints(cls, pairing: PairingSpec, seed: int, samples: int, steps: int) -> "Task":
@@ -66,8 +60,13 @@ class Task:
             return f"{self.main} → {self.guide}, {self.coupling}, endpoints"
         if self.weight == 1:
             return "base" if self.main == BASE else f"{self.main} alone"
-        within = f", σ {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
-        return f"{self.main} → {self.guide}, {self.coupling}, w {self.weight:g}{within}"
+        rule = "" if self.rule == CONSTANT else f", {rounded(self.rule)}"
+        return f"{self.main} → {self.guide}, {self.coupling}, w {self.weight:g}{rule}"
+
+    @property
+    def uses_main(self) -> bool:
+        """Whether the main is evaluated."""
+        return self.weight != 0 or self.rule != CONSTANT
 
     @property
     def cost(self) -> int:
@@ -81,8 +80,19 @@ class Task:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Task":
         """The task of what `as_dict` gave, also after a passage through JSON."""
-        interval = kept.get("interval")
-        return cls(**{**kept, "interval": tuple(interval) if interval else None})
+        values = dict(kept)
+        ends = values.pop("interval", None)  # where the rule was kept before rules had names
+        return cls(**values) if ends is None else cls(**{**values, "rule": interval(*ends)})
+
+
+def interval(low: float, high: float) -> str:
+    """The name of the rule that guides at noise levels from low to high."""
+    return f"interval({shortest(low)}, {shortest(high)})"
+
+
+def rounded(name: str) -> str:
+    """A name for people: its numbers to three significant digits."""
+    return re.sub(r"\d+\.\d+(e[-+]?\d+)?", lambda number: f"{float(number[0]):.3g}", name)
 
 
 @dataclass(frozen=True)

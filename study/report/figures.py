@@ -14,6 +14,7 @@ from study.files.atomic import replacing
 from study.files.images import to_uint8
 from study.records.results import Results
 from study.records.task import BASE, Task
+from study.specs import CONSTANT, PairingSpec
 
 COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 
@@ -69,8 +70,7 @@ def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> None:
-    key = (row["main"], row["guide"], row["coupling"])
-    pairing = next(p for p in results.spec.pairings if (p.main, p.guide, p.coupling) == key)
+    pairing = PairingSpec(row["main"], row["guide"], row["coupling"], row["rule"])
     colour, base = COLOURS[row["coupling"]], results.values([results.single(BASE)], metric)
     found = sorted(
         (e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores
@@ -78,6 +78,7 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     if found and base:
         weights, values = zip(*found, strict=True)
         label = f"{row['coupling']} draws"
+        label += "" if row["rule"] == CONSTANT else f", {row['rule']}"
         axes.plot(
             weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label
         )

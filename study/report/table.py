@@ -11,8 +11,9 @@ import pandas as pd
 from degradations import InputError
 from study.records.results import Results
 from study.records.statistics import compare
-from study.records.task import BASE, Task
-from study.specs import PairingSpec
+from study.records.task import BASE, Task, rounded
+from study.sampling import nfe
+from study.specs import CONSTANT, PairingSpec
 
 PUBLISHED, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = ("md", "csv", "json", "latex")
@@ -57,6 +58,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         "main": pairing.main,
         "guide": pairing.guide,
         "coupling": pairing.coupling,
+        "rule": pairing.rule,
         "metric": metric,
         "samples": spec.confirm.samples,
         "steps": spec.sampler.steps,
@@ -76,7 +78,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         "fd_min": min(shown) if shown else None,
         "tested_weight": tested.weight if tested else None,
         "tested_guide": guided_by,
-        "tested_interval": list(tested.interval) if tested and tested.interval else None,
+        "tested_rule": tested.rule if tested else pairing.rule,
         "tested_fd": _mean(guided),
         "tested_recovered": recovered,
         "tested_recovered_ci": list(comparison.recovered_ci)
@@ -84,10 +86,8 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         else None,
         "gain": comparison.gain if comparison else None,
         "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
-        "nfe_main": 0
-        if won and tested and tested.weight == 0 and tested.interval is None
-        else spec.nfe,
-        "nfe_guide": spec.nfe if won else 0,
+        "nfe_main": 0 if won and tested and not tested.uses_main else nfe(spec.sampler),
+        "nfe_guide": nfe(spec.sampler) if won else 0,
         "fd_base_double_steps": _mean(results.values(results.alone(BASE, double=True), metric)),
         "fd_main_double_steps": _mean(
             results.values(results.alone(pairing.main, double=True), metric)
@@ -122,12 +122,14 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
         return "–" if value is None else f"{value:.{digits}f}"
 
     lines = []
+    has_rules = any(row["rule"] != CONSTANT for row in table)
     for row in table:
         interval = row["recovered_ci"]
         lines.append(
             {
                 "pairing": row["pairing"] + _found(row),
                 "draws": row["coupling"],
+                **({"rule": row["rule"]} if has_rules else {}),
                 "base": fd(row["fd_base"]),
                 "main": fd(row["fd_main"]),
                 "guide": fd(row["fd_guide"]),
@@ -157,8 +159,7 @@ def _found(row: dict[str, Any]) -> str:
     of noise levels."""
     if row["weight"] == 1:
         return ""
-    interval = row["tested_interval"]
-    within = [f"σ {interval[0]:.3g} to {interval[1]:.3g}"] if interval else []
+    within = [rounded(row["tested_rule"])] if row["tested_rule"] != row["rule"] else []
     other = [f"guided by {row['tested_guide']}"] if row["tested_guide"] != row["guide"] else []
     return f" ({', '.join(other + within)})" if other or within else ""
 

@@ -1,17 +1,20 @@
 """From noise to samples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from degradations import Denoiser, InputError
 from study.sampling.grid import edm_sigmas
-from study.sampling.solvers import SOLVERS
+from study.sampling.solvers import solver_of
 from study.sampling.sources import Fixed, Start
+
+OnSamples = Callable[[int], Any]  # is told how many more samples are finished
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,7 @@ def sample_chunk(
 
     Raises InputError for an unknown solver.
     """
-    if solver not in SOLVERS:
-        raise InputError(f"solver '{solver}': accepted are {' and '.join(SOLVERS)}.")
-    step, (noise, label, draws) = SOLVERS[solver], start
+    step, (noise, label, draws) = solver_of(solver).step, start
     gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
     levels = denoiser.levels()
 

@@ -1,34 +1,88 @@
-"""One step of the probability-flow ODE dx/dσ = (x − D(x; σ))/σ, from σ to σ' < σ (Karras et al.
-2022, eq. 1)."""
+"""One step of the probability-flow ODE dx/dσ = (x − D(x; σ))/σ, from σ to σ' < σ.
 
-from collections.abc import Callable
+(Karras et al. 2022, eq. 1)
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
+
+from degradations import InputError
+from study.specs import SamplerSpec
 
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def euler(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """x' = x + (σ' − σ)·(x − D(x; σ))/σ: first order, one evaluation.
+@dataclass(frozen=True)
+class Solver(ABC):
+    """A solver by its name, its order, and the noise levels at which it evaluates the denoiser."""
 
-    Added to D rather than to x, it loses no digits where σ is large.
-    """
-    d = denoise(x, sigma)
-    return d + sigma_next / sigma * (x - d)
+    name: ClassVar[str]
+    order: ClassVar[int]
+
+    @abstractmethod
+    def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        """x at σ', of x at σ."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def visits(self, sigmas: Sequence[float]) -> list[float]:
+        """The noise level of every evaluation on a grid [N + 1] that falls to 0."""
+        raise NotImplementedError
+
+    def nfe(self, steps: int) -> int:
+        """The number of function evaluations in so many steps: network evaluations a sample, of one
+        denoiser."""
+        return len(self.visits([1.0] * steps + [0.0]))
 
 
-def heun(denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """The Euler step, then the trapezoid with the slope at its end: second order, two evaluations,
-    one to σ' = 0.
+class Euler(Solver):
+    """`euler`: x' = x + (σ' − σ)·(x − D(x; σ))/σ, first order, one evaluation a step."""
 
-    (Karras et al. 2022, algorithm 1)
-    """
-    d = (x - denoise(x, sigma)) / sigma
-    x_next = x + (sigma_next - sigma) * d
-    if sigma_next == 0:
-        return x_next
-    d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
-    return x + (sigma_next - sigma) * (d + d_next) / 2
+    name: ClassVar[str] = "euler"
+    order: ClassVar[int] = 1
+
+    def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        d = denoise(x, sigma)
+        # Added to D rather than to x, it loses no digits where σ is large.
+        return d + sigma_next / sigma * (x - d)
+
+    def visits(self, sigmas: Sequence[float]) -> list[float]:
+        return list(sigmas[:-1])
 
 
-SOLVERS = {"euler": euler, "heun": heun}
+class Heun(Solver):
+    """`heun`: the Euler step, then the trapezoid with the slope at its end: second order, two
+    evaluations a step, one in the last. (Karras et al. 2022, algorithm 1)"""
+
+    name: ClassVar[str] = "heun"
+    order: ClassVar[int] = 2
+
+    def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        d = (x - denoise(x, sigma)) / sigma
+        x_next = x + (sigma_next - sigma) * d
+        if sigma_next == 0:
+            return x_next
+        d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
+        return x + (sigma_next - sigma) * (d + d_next) / 2
+
+    def visits(self, sigmas: Sequence[float]) -> list[float]:
+        return [*sigmas[:-1], *sigmas[1:-1]]
+
+
+SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (Euler(), Heun())}
+
+
+def solver_of(name: str) -> Solver:
+    """The solver of a name. Raises InputError for a name that is none."""
+    if name not in SOLVERS:
+        raise InputError(f"solver '{name}': accepted are {', '.join(SOLVERS)}.")
+    return SOLVERS[name]
+
+
+def nfe(sampler: SamplerSpec, steps: int | None = None) -> int:
+    """Network evaluations a sample, of one denoiser, in so many steps or those of the sampler."""
+    return solver_of(sampler.solver).nfe(sampler.steps if steps is None else steps)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from degradations import parse
-from degradations.degradation import Kind
+from degradations import Interval, Kind, parse, parse_rule
 from study.records.results import TESTED_BESIDE, Results
 from study.records.statistics import difference
 from study.records.task import Evaluation, Task
+from study.sampling import nfe
 from study.specs import PairingSpec, SearchSpec
 
 # distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
@@ -48,12 +48,14 @@ def spent(results: Results, pairing: PairingSpec) -> int:
     A guidance interval takes fewer, which is not counted here.
     """
     guided = sum(1 for e in results.searches[pairing] if e.task.weight != 1)
-    return results.spec.nfe * (2 * guided + (2 if results.spec.search.method == "probe" else 1))
+    return nfe(results.spec.sampler) * (
+        2 * guided + (2 if results.spec.search.method == "probe" else 1)
+    )
 
 
 def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
     budget = results.spec.search.budget
-    more = 0 if task.weight == 1 else 2 * results.spec.nfe
+    more = 0 if task.weight == 1 else 2 * nfe(results.spec.sampler)
     return budget is None or spent(results, pairing) + more <= budget
 
 
@@ -180,8 +182,9 @@ def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str,
     found: dict[str, float | str] = {"weight": task.weight}
     guide = pairing.guide if task.weight == 1 else task.guide
     if space.interval:
-        low, high = task.interval or space.interval
-        found |= {"sigma_a": low, "sigma_b": high}
+        rule = parse_rule(task.rule)
+        ends = (rule.low, rule.high) if isinstance(rule, Interval) else space.interval
+        found |= dict(zip(("sigma_a", "sigma_b"), ends, strict=True))
     if space.strength:
         kind = parse(guide)
         assert isinstance(kind, Kind)
@@ -206,5 +209,5 @@ def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]
         changed["guide"] = str(replace(guide, strength=float(f"{float(params['strength']):.4g}")))
     if "sigma_a" in params:
         ends = sorted(float(f"{float(params[key]):.4g}") for key in ("sigma_a", "sigma_b"))
-        changed["interval"] = (ends[0], ends[1])
+        changed["rule"] = str(Interval(*ends))
     return Task(**changed)

@@ -7,6 +7,7 @@ what is accepted.
 from study.specs.recipe import NetworkSpec, RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import (
+    CONSTANT,
     CalibrateSpec,
     ConfirmSpec,
     MatrixSpec,
@@ -17,6 +18,7 @@ from study.specs.search import (
 from study.specs.study import StudySpec
 
 __all__ = [
+    "CONSTANT",
     "CalibrateSpec",
     "ConfirmSpec",
     "MatrixSpec",

@@ -14,7 +14,7 @@ class SamplerSpec:
     """How samples are drawn (Karras et al. 2022, algorithm 2).
 
     Args:
-        solver: euler or heun
+        solver: by name, such as euler or heun
         steps: noise levels visited, 2 to 10,000
         sigma_min: last noise level before zero
         sigma_max: first noise level
@@ -29,7 +29,7 @@ class SamplerSpec:
             numbers
     """
 
-    solver: Literal["euler", "heun"] = "heun"
+    solver: str = "heun"
     steps: int = 32
     sigma_min: float = 0.002
     sigma_max: float = 80.0
@@ -64,7 +64,3 @@ class SamplerSpec:
             self.churn_noise,
             "a number of at least 0",
         )
-
-    def nfe(self, steps: int) -> int:
-        """Network evaluations of a sample of one denoiser in so many steps."""
-        return steps if self.solver == "euler" else 2 * steps - 1

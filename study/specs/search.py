@@ -6,6 +6,7 @@ from typing import Literal
 
 from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, want, want_between
 
+CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
 MOST_SEED_SETS = 1000  # an interval narrows with their root
 PROBE_LIMITS = {
@@ -24,11 +25,13 @@ class PairingSpec:
         main: the degradation of the main, such as dropout(0.2)
         guide: the degradation of the guide, such as dropout(0.4)
         coupling: whether main and guide draw independently or share their draws
+        rule: how their estimates become one at a weight, such as interval(0.3, 5)
     """
 
     main: str
     guide: str
     coupling: Literal["independent", "shared"] = "independent"
+    rule: str = CONSTANT
 
     def __post_init__(self) -> None:
         want(
@@ -40,7 +43,8 @@ class PairingSpec:
 
     @property
     def name(self) -> str:
-        return f"{self.main} → {self.guide}, {self.coupling}"
+        rule = "" if self.rule == CONSTANT else f", {self.rule}"
+        return f"{self.main} → {self.guide}, {self.coupling}{rule}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from study.specs.checks import want
 from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import (
+    CONSTANT,
     CalibrateSpec,
     ConfirmSpec,
     MatrixSpec,
@@ -114,6 +115,13 @@ class StudySpec:
         twice = [pairing.name for pairing, n in Counter(self.pairings).items() if n > 1]
         want(not twice, "pairings", twice, "each one once")
         want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        ruled = [pairing.name for pairing in self.pairings if pairing.rule != CONSTANT]
+        want(
+            not (self.search.interval and ruled),
+            "search.interval",
+            self.search.interval,
+            f"nothing beside the rule of a pairing, here of {', '.join(ruled)}",
+        )
         if self.matrix is not None:
             want(
                 len(self.calibrate.levels) == 2,
@@ -133,13 +141,6 @@ class StudySpec:
                 else set()
             )
             want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
-        least = 4 * self.nfe
-        want(
-            self.search.budget is None or self.search.budget >= least,
-            "search.budget",
-            self.search.budget,
-            f"at least {least}, the probe and one guided evaluation at {self.sampler.steps} steps",
-        )
 
     @property
     def metrics(self) -> list[str]:
@@ -153,11 +154,6 @@ class StudySpec:
         searched."""
         pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
         return list(dict.fromkeys([*pairings, *self.search.guides]))
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations of a sample of one denoiser."""
-        return self.sampler.nfe(self.sampler.steps)
 
     @property
     def seeds(self) -> list[int]:

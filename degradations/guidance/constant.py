@@ -1,0 +1,24 @@
+"""The same weight at every noise level."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from degradations.guidance.rule import Point, Rule
+
+
+@dataclass(frozen=True)
+class Constant(Rule):
+    """`constant`: D_w = w·D1 + (1 − w)·D0 (Karras et al. 2024, eq. 3).
+
+    w = 0 is the guide alone, bit for bit, and the main is then not evaluated.
+    """
+
+    kind: ClassVar[str] = "constant"
+
+    def uses_main(self, weight: float) -> bool:
+        return weight != 0
+
+    def combine(self, d1: Tensor, d0: Tensor, weight: float, at: Point) -> Tensor:
+        return weight * d1 + (1 - weight) * d0

@@ -1,0 +1,99 @@
+"""Small frozen objects with a name that reads back: degradations and rules."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar, TypeVar
+
+from degradations.errors import InputError
+
+T = TypeVar("T", bound="Named")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An object of numbers, named `kind(number, …, option=number, …)`.
+
+    Fields without a default come first and are written by position; those with one are options,
+    written where they differ from it. Without any the name is `kind` alone. Raises InputError for
+    an option that is not a finite number of its default's type.
+    """
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, default in self.options().items():
+            found = getattr(self, name)
+            option = type(default)(found)
+            if option != found or not abs(option) < math.inf:
+                raise InputError(
+                    f"{self}: {name} must be a finite {type(default).__name__}, found {found}."
+                )
+            object.__setattr__(self, name, option)
+
+    def __str__(self) -> str:
+        numbers = [shortest(getattr(self, name)) for name in self.positional()]
+        numbers += [
+            f"{name}={shortest(getattr(self, name))}"
+            for name, default in self.options().items()
+            if getattr(self, name) != default
+        ]
+        return f"{self.kind}({', '.join(numbers)})" if numbers else self.kind
+
+    @classmethod
+    def positional(cls) -> list[str]:
+        """The names of the fields without a default."""
+        return [field.name for field in fields(cls) if field.default is MISSING]
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """The names of the fields with a default, and the defaults."""
+        return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
+
+    @classmethod
+    def form(cls) -> str:
+        """How the name is written: `weight-noise(STRENGTH, seed=NUMBER)`."""
+        numbers = [name.upper() for name in cls.positional()]
+        numbers += [f"{name}=NUMBER" for name in cls.options()]
+        return f"{cls.kind}({', '.join(numbers)})" if numbers else cls.kind
+
+
+def shortest(number: float) -> str:
+    """The shortest text that reads back as the same number: 0.2, 4, 1e-05, inf."""
+    return repr(number).removesuffix(".0")
+
+
+def split_parts(text: str) -> list[str]:
+    """The parts of `a(1)+b(2)`: at each + outside brackets, within which it may belong to 1e+3."""
+    return re.split(r"\+(?![^(]*\))", text)
+
+
+def read(text: str, known: Mapping[str, type[T]], found: str, what: str) -> T:
+    """The object of a name, of the classes that are known by their kinds.
+
+    found: the name as messages show it; what: what it should name. Raises InputError for any other
+    name.
+    """
+    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\)\s*)?", text)
+    name, inside = match.groups() if match else (text, None)
+    if name not in known:
+        close = get_close_matches(name.partition("(")[0].strip(), known, 1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        forms = ", ".join(each.form() for each in known.values())
+        raise InputError(f"{found} is not {what}; {meant}known are {forms}.")
+    made = known[name]
+    positional, defaults = made.positional(), made.options()
+    try:
+        items = inside.split(",") if inside is not None and (inside.strip() or positional) else []
+        if len(items) < len(positional) or (inside is not None and not items):
+            raise ValueError
+        numbers = {key: float(item) for key, item in zip(positional, items, strict=False)}
+        for item in items[len(positional) :]:
+            key, number = item.split("=")
+            numbers[key.strip()] = type(defaults.pop(key.strip()))(number)
+    except (KeyError, ValueError):
+        wanted = ", with numbers in the brackets" if positional or made.options() else ""
+        raise InputError(f"{found}: write {made.form()}{wanted}.") from None
+    return made(**numbers)
