@@ -3,11 +3,15 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
+from study.checkpoints import Base
+from study.evaluation.evaluator import Evaluator, load_parts
 from study.models import EDM, Network, PatchTransformer, ResidualMLP
 from study.sampling import edm_sigmas
+from study.specs import StudySpec
 
 
 def small_network(dim: int = 16, classes: int = 3, seed: int = 0) -> EDM:
@@ -79,3 +83,13 @@ def guided_gaussian_std(
         of_second = -h / (2 * t)
         variance = of_x**2 * variance + of_first**2 * v + of_second**2 * v_next
     return math.sqrt(variance)
+
+
+def evaluator_for(
+    spec: StudySpec,
+    base: Base,
+    variant: Callable[[str], Base] | None = None,
+    root: Path = Path("mlruns"),
+) -> Evaluator:
+    """An evaluator of a base that is at hand, with the parts that a spec names."""
+    return Evaluator(spec, base, load_parts(spec, base, root), variant)

@@ -15,6 +15,7 @@ from study.evaluation.evaluator import Evaluator, is_stochastic
 from study.metrics import Tally
 from study.records.task import BASE, Task
 from study.specs import PairingSpec, StudySpec
+from tests.helpers import evaluator_for
 
 PAIRING = PairingSpec("noise(0.2)", "dropout(0.4)", "independent")
 
@@ -26,7 +27,7 @@ def spec() -> StudySpec:
 
 @pytest.fixture(scope="module")
 def evaluator(spec: StudySpec) -> Evaluator:
-    return Evaluator(spec, load_base("digits", "digits"))
+    return evaluator_for(spec, load_base("digits", "digits"))
 
 
 @pytest.mark.parametrize("coupling", ["independent", "shared"])
@@ -59,12 +60,12 @@ def test_endpoints_are_the_mixtures_of_main_and_guide_alone(
 def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
     """The endpoints and the main alone are one sampling of the main: the second costs nothing, and
     scores the same."""
-    fresh = Evaluator(spec, load_base("digits", "digits"))
+    fresh = evaluator_for(spec, load_base("digits", "digits"))
     each = 180 * 11
     assert fresh.outcome(Task.endpoints(PAIRING, 0, 180, 6)).evaluations == 2 * each
     alone = fresh.outcome(Task.alone("noise(0.2)", 0, 180, 6))
     assert alone.evaluations == 0
-    streamed = Evaluator(spec, load_base("digits", "digits")).outcome(
+    streamed = evaluator_for(spec, load_base("digits", "digits")).outcome(
         Task.alone("noise(0.2)", 0, 180, 6)
     )
     assert streamed.evaluations == each
@@ -105,7 +106,9 @@ def test_a_search_s_main_scores_as_the_confirmation_s_would(
     evaluator: Evaluator, spec: StudySpec
 ) -> None:
     """One way keeps the samples, the other streams them."""
-    other = Evaluator(replace(spec, seed=7), evaluator.base)  # for which seed 0 is not the search's
+    other = evaluator_for(
+        replace(spec, seed=7), evaluator.base
+    )  # for which seed 0 is not the search's
     task = Task.alone("dropout(0.4)", 0, 180, 6)
     kept, streamed = evaluator.outcome(task), other.outcome(task)
     assert kept.scores == pytest.approx(dict(streamed.scores))
@@ -170,4 +173,4 @@ def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) 
         == found.variant("digits@snapshot=4").sha256
     )
     with pytest.raises(InputError, match="cannot be found here"):
-        Evaluator(varied, found.base)
+        evaluator_for(varied, found.base)

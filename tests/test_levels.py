@@ -225,7 +225,7 @@ class TestStudies:
             "tests/small.yaml", ["--extractors", "[pixels]", "--pairings", str(pairings)]
         )
         spec = replace(spec, sampler=replace(spec.sampler, **sampler))
-        return Evaluator(spec, base, None if guide is None else lambda name: guide)
+        return evaluator_for(spec, base, None if guide is None else lambda name: guide)
 
     def test_they_visit_the_base_s_levels_and_say_so(self) -> None:
         edm, ve, iddpm = (

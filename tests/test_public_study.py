@@ -30,7 +30,6 @@ from study.cli.main import call
 from study.engine.check import evaluator_of
 from study.engine.run import run
 from study.engine.verify import images_of
-from study.evaluation.evaluator import Evaluator
 from study.files.images import write_png
 from study.metrics.clean_fid import verify
 from study.models.by_class import published
@@ -374,7 +373,9 @@ def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
     )
     base = load_base("digits", "digits")
     with pytest.raises(InputError, match=r"samples \[1, 8, 8\].*latents \[4, 8, 8\]"):
-        Evaluator(spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root")
+        evaluator_for(
+            spec, load_base(place / "edm2-small.pkl", ""), lambda name: base, place / "root"
+        )
 
 
 def test_precision_is_a_variant(place: Path) -> None:

@@ -39,13 +39,20 @@ OWN, EXACT = "base", "exact"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def base_of(spec: StudySpec, root: Path, retrain: bool = False, progress: bool = True) -> Base:
+def base_of(
+    spec: StudySpec,
+    root: Path,
+    retrain: bool = False,
+    progress: bool = True,
+    loaded: Base | None = None,
+) -> Base:
     """The base of a study: loaded, or trained into mlruns/bases, where it is found the next time.
 
-    To retrain is to train it anew by the config's recipe, whatever the config names. Raises
-    InputError as `resolve` does.
+    To retrain is to train it anew by the config's recipe, whatever the config names. loaded: as in
+    `resolve`. Raises InputError as `resolve` does.
     """
-    return resolve(OWN, by_recipe(spec) if retrain else spec, root, progress, again=retrain)
+    chosen = by_recipe(spec) if retrain else spec
+    return resolve(OWN, chosen, root, progress, again=retrain, loaded=loaded)
 
 
 def by_recipe(spec: StudySpec) -> StudySpec:
@@ -75,29 +82,39 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
 
 
 def resolve(
-    name: str, spec: StudySpec, root: Path, progress: bool = True, again: bool = False
+    name: str,
+    spec: StudySpec,
+    root: Path,
+    progress: bool = True,
+    again: bool = False,
+    loaded: Base | None = None,
 ) -> Base:
     """The base of a name in a study: `base` for its own, a card's name, a folder, `exact`, or a
     variant of these.
 
     A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and
     one of other networks, data or seeds is a training of its own; what is not yet trained is, into
-    mlruns/bases, no further than it is wanted. Raises InputError for a name or a variant of
+    mlruns/bases, no further than it is wanted. loaded: what `untrained` gave for the name, which is
+    the base itself where it is not trained here. Raises InputError for a name or a variant of
     nothing, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
-    return computing(plan.precision or spec.precision, _resolved(plan, spec, root, progress, again))
-
-
-def _resolved(plan: "_Plan", spec: StudySpec, root: Path, progress: bool, again: bool) -> Base:
     if plan.recipe is None:
-        return load_base(plan.variant.base, spec.reference, root)
-    folder = plan.home or folder_of(plan.recipe, root)
+        found = loaded or load_base(plan.variant.base, spec.reference, root)
+    else:
+        found = _trained(plan, plan.recipe, spec, root, progress, again)
+    return computing(plan.precision or spec.precision, found)
+
+
+def _trained(
+    plan: "_Plan", recipe: RecipeSpec, spec: StudySpec, root: Path, progress: bool, again: bool
+) -> Base:
+    folder = plan.home or folder_of(recipe, root)
     made_by = _made_by(spec) if plan.variant == Variant(OWN) else str(plan.variant)
-    until = None if plan.step == plan.recipe.steps else plan.step
-    _train(plan.recipe, folder, made_by, until, again, progress)
+    until = None if plan.step == recipe.steps else plan.step
+    _train(recipe, folder, made_by, until, again, progress)
     if plan.is_average:
-        return _average(plan, plan.recipe, folder)
+        return _average(plan, recipe, folder)
     return replace(load_base(folder, spec.reference, root), name=str(plan.variant))
 
 

@@ -9,8 +9,7 @@ from study.checkpoints.names import split
 from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.calibrate import first_strength
 from study.engine.memory import check_memory
-from study.evaluation.evaluator import Evaluator, is_stochastic
-from study.metrics import load_extractor
+from study.evaluation.evaluator import Evaluator, is_stochastic, load_parts
 from study.specs import StudySpec
 
 
@@ -34,11 +33,13 @@ def evaluator_of(
     """
     own = untrained(spec, root=root)
     check_memory(spec, own)
-    for extractor in spec.extractors if len(own.data.samples) else ():
-        load_extractor(extractor, root)(own.data.samples[:2])
+    parts = load_parts(spec, own, root)
+    variants = {str(v) for v in (split(name)[0] for name in spec.named) if v is not None}
+    others = {name: untrained(spec, name, root) for name in variants}
     for name in spec.named:
         variant, degradation = split(name)
-        is_stochastic(own if variant is None else untrained(spec, str(variant), root), degradation)
+        of = own if variant is None else others[str(variant)]
+        parts.stochastic[name] = is_stochastic(of, degradation)
     check_strengths(spec)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
         able = [
@@ -47,11 +48,13 @@ def evaluator_of(
             if is_supported(own, kind, bool(spec.calibrate.kinds))
         ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
-    base = base_of(spec, root, retrain)
+    base = base_of(spec, root, retrain, loaded=None if retrain else own)
     if retrain:
         spec = by_recipe(spec)  # under which it is found from now on, by workers too
     spec = replace(spec, precision=base.precision)
-    return Evaluator(spec, base, lambda name: resolve(name, spec, root), root)
+    return Evaluator(
+        spec, base, parts, lambda name: resolve(name, spec, root, loaded=others.get(name))
+    )
 
 
 def check_strengths(spec: StudySpec) -> None:

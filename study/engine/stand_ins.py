@@ -107,7 +107,7 @@ def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
     alike = {_STRENGTH.sub("()", name): name for name in there}
     pairings = tuple(PairingSpec(name, name) for name in alike.values())
     thin = replace(spec, pairings=pairings, search=replace(spec.search, guides=(), strength=None))
-    Evaluator(thin, own, lambda name: others[name] or own, root, _parts(spec, own, root))
+    Evaluator(thin, own, _parts(spec, own, root), lambda name: others[name] or own)
 
 
 def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
@@ -115,11 +115,10 @@ def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
     if len(own.data.samples):  # with which they are compared, whatever they are
         for extractor in extractors:
             extractor(own.data.samples[:FEW])
-        return Parts([], {}, decoder_of(own, spec, root))
+        return Parts([], {}, decoder_of(own, spec, root), {})
     found = _references(spec.reference, extractors, root)
-    return Parts(
-        [each for each in extractors if each.name in found], found, _decoder(spec, own, root)
-    )
+    seen = [each for each in extractors if each.name in found]
+    return Parts(seen, found, _decoder(spec, own, root), {})
 
 
 def _extractor(name: str, root: Path) -> Extractor | None:

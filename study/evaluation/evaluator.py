@@ -69,37 +69,36 @@ class OtherBase(Degradation):
 
 class Parts(NamedTuple):
     """What an evaluator looks at samples with: extractors, references, and what makes images of
-    latents."""
+    latents; and for names of denoisers whether they draw random numbers, as far as that is known.
+    """
 
     extractors: list[Extractor]
     references: dict[str, Reference]
     decoder: Decoder | None
+    stochastic: dict[str, bool]
 
 
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name; root: public files are under root/cache; parts:
-    other ones than those that the spec names. Raises InputError at once for names of the study that
-    are no degradations, or that the base cannot suffer, and for a reference or decoder that is not
-    to be had.
+    variant: finds the base of a variant's name. Raises InputError at once for names of the study
+    that are no degradations, or that the base does not support, and for references of other samples
+    than the base's.
     """
 
     def __init__(
         self,
         spec: StudySpec,
         base: Base,
+        parts: Parts,
         variant: Callable[[str], Base] | None = None,
-        root: Path = Path("mlruns"),
-        parts: Parts | None = None,
     ) -> None:
         self.spec, self.base = spec, base
         base.denoiser.to(device())
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
-        self.is_stochastic = cache(self._is_stochastic)
         noise_levels.check(spec.sampler, base, base)
-        self.extractors, self.references, self.decoder = parts or _parts(spec, base, root)
+        self.extractors, self.references, self.decoder, self._stochastic = parts
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):
@@ -369,15 +368,25 @@ class Evaluator:
         instead = OtherBase(str(variant), other)
         return instead if degradation == Identity() else Composition((instead, degradation))
 
-    def _is_stochastic(self, name: str) -> bool:
-        return is_stochastic(self.base, self.degradation(name))
+    def is_stochastic(self, name: str) -> bool:
+        """Whether the denoiser of a name draws random numbers. Raises InputError as the function of
+        this name does."""
+        degradation = self.degradation(name)
+        if name not in self._stochastic:
+            self._stochastic[name] = is_stochastic(self.base, degradation)
+        return self._stochastic[name]
 
 
-def _parts(spec: StudySpec, base: Base, root: Path) -> Parts:
+def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Parts:
+    """The parts that a spec names; public files are under root/cache.
+
+    Raises InputError where one is not to be had, and for extractors that do not take the data.
+    """
     extractors = [load_extractor(name, root).eval() for name in spec.extractors]
-    return Parts(
-        extractors, references_of(spec.reference, extractors, root), decoder_of(base, spec, root)
-    )
+    for extractor in extractors if len(base.data.samples) else ():
+        extractor(base.data.samples[:2])
+    found = references_of(spec.reference, extractors, root)
+    return Parts(extractors, found, decoder_of(base, spec, root), {})
 
 
 def _none(name: str) -> Base:
