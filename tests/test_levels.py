@@ -32,6 +32,7 @@ from study.models import ExactGaussian
 from study.models.by_class import published
 from study.records.task import Task
 from study.sampling import Churn, edm_sigmas, sample
+from tests.helpers import evaluator_for
 from tests.test_published import TINY
 from tests.test_published import levels as iddpm_levels
 

@@ -35,6 +35,7 @@ from study.metrics.clean_fid import verify
 from study.models.by_class import published
 from study.records.task import BASE, Task
 from study.report.table import caption
+from tests.helpers import evaluator_for
 from tests.test_diffusers import saved, unet
 from tests.test_inception import StandIn, make
 from tests.test_pickles import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
