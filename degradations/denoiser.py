@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from degradations.condition import NONE, Condition, condition_of
 from degradations.draws import Draws
 from degradations.errors import InputError
 from degradations.levels import Levels
@@ -61,22 +62,32 @@ class LabelSite(Site):
 
 
 class Denoiser(nn.Module, ABC):
-    """D(x, sigma, label, draws) → estimate of the clean sample, of the shape of x.
+    """D(x, sigma, condition, draws) → estimate of the clean sample, of the shape of x.
 
-    x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; label: [B]
-    class index, −1 for a sample without one, or None where no sample has one; draws: where a random
-    denoiser takes its numbers from, None for one that needs none. made_for: the noise levels that
-    it was made for, None where it takes any or leaves that to what it is made of.
+    x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; condition: what
+    it is conditioned on, for which labels [B] or None may stand; draws: where a stochastic denoiser
+    takes its numbers from, None for one that needs none. made_for: the noise levels that it was
+    made for, None where it takes any or leaves that to what it is made of.
     """
 
     made_for: Levels | None = None
+
+    def __call__(
+        self,
+        x: Tensor,
+        sigma: Tensor | float,
+        condition: Condition | Tensor | None = None,
+        draws: Draws | None = None,
+    ) -> Tensor:
+        found: Tensor = super().__call__(x, sigma, condition_of(condition), draws)
+        return found
 
     @abstractmethod
     def forward(
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         raise NotImplementedError

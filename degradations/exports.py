@@ -2,6 +2,7 @@
 
 from degradations.block_dropout import BlockDropout as BlockDropout
 from degradations.composition import Composition as Composition
+from degradations.condition import Condition as Condition
 from degradations.degradation import Degradation as Degradation
 from degradations.degradation import Kind as Kind
 from degradations.denoiser import Denoiser as Denoiser

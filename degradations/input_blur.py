@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from degradations.blur import blur
+from degradations.condition import NONE, Condition
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
@@ -34,11 +35,11 @@ class _Blurred(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         if x.ndim != 4:
             raise InputError(
                 f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}."
             )
-        return self.base(blur(x, self.std), sigma, label, draws)
+        return self.base(blur(x, self.std), sigma, condition, draws)

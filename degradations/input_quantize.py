@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from degradations.condition import NONE, Condition
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser, column
 from degradations.draws import Draws
@@ -39,8 +40,8 @@ class _Rounded(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         largest = column(x.abs().flatten(1).amax(dim=1), x)
-        return self.base(rounded(x, largest, self.bits), sigma, label, draws)
+        return self.base(rounded(x, largest, self.bits), sigma, condition, draws)

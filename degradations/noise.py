@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from degradations.condition import NONE, Condition
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser, column
 from degradations.draws import Draws, required
@@ -35,7 +36,7 @@ class _Noisy(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         added = (
@@ -43,4 +44,4 @@ class _Noisy(Denoiser):
             * column(sigma, x)
             * required(draws, "noise").normal("noise", x)
         )
-        return self.base(x + added, (1 + self.a) * sigma, label, draws)
+        return self.base(x + added, (1 + self.a) * sigma, condition, draws)

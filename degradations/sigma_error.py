@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from degradations.condition import NONE, Condition
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
@@ -30,7 +31,7 @@ class _WrongSigma(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
-        return self.base(x, (1 + self.a) * sigma, label, draws)
+        return self.base(x, (1 + self.a) * sigma, condition, draws)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from degradations.condition import NONE, Condition
 from degradations.degradation import Kind
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
@@ -40,12 +41,12 @@ class _Turned(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         twin = draws and draws.twin()
-        d = self.base(x, sigma, label, draws)
-        u = self.base(x, 1.2 * sigma, label, twin) - d
+        d = self.base(x, sigma, condition, draws)
+        u = self.base(x, 1.2 * sigma, condition, twin) - d
         return d + self.r * _rotated(u, self.theta)
 
 

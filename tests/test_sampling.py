@@ -190,12 +190,13 @@ def test_per_sample_sources_do_not_depend_on_the_chunk() -> None:
     parts = [small.start(2, chunk) for chunk in range(len(small))]
     whole = large.start(2, 0)
     assert torch.equal(torch.cat([p.noise for p in parts]), whole.noise)
-    assert whole.label is not None
-    assert torch.equal(torch.cat([p.label for p in parts if p.label is not None]), whole.label)
+    whole_label = whole.condition.label
+    assert whole_label is not None
+    assert torch.equal(torch.cat([p.condition.labels(p.noise) for p in parts]), whole_label)
     # noise first, then the label, from one generator
     generator = torch.Generator().manual_seed(2 * 50_000 + 4)
     assert torch.equal(whole.noise[4], torch.randn(1, 2, 2, generator=generator))
-    assert int(whole.label[4]) == int(torch.randint(7, (), generator=generator))
+    assert int(whole_label[4]) == int(torch.randint(7, (), generator=generator))
 
 
 def test_stratified_labels_have_the_data_s_proportions() -> None:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from degradations.condition import NONE, Condition
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
@@ -73,19 +74,19 @@ class Guided(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         levels = torch.as_tensor(sigma, dtype=torch.float64)
         guided = self.rule.uses_guide(self.weight, levels)
         if not guided.any():
-            return self.main(x, sigma, label, draws)
+            return self.main(x, sigma, condition, draws)
         if not self.rule.uses_main(self.weight):
-            return self.guide(x, sigma, label, draws and self._guide_draws(draws, since=draws))
+            return self.guide(x, sigma, condition, draws and self._guide_draws(draws, since=draws))
         before = draws and draws.twin()
-        d1 = self.main(x, sigma, label, draws)
+        d1 = self.main(x, sigma, condition, draws)
         d0 = self.guide(
-            x, sigma, label, draws and before and self._guide_draws(draws, since=before)
+            x, sigma, condition, draws and before and self._guide_draws(draws, since=before)
         )
         combined = self.rule.combine(d1, d0, self.weight, Point(x, levels))
         if guided.all():

@@ -48,8 +48,8 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
     search finds them."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
-    with opened(evaluator, root, role="looks") as study:
-        expanded = study.worker.expand(study.progress)
+    with opened(evaluator, root, role="observer") as study:
+        expanded = study.worker.expand()
         names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
         began = time.perf_counter()
         apart = list(
@@ -59,7 +59,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         losses = {p: looked.loss(p) for p in expanded.pairings}
         seconds = {"mean errors and losses": time.perf_counter() - began}
         began = time.perf_counter()
-        study.worker.work(schedule.endpoints, study.progress)
+        study.worker.work(schedule.endpoints)
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
         rows = [

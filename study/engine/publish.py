@@ -34,7 +34,7 @@ REPORTED = "reported.json"  # in a report folder: what it is a report of
 PANELS = 12  # pairings that are shown one by one; of more there are the maps
 
 
-class Published:
+class Publisher:
     """MLflow's view of a study and its report folder, filled as evaluations become known.
 
     MLflow is opened when there is something new to show: an evaluation made since this began, a

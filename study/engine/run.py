@@ -7,8 +7,8 @@ from degradations import RunError
 from study.engine import schedule
 from study.engine.calibrate import Calibration, calibrate
 from study.engine.check import evaluator_of, want_pairings
-from study.engine.publish import Published, write
-from study.engine.session import alone, helpers, lock_of, opened, telling
+from study.engine.publish import Publisher, write
+from study.engine.session import alone, helpers, lock_of, opened
 from study.engine.worker import Worker
 from study.files.lock import locked
 from study.files.places import report_folder
@@ -45,7 +45,7 @@ def run(
         opened(evaluator, root, fresh, release=release) as study,
         helpers(evaluator.spec, root, workers - 1),
     ):
-        search(study.worker, study.progress)
+        search(study.worker)
         return study.published.report(study.worker.results, evaluator)
 
 
@@ -58,16 +58,14 @@ def work(spec: StudySpec, root: Path, release: str | None = None) -> None:
         locked(lock_of(root, spec.name, "workers"), shared=True),
         Progress(metric=spec.metrics[0]) as progress,
     ):
-        worker = Worker(evaluator, root, role="joins", release=release)
-        worker.heard = telling(progress, worker.metric)
-        search(worker, progress)
+        search(Worker(evaluator, root, progress, "worker", release))
 
 
 def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     """The strengths at which the kinds of a study do equal damage."""
     evaluator = evaluator_of(spec, root, calibrates=True)
-    with opened(evaluator, root, role="looks") as study:
-        study.worker.work(schedule.calibration, study.progress)
+    with opened(evaluator, root, role="observer") as study:
+        study.worker.work(schedule.calibration)
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
         text = strengths.render(found, spec.calibrate.levels, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
@@ -75,14 +73,13 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
         return found
 
 
-def search(worker: Worker, progress: Progress) -> None:
+def search(worker: Worker) -> None:
     """Calibrate where there is a matrix, search every pairing, confirm."""
-    worker.expand(progress)
+    worker.expand()
     ended: schedule.Ended = {}
     is_stochastic = worker.evaluator.is_stochastic
     worker.work(
         lambda results: schedule.study(results, is_stochastic, ended),
-        progress,
         lambda results: schedule.left(results, is_stochastic, ended),
     )
 
@@ -96,7 +93,7 @@ def sync(name: str, root: Path) -> None:
     results = collect(root, name)
     with alone(root, name):
         about = Store(open_storage(root), f"{name}/{CONFIRM}").attributes().get("about", ({}, {}))
-        published = Published(root, results.spec, about, anew=True)
+        published = Publisher(root, results.spec, about, anew=True)
         for pairing, found in results.searches.items():
             for evaluation in found:
                 published.evaluation(pairing, evaluation)

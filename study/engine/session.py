@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from degradations import RunError
-from study.engine.publish import Published, describe, write
-from study.engine.worker import Role, Worker
+from study.engine.publish import Publisher, describe, write
+from study.engine.worker import Role, Worker, begin_lock
 from study.evaluation.evaluator import Evaluator
 from study.files.atomic import sweep
 from study.files.lock import locked
 from study.files.places import report_folder
-from study.records.task import Evaluation
 from study.report.progress import Progress
-from study.specs import PairingSpec, StudySpec
+from study.search import forget, open_storage
+from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
 GRACE = 20  # seconds that a helper has to end after a signal
@@ -33,7 +32,7 @@ class Open:
 
     worker: Worker
     progress: Progress
-    published: Published
+    published: Publisher
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def opened(
     evaluator: Evaluator,
     root: Path,
     fresh: bool = False,
-    role: Role = "leads",
+    role: Role = "leader",
     release: str | None = None,
 ) -> Iterator[Open]:
     """A study for one process that shows it in MLflow. Whatever ends the block, no run is left
@@ -53,21 +52,13 @@ def opened(
     with alone(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
         sweep(root)
         if fresh:
-            _forget(evaluator, root)
+            _forget(spec.name, root)
         with locked(lock_of(root, spec.name, "workers"), shared=True):
             # Refuses what is to be refused before anything is shown.
-            worker = Worker(evaluator, root, role=role, release=release)
-            about, tell = (
-                worker.remember("about", describe(spec, evaluator)),
-                telling(progress, worker.metric),
-            )
-            published = Published(root, spec, about, anew=fresh)
-
-            def heard(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-                published.evaluation(pairing, evaluation)
-                tell(pairing, evaluation)
-
-            worker.heard = heard
+            worker = Worker(evaluator, root, progress, role, release)
+            about = worker.remember("about", describe(spec, evaluator))
+            published = Publisher(root, spec, about, anew=fresh)
+            worker.subscribe(published.evaluation)
             try:
                 yield Open(worker, progress, published)
                 published.close()
@@ -77,33 +68,17 @@ def opened(
                 raise
 
 
-def _forget(evaluator: Evaluator, root: Path) -> None:
+def _forget(name: str, root: Path) -> None:
     """Discard what is kept of a study, and what was predicted of it. Raises RunError where workers
     are at work on it."""
-    name = evaluator.spec.name
     try:
-        with locked(lock_of(root, name, "workers"), wait=False):
-            Worker(evaluator, root, fresh=True)
+        with locked(lock_of(root, name, "workers"), wait=False), locked(begin_lock(root, name)):
+            forget(open_storage(root), name)
     except BlockingIOError:
         raise RunError(
             f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them."
         ) from None
     (report_folder(root, name) / "probe.json").unlink(missing_ok=True)
-
-
-def telling(progress: Progress, metric: str) -> Any:
-    """What shows an evaluation's end; the copy of a main's evaluation at weight 1 of a search is
-    not shown."""
-
-    def tell(pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-        task, value = evaluation.task, evaluation.scores.get(metric)
-        if pairing is None or task.weight != 1:
-            outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
-            if task.ends and value is not None:
-                outcome += f" at w {evaluation.scores[f'endpoint_weight_{metric}']:g}"
-            progress.finish(task.name, task.cost, outcome, evaluation.started)
-
-    return tell
 
 
 @contextmanager

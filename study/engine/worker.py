@@ -21,7 +21,6 @@ from study.search import (
     Store,
     check_fingerprint,
     distributions,
-    forget,
     names,
     open_storage,
     parameters,
@@ -32,44 +31,40 @@ from study.specs.serialisation import spec_to_json
 PAUSE = 0.2  # seconds between looks at what other processes have finished
 REMINDED = 600  # seconds between two messages about who is waited for
 Stage = Callable[[Results], Iterator[schedule.Wanted]]
-Role = Literal["leads", "joins", "looks"]
+Role = Literal["leader", "worker", "observer"]
 OnEvaluation = Callable[[PairingSpec | None, Evaluation], Any]
 
 
 class Worker:
-    """One of the processes of a study. What is wanted follows from what is kept (`plan`), so
+    """One of the processes of a study. What is wanted follows from what is kept (`schedule`), so
     workers need no master.
 
-    role: leads, and tables show the study as it has it; joins, and must have the same; or looks,
-    and evaluates for a purpose of its own. release: a host whose processes have ended, so that what
-    they were at work on is free again. `heard`, where it is set, is told once of every evaluation:
-    known before, made here, or made by another process. Raises InputError for a study begun with
-    another config.
+    role: leader, which may change the config; worker, whose config must match it; observer, which
+    evaluates only. release: a host whose processes have ended, so that what they were at work on is
+    free again. Raises InputError for a study begun with another config.
     """
 
     def __init__(
         self,
         evaluator: Evaluator,
         root: Path,
-        fresh: bool = False,
-        role: Role = "leads",
+        progress: Progress,
+        role: Role = "leader",
         release: str | None = None,
     ) -> None:
         self.evaluator, self.spec, self.root = evaluator, evaluator.spec, root
-        self.metric = self.spec.metrics[0]
-        self._role = role
-        self.heard: OnEvaluation | None = None
+        self._progress, self._role = progress, role
+        self._metric = self.spec.metrics[0]
         self._storage = open_storage(root)
         self._stores: dict[PairingSpec | None, Store] = {}
+        self._listeners: list[OnEvaluation] = [self._show]
         self._told: set[tuple[PairingSpec | None, int]] = set()
         self._reminded: dict[RemoteTrial, float] = {}  # when it was last said who is waited for
-        with locked(root / "locks" / f"{self.spec.name}.begin.lock"):
-            self._begin(fresh, release)
+        with locked(begin_lock(root, self.spec.name)):
+            self._begin(release)
 
-    def _begin(self, fresh: bool, release: str | None) -> None:
+    def _begin(self, release: str | None) -> None:
         name = self.spec.name
-        if fresh:
-            forget(self._storage, name)
         kept = [Store(self._storage, each) for each in names(self._storage, name)]
         for each in kept:
             each.release_lost()
@@ -78,20 +73,25 @@ class Worker:
         begun = any(each.evaluations() or each.running() for each in kept)
         check_fingerprint(self._store(None), self.evaluator.fingerprint(), begun)
         asked = spec_to_json(self.spec)
-        if self._role != "looks" and self.remember("asked", asked) != asked:
+        if self._role != "observer" and self.remember("asked", asked) != asked:
+            config = report_folder(self.root, name) / "config.yaml"
             raise InputError(
                 f"The study '{name}' was begun with other pairings or numbers of evaluations; join "
-                f"it with its own config ({report_folder(self.root, name) / 'config.yaml'}), or "
-                "let `study run` change it."
+                f"it with its own config ({config}), or let `study run` change it."
             )
+
+    def subscribe(self, listener: OnEvaluation) -> None:
+        """Have a listener told once of every evaluation that is read from now on: known before,
+        made here, or made by another process."""
+        self._listeners.append(listener)
 
     def remember(self, key: str, value: Any) -> Any:
         """Keep something about the study beside its evaluations, and return what is kept.
 
-        The process that leads replaces what is there already; another leaves it.
+        A leader replaces what is there already; others leave it.
         """
         kept = self._store(None).attributes()
-        if self._role == "leads" or key not in kept:
+        if self._role == "leader" or key not in kept:
             self._store(None).remember(key, value)
             return value
         return kept[key]
@@ -103,10 +103,10 @@ class Worker:
         shared = {evaluation.task: evaluation for evaluation in self._evaluations(None)}
         return Results(self.spec, _Searches(self._evaluations, self.spec.pairings), shared)
 
-    def expand(self, progress: Progress) -> StudySpec:
+    def expand(self) -> StudySpec:
         """Calibrate where there is a matrix; returns the study with its pairings, which is kept."""
         if self.spec.matrix is not None:
-            self.work(schedule.calibration, progress)
+            self.work(schedule.calibration)
         expanded = schedule.expand(self.results)
         assert expanded is not None
         if not expanded.pairings:
@@ -118,53 +118,45 @@ class Worker:
         self.remember("spec", spec_to_json(expanded))
         return expanded
 
-    def work(
-        self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None = None
-    ) -> None:
+    def work(self, stage: Stage, left: Callable[[Results], int] | None = None) -> None:
         """Evaluate until a stage wants nothing more, waiting for what other processes are at work
         on.
 
         left: about what is still to do, for the progress.
         """
-        while (done := self._step(stage, progress, left)) is not None:
+        while (done := self._step(stage, left)) is not None:
             if not done:
-                self._remind(progress)
+                self._remind()
                 self._look_again()
                 time.sleep(PAUSE)
 
-    def _step(
-        self, stage: Stage, progress: Progress, left: Callable[[Results], int] | None
-    ) -> bool | None:
+    def _step(self, stage: Stage, left: Callable[[Results], int] | None) -> bool | None:
         """Evaluate the first task that is free; None where nothing is wanted, False where other
         processes have all."""
         found, results = None, self.results
         for pairing, task in stage(results):
             if left is not None and found is None:
-                progress.expect(left(results))
+                self._progress.expect(left(results))
             found = False
-            if task not in self._store(pairing).running() and self._take(
-                pairing, task, progress, results
-            ):
+            free = task not in self._store(pairing).running()
+            if free and self._take(pairing, task, results):
                 return True
         return found
 
-    def _take(
-        self, pairing: PairingSpec | None, task: Task, progress: Progress, results: Results
-    ) -> bool:
+    def _take(self, pairing: PairingSpec | None, task: Task, results: Results) -> bool:
+        """Evaluate a task, if it is still free."""
         params, space = {}, {}
         if pairing is not None:
-            params, space = (
-                parameters(self.spec.search, pairing, task),
-                distributions(self.spec.search, pairing),
-            )
-        with self._store(pairing).claim(task, self.metric, params, space) as claim:
+            params = parameters(self.spec.search, pairing, task)
+            space = distributions(self.spec.search, pairing)
+        with self._store(pairing).claim(task, self._metric, params, space) as claim:
             if claim is None:
                 return False
             # At weight 1 a search has the main alone, which is shared.
             known = results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
-                progress.start(task.name, task.samples)
-                claim.keep(self.evaluator.outcome(task, progress.samples))
+                self._progress.start(task.name, task.samples)
+                claim.keep(self.evaluator.outcome(task, self._progress.samples))
             elif known.reason:
                 raise RunError(known.reason)
             else:
@@ -178,14 +170,14 @@ class Worker:
             store.refresh()
             store.release_lost()
 
-    def _remind(self, progress: Progress) -> None:
+    def _remind(self) -> None:
         """Say who is waited for, where this process cannot see whether that one is alive."""
         for each in (each for store in self._stores.values() for each in store.remote()):
             if time.time() - self._reminded.get(each, -math.inf) < REMINDED:
                 continue
             self._reminded[each] = time.time()
             began = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.began))
-            progress.say(
+            self._progress.say(
                 f"study: waiting for '{each.task.name}', which process {each.pid} on the machine "
                 f"or container '{each.host}' began at {began}. Whether it is alive cannot be seen "
                 f"from here: if it has ended, give the command again with --release {each.host}"
@@ -193,17 +185,32 @@ class Worker:
 
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:
         found = self._store(pairing).evaluations()
-        for evaluation in found if self.heard else ():
+        for evaluation in found:
             if (pairing, evaluation.number) not in self._told:
                 self._told.add((pairing, evaluation.number))
-                self.heard(pairing, evaluation)  # type: ignore[misc]
+                for listener in self._listeners:
+                    listener(pairing, evaluation)
         return found
+
+    def _show(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
+        """Show an evaluation's end; not the copy of the main's that a search has at weight 1."""
+        task, value = evaluation.task, evaluation.scores.get(self._metric)
+        if pairing is None or task.weight != 1:
+            outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
+            if task.ends and value is not None:
+                outcome += f" at w {evaluation.scores[f'endpoint_weight_{self._metric}']:g}"
+            self._progress.finish(task.name, task.cost, outcome, evaluation.started)
 
     def _store(self, pairing: PairingSpec | None) -> Store:
         if pairing not in self._stores:
             name = CONFIRM if pairing is None else pairing.name
             self._stores[pairing] = Store(self._storage, f"{self.spec.name}/{name}")
         return self._stores[pairing]
+
+
+def begin_lock(root: Path, name: str) -> Path:
+    """The lock that a process holds while it begins, or forgets, a study."""
+    return root / "locks" / f"{name}.begin.lock"
 
 
 class _Searches(Mapping[PairingSpec, list[Evaluation]]):

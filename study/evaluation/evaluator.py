@@ -204,7 +204,7 @@ class Evaluator:
         """n samples of the base with their labels, for what wants data where the base comes
         without."""
         task, source = Task.alone(BASE, seed, n, self.spec.sampler.steps), self._source(n)
-        found = [source.start(seed, chunk).label for chunk in range(len(source))]
+        found = [source.start(seed, chunk).condition.label for chunk in range(len(source))]
         labels = [label.cpu() for label in found if label is not None]
         return replace(
             self.base.data, samples=self.samples(task), labels=torch.cat(labels) if labels else None
@@ -289,7 +289,7 @@ class Evaluator:
         tally = self._empty_tally(source) if grouped else Tally(self.extractors)
         for chunk in range(len(source)):
             part = source.indices(chunk)
-            label = source.start(task.seed, chunk).label if grouped else None
+            label = source.start(task.seed, chunk).condition.label if grouped else None
             tally.fold(self._seen(samples[part.start : part.stop]), part.start, label)
         return tally
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from degradations import Coupling, Denoiser, Draws, InputError
+from degradations import Condition, Coupling, Denoiser, Draws, InputError
 from study.sampling import Start, solver_of
 
 Array = npt.NDArray[np.float64]
@@ -32,23 +32,25 @@ class Points:
     """Where errors are looked at: at each of L noise levels the same B images, with the weight of
     each level.
 
-    x: [L, B, …]; sigmas, weights: [L]; labels: [B] or None; clean: [B, …], what x is a noised
-    version of, or None.
+    x: [L, B, …]; sigmas, weights: [L]; condition: of the B images; clean: [B, …], what x is a
+    noised version of, or None.
     """
 
     x: Tensor
     sigmas: Sequence[float]
     weights: Sequence[float]
-    labels: Tensor | None = None
+    condition: Condition | Tensor | None = None
     clean: Tensor | None = None
 
 
-def noised(clean: Tensor, labels: Tensor | None, sigmas: Sequence[float], seed: int) -> Points:
+def noised(
+    clean: Tensor, condition: Condition | Tensor | None, sigmas: Sequence[float], seed: int
+) -> Points:
     """Data with noise of every level, x = y + σn; the weight of a level is 1/σ², which makes errors
     those of ε."""
     draws = Draws(seed, role="probe")
     x = torch.stack([clean + sigma * draws.normal("noise", clean) for sigma in sigmas])
-    return Points(x, sigmas, [sigma**-2 for sigma in sigmas], labels, clean)
+    return Points(x, sigmas, [sigma**-2 for sigma in sigmas], condition, clean)
 
 
 @torch.inference_mode()
@@ -61,18 +63,18 @@ def along_trajectories(
     An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the
     next level that is kept.
     """
-    noise, labels, draws = start
+    noise, condition, draws = start
     kept = sorted({round(i) for i in np.linspace(0, len(sigmas) - 2, levels)})
     x, found = noise * sigmas[0], []
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if index in kept:
             found.append(x)
         x = solver_of(solver).step(
-            lambda x, sigma: base(x, sigma, labels, draws), x, sigma, sigma_next
+            lambda x, sigma: base(x, sigma, condition, draws), x, sigma, sigma_next
         )
     chosen = [sigmas[index] for index in kept]
     apart = [math.log(a / b) ** 2 for a, b in pairwise(chosen)]
-    return Points(torch.stack(found), chosen, [*apart, apart[-1]], labels)
+    return Points(torch.stack(found), chosen, [*apart, apart[-1]], condition)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def errors_and_residuals(
     residuals = _Residuals(len(names), len(guides), points) if loss_draws else None
     apart = {name: denoisers[name] for name in guides}
     for level, (x, sigma) in enumerate(zip(points.x, points.sigmas, strict=True)):
-        clean = base(x, sigma, points.labels, Draws(seed, level))
+        clean = base(x, sigma, points.condition, Draws(seed, level))
         total = torch.zeros(len(names), *x.shape, dtype=torch.float64, device=device)
         same = torch.zeros(len(x), len(names), len(names), dtype=torch.float64, device=device)
         together = _evaluations(denoisers, points, level, seed)
@@ -187,7 +189,9 @@ def _evaluations(
         for name, denoiser in denoisers.items():
             if name not in fixed:
                 draws = Draws(seed + 1 + k, level, "probe")
-                estimate = denoiser(x, sigma, points.labels, draws.child(role) if role else draws)
+                estimate = denoiser(
+                    x, sigma, points.condition, draws.child(role) if role else draws
+                )
                 if draws.unused:
                     fixed[name] = estimate
             estimates.append(fixed.get(name, estimate))

@@ -93,7 +93,7 @@ class PairSampler(pl.LightningModule):
         job, denoiser = self.assigned
         start = job.source.start(job.seed, batch)
         samples = sample_chunk(denoiser, start, self.sigmas, self.solver, self.churn)
-        return Sampled(samples, start.label)
+        return Sampled(samples, start.condition.label)
 
 
 class _EachChunk(BasePredictionWriter):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, LabelSite, Site
+from degradations import Condition, Draws, LabelSite, Site
 from study.models.preconditioning import PRECISIONS, Network
 
 
@@ -67,16 +67,13 @@ class DiffusersNetwork(Network):
                     setattr(parent, name, _SITED[type(child).__name__](child, self.call))
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         timestep = c_noise.expand(len(x))
         if self.whole_timesteps:
             timestep = timestep.round().long()
-        given = None
-        if self.label is not None:
-            label = torch.full((len(x),), -1, device=x.device) if label is None else label
-            label = self.label(label, draws)
-            given = label.masked_fill(label < 0, self.unlabelled)
+        label = None if self.label is None else self.label(condition.labels(x), draws)
+        given = None if label is None else label.masked_fill(label < 0, self.unlabelled)
         with self.call.of(draws, label):
             (output,) = self.model(x, timestep, class_labels=given, return_dict=False)
         return output[:, : x.shape[1]]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, InputError, LabelSite, Site
+from degradations import Condition, Draws, InputError, LabelSite, Site
 from study.models.preconditioning import PRECISIONS, Network
 from study.models.unet import columns
 
@@ -123,9 +123,9 @@ class EDM2UNet(Network):
         self.out_gain = nn.Parameter(torch.zeros([]))
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        embedding = self._embed(x, c_noise, label, draws)
+        embedding = self._embed(x, c_noise, condition, draws)
         # The convolutions have no biases: a channel of ones lets the first one have its own.
         h = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(
             memory_format=torch.channels_last
@@ -149,15 +149,13 @@ class EDM2UNet(Network):
                 module.to(precision)
 
     def _embed(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         """What every block is told, [B or 1, embedding]."""
         embedding = self.emb_noise(self.emb_fourier(c_noise))
         if self.label is not None and self.emb_label is not None:
-            label = torch.full((len(x),), -1, device=x.device) if label is None else label
-            embedding = _sum(
-                embedding, self.emb_label.column(self.label(label, draws)), self.label_balance
-            )
+            column = self.emb_label.column(self.label(condition.labels(x), draws))
+            embedding = _sum(embedding, column, self.label_balance)
         return _silu(embedding)
 
 

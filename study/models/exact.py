@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from degradations import Denoiser, Draws, InputError
+from degradations.condition import NONE, Condition, condition_of
 from degradations.denoiser import column
 
 
@@ -25,7 +26,7 @@ class ExactGaussian(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         s = column(sigma, x)
@@ -70,18 +71,20 @@ class ExactMixture(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
-        rotated, total, logs = self._components(x, sigma, label)
+        rotated, total, logs = self._components(x, sigma, condition)
         axes, variances = self.axes.to(x.dtype), self.variances.to(x.dtype)
         shrunk = torch.einsum("bkj,kij->bki", rotated * variances / total, axes)
         return torch.einsum("bk,bki->bi", logs.softmax(dim=1), self.means.to(x.dtype) + shrunk)
 
-    def log_density(self, x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def log_density(
+        self, x: Tensor, sigma: Tensor | float, given: Condition | Tensor | None = None
+    ) -> Tensor:
         """log p(x; σ), [B], of the mixture (of the label's class, with its components' weights
         normalised)."""
-        return self._components(x, sigma, label)[2].logsumexp(dim=1)
+        return self._components(x, sigma, condition_of(given))[2].logsumexp(dim=1)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """n clean samples, [n, d], and the component of each, [n]."""
@@ -92,7 +95,7 @@ class ExactMixture(Denoiser):
         ), k
 
     def _components(
-        self, x: Tensor, sigma: Tensor | float, label: Tensor | None
+        self, x: Tensor, sigma: Tensor | float, condition: Condition
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Of every sample and component: the offset along the component's axes [B, K, d], its
         variance [·, K, d], and log(πₖ N(x; μₖ, Σₖ + σ²I)) [B, K]."""
@@ -101,6 +104,7 @@ class ExactMixture(Denoiser):
         )
         total = self.variances.to(x.dtype) + column(sigma, x)[..., None] ** 2
         logs = self.log_weights.to(x.dtype)
+        label = condition.label
         if label is not None and self.classes is not None:
             logs = torch.where(
                 (label[:, None] == self.classes) | (label[:, None] < 0), logs, -torch.inf

@@ -6,7 +6,7 @@ from abc import ABC
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, LabelSite, Site
+from degradations import Condition, Draws, LabelSite, Site
 from study.models.preconditioning import Network
 
 
@@ -23,14 +23,13 @@ class ConditionedNetwork(Network, ABC):
         self.label = _Labels(classes, embedding) if classes else None
         self.embed = nn.Linear(embedding, embedding)
 
-    def condition(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+    def embedding(
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         """The vector, [B or 1, embedding]."""
         embedding = self.noise(c_noise)
         if self.label is not None:
-            label = torch.full((len(x),), -1, device=x.device) if label is None else label
-            embedding = embedding + self.label(label, draws)
+            embedding = embedding + self.label(condition.labels(x), draws)
         return nn.functional.silu(self.embed(embedding))
 
 
@@ -59,9 +58,9 @@ class ResidualMLP(ConditionedNetwork):
         nn.init.zeros_(self.leave.weight)
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        embedding = self.condition(x, c_noise, label, draws)
+        embedding = self.embedding(x, c_noise, condition, draws)
         h = self.enter(x.flatten(1))
         for block in self.blocks:
             h = block(h, embedding, draws)

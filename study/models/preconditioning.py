@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Denoiser, Draws, InputError, Levels
+from degradations.condition import NONE, Condition
 from degradations.denoiser import column
 
 Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
@@ -16,9 +17,9 @@ PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class Network(nn.Module, ABC):
-    """A raw network F(x, c_noise, label, draws) → [B, …] of the shape of x; c_noise: [B] or [1].
+    """A raw network F(x, c_noise, condition, draws) → [B, …] of the shape of x.
 
-    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all.
+    c_noise: [B] or [1]. Labels are in 0…classes − 1, −1 for none.
     """
 
     precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
@@ -26,7 +27,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         raise NotImplementedError
 
@@ -81,11 +82,11 @@ class Preconditioned(Denoiser, ABC):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         c = self.scalings(column(sigma, x))
-        f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), label, draws)
+        f = self.network(self._lower(c.c_in * x), c.c_noise.flatten(), condition, draws)
         d = c.c_skip * x + c.c_out * f.to(x.dtype)
         return d if self.limit is None else self.limit(d)
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from degradations import Draws, InputError, Site
+from degradations import Condition, Draws, InputError, Site
 from study.models.mlp import ConditionedNetwork, ResidualBlock
 
 
@@ -51,9 +51,9 @@ class PatchTransformer(ConditionedNetwork):
         nn.init.zeros_(self.leave.weight)
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        embedding = self.condition(x, c_noise, label, draws)[:, None]
+        embedding = self.embedding(x, c_noise, condition, draws)[:, None]
         patches = nn.functional.pixel_unshuffle(x, self.patch)
         grid = patches.shape[2:]
         h = self.enter(_tokens(patches)) + self.positions

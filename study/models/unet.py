@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from degradations import Draws, InputError, LabelSite, Site
+from degradations import Condition, Draws, InputError, LabelSite, Site
 from study.models.preconditioning import PRECISIONS, Network
 
 Way = Literal["keep", "down", "up"]
@@ -116,13 +116,10 @@ class UNet(Network, ABC):
         raise NotImplementedError
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        if self.label is not None:
-            label = self.label(
-                torch.full((len(x),), -1, device=x.device) if label is None else label, draws
-            )
-        embedding = self.embed(c_noise, None if self.label is None else label)
+        label = None if self.label is None else self.label(condition.labels(x), draws)
+        embedding = self.embed(c_noise, label)
         h, beside, skips = self.enc[at(self.sides[0], "conv")](x), x, []
         for level, side in enumerate(self.sides):
             if level:

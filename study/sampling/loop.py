@@ -57,12 +57,12 @@ def sample_chunk(
 
     Raises InputError for an unknown solver.
     """
-    step, (noise, label, draws) = solver_of(solver).step, start
+    step, (noise, condition, draws) = solver_of(solver).step, start
     gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
     levels = denoiser.levels()
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        return denoiser(x, sigma, label, draws)
+        return denoiser(x, sigma, condition, draws)
 
     x = noise * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):

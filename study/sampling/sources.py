@@ -12,16 +12,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from degradations import Draws, InputError
+from degradations import Condition, Draws, InputError
 
 SEED_SET = 50_000  # seeds of a set, as published FIDs have them: 0…49999, 50000…99999, …
 
 
 class Start(NamedTuple):
-    """n ~ N(0, I) of [B, …], labels [B] or None, and the draws of the chunk."""
+    """n ~ N(0, I) of [B, …], what its samples are conditioned on, and the draws of the chunk."""
 
     noise: Tensor
-    label: Tensor | None
+    condition: Condition
     draws: Draws
 
 
@@ -80,7 +80,7 @@ class Fixed(Source):
             if self.labels is None
             else self.labels[indices.start : indices.stop].to(self.device)
         )
-        return Start(draws.normal("initial noise", like), label, draws)
+        return Start(draws.normal("initial noise", like), Condition(label), draws)
 
 
 class PerSample(Source):
@@ -110,7 +110,7 @@ class PerSample(Source):
                 )
         return Start(
             torch.stack(noise).to(dtype),
-            torch.stack(labels) if labels else None,
+            Condition(torch.stack(labels) if labels else None),
             Draws(seed, chunk),
         )
 

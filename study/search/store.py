@@ -59,7 +59,7 @@ class Store:
     """
 
     def __init__(self, storage: RDBStorage, name: str) -> None:
-        self.name, self._path = name, path_of(storage)
+        self.name, self._storage, self._path = name, storage, path_of(storage)
         with intact(self._path):
             try:
                 self._study = optuna.load_study(study_name=name, storage=storage)
@@ -91,10 +91,10 @@ class Store:
         numbers."""
         with intact(self._path):
             for trial in self._trials:
-                if trial.state.is_finished() and trial._trial_id not in self._ended:
+                if trial.state.is_finished() and trial.number not in self._ended:
                     counts = "task" in trial.user_attrs and not _lost(trial)
-                    self._ended[trial._trial_id] = _evaluation(trial) if counts else None
-        found = (self._ended.get(trial._trial_id) for trial in self._trials)
+                    self._ended[trial.number] = _evaluation(trial) if counts else None
+        found = (self._ended.get(trial.number) for trial in self._trials)
         return [evaluation for evaluation in found if evaluation is not None]
 
     def running(self) -> set[Task]:
@@ -128,7 +128,7 @@ class Store:
 
     def _release(self, trials: list[FrozenTrial]) -> int:
         for trial in trials:
-            self._fail(trial._trial_id, LOST)
+            self._fail(self._id_of(trial), LOST)
         if trials:
             self.refresh()
         return len(trials)
@@ -194,9 +194,17 @@ class Store:
                 distributions=dict(space),
                 user_attrs=attrs,
             )
-            made = int(self._study._storage.create_new_trial(self._study._study_id, trial))
+            made = int(self._storage.create_new_trial(self._study_id, trial))
         self.refresh()
         return made
+
+    def _id_of(self, trial: FrozenTrial) -> int:
+        """The number of a trial in the database, where that of its study is another."""
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+
+    @cached_property
+    def _study_id(self) -> int:
+        return self._storage.get_study_id_from_name(self.name)
 
     def _finish(self, trial: int, outcome: Outcome | None, metric: str) -> None:
         if outcome is None:
@@ -204,15 +212,15 @@ class Store:
             return
         # Given up by a process that took this one for dead: who evaluates the task next keeps it.
         with suppress(*TAKEN):
-            self._study._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
-            self._study._storage.set_trial_state_values(
+            self._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
+            self._storage.set_trial_state_values(
                 trial, TrialState.COMPLETE, [float(outcome.scores[metric])]
             )
 
     def _fail(self, trial: int, reason: str) -> None:
         with suppress(*TAKEN):  # another process was quicker
-            self._study._storage.set_trial_user_attr(trial, "reason", reason)
-            self._study._storage.set_trial_state_values(trial, TrialState.FAIL)
+            self._storage.set_trial_user_attr(trial, "reason", reason)
+            self._storage.set_trial_state_values(trial, TrialState.FAIL)
 
 
 def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = True) -> None:

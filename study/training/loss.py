@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from degradations import Denoiser
+from degradations import Condition, Denoiser
 from degradations.denoiser import column
 
 
@@ -18,14 +18,14 @@ def edm_loss(
     y: Tensor,
     noise: Tensor,
     sigma: Tensor,
-    label: Tensor | None,
+    condition: Condition | Tensor | None,
     sigma_data: float,
 ) -> Tensor:
     """λ(σ)·|D(y + σn; σ) − y|², mean over samples and elements, λ = (σ² + σd²)/(σσd)² (Karras et
     al. 2022, eq. 2).
 
-    y, noise: [B, …]; sigma: [B]; label: [B] or None; returns a scalar.
+    y, noise: [B, …]; sigma: [B]; condition: also labels [B]; returns a scalar.
     """
     s = column(sigma, y)
     weight = (s**2 + sigma_data**2) / (s * sigma_data) ** 2
-    return (weight * (denoiser(y + s * noise, sigma, label) - y) ** 2).mean()
+    return (weight * (denoiser(y + s * noise, sigma, condition) - y) ** 2).mean()
