@@ -175,14 +175,14 @@ class TestEveryKind:
 class Echo(Denoiser):
     """D(x; σ, c) = x"""
 
-    def forward(self, x, sigma, label=None, draws=None):  # type: ignore[no-untyped-def]
+    def forward(self, x, sigma, condition=None, draws=None):  # type: ignore[no-untyped-def]
         return x
 
 
 class Told(Denoiser):
     """D(x; σ, c) = σ"""
 
-    def forward(self, x, sigma, label=None, draws=None):  # type: ignore[no-untyped-def]
+    def forward(self, x, sigma, condition=None, draws=None):  # type: ignore[no-untyped-def]
         return torch.zeros_like(x) + torch.as_tensor(sigma).reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -193,8 +193,8 @@ class Through(Denoiser):
         super().__init__()
         self.site = site
 
-    def forward(self, x, sigma, label=None, draws=None):  # type: ignore[no-untyped-def]
-        return self.site(x if label is None else label, draws)
+    def forward(self, x, sigma, condition=None, draws=None):  # type: ignore[no-untyped-def]
+        return self.site(x if condition.label is None else condition.label, draws)
 
 
 class Linear(Denoiser):
@@ -204,7 +204,7 @@ class Linear(Denoiser):
         super().__init__()
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
 
-    def forward(self, x, sigma, label=None, draws=None):  # type: ignore[no-untyped-def]
+    def forward(self, x, sigma, condition=None, draws=None):  # type: ignore[no-untyped-def]
         return x @ self.weight.T
 
 

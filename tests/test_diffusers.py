@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from degradations import Denoiser, Draws, InputError, Pair, Site, parse
+from degradations.condition import Condition
 from degradations.names import kinds
 from study.models import Network
 from study.models.diffusers import DENOISERS, Loaded, edm2_decoder, load_diffusers
@@ -255,7 +256,7 @@ class Told(Network):
         self.answer = answer
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         self.x, self.t = x, c_noise
         return self.answer

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from degradations import Denoiser, Draws, Guided, Interval, parse
+from degradations.condition import NONE, Condition
 from tests.helpers import small_transformer
 from tests.test_degradations import KINDS, KINDS_OF_IMAGES
 
@@ -36,12 +37,12 @@ class Watched(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         before, self.watch.now = self.watch.now, self.name
         self.watch.drawn[self.name].append(defaultdict(list))
-        d = self.base(x, sigma, label, draws)
+        d = self.base(x, sigma, condition, draws)
         self.watch.now = before
         return d
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from degradations import Coupling, Denoiser, Draws, Guided, InputError, InputNoise, Turned
+from degradations.condition import NONE, Condition
 from study.evaluation import predictions
 from study.evaluation.mean_errors import (
     Points,
@@ -41,11 +42,11 @@ class Erring(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         self.evaluated += 1
-        d = self.gain * self.base(x, sigma, label, draws) + self.shift
+        d = self.gain * self.base(x, sigma, condition, draws) + self.shift
         if self.scale == 0:
             return d
         assert draws is not None
@@ -413,7 +414,7 @@ class RandomAbove(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         assert draws is not None
@@ -458,12 +459,12 @@ class Recording(Denoiser):
         self,
         x: Tensor,
         sigma: Tensor | float,
-        label: Tensor | None = None,
+        condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
         # of Heun's two evaluations at a level the later one begins the step
         self.seen[float(sigma)] = x
-        return self.base(x, sigma, label, draws)
+        return self.base(x, sigma, condition, draws)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

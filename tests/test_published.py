@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from degradations import Draws, InputError
+from degradations.condition import Condition
 from study.models.by_class import MOST_PARAMETERS, published
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
@@ -29,7 +30,7 @@ class Third(Network):
     """F(x) = x/3 + c_noise, which keeps what it was given."""
 
     def forward(
-        self, x: Tensor, c_noise: Tensor, label: Tensor | None, draws: Draws | None
+        self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         self.given = x, c_noise
         return x / 3 + c_noise[:, None]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Denoiser, Draws, InputError, Levels
-from degradations.condition import NONE, Condition
+from degradations.condition import NONE, Condition, condition_of
 from degradations.denoiser import column
 
 Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
@@ -24,6 +24,16 @@ class Network(nn.Module, ABC):
 
     precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     precision: torch.dtype = torch.float32  # of its activations
+
+    def __call__(
+        self,
+        x: Tensor,
+        c_noise: Tensor,
+        condition: Condition | Tensor | None = None,
+        draws: Draws | None = None,
+    ) -> Tensor:
+        found: Tensor = super().__call__(x, c_noise, condition_of(condition), draws)
+        return found
 
     @abstractmethod
     def forward(
