@@ -57,7 +57,7 @@ def main() -> None:
 
         evaluator.outcome = noted  # type: ignore[method-assign]
         with opened(evaluator, Path(folder)) as study_:
-            study.engine.run.search(study_.worker, study_.progress)
+            study.engine.run.search(study_.worker)
     gaps = [b - a for a, b in pairwise(began)][-EVALUATIONS:]
     print(f"evaluation_overhead {1000 * median(gaps):.0f}")
 

@@ -483,7 +483,7 @@ def test_trajectories_are_the_solver_s_states(solver: str, levels: int) -> None:
     draws = source.start(5, 0).draws
     for _ in range({"euler": 11, "heun": 22}[solver]):
         draws.normal("noise", samples)
-    last = SOLVERS[solver](
+    last = SOLVERS[solver].step(
         lambda x, sigma: base(x, sigma, None, draws), points.x[-1], points.sigmas[-1], 0.0
     )
     assert torch.equal(last, samples)
