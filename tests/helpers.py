@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from study.checkpoints import Base
-from study.evaluation.evaluator import Evaluator, load_parts
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.parts import load_parts
 from study.models import EDM, Network, PatchTransformer, ResidualMLP
 from study.sampling import edm_sigmas
 from study.specs import StudySpec

@@ -11,7 +11,8 @@ from degradations import InputError
 from study.checkpoints import load_base
 from study.cli.config import load_spec
 from study.engine.check import evaluator_of
-from study.evaluation.evaluator import Evaluator, is_stochastic
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.parts import is_stochastic
 from study.metrics import Tally
 from study.records.task import BASE, Task
 from study.specs import PairingSpec, StudySpec

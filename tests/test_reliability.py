@@ -24,7 +24,7 @@ from study.files.sqlite import connect, damage, make_whole
 from study.records.task import Outcome, Task
 from study.search import Store, open_storage
 from study.search.collect import collect
-from study.search.store import _owner
+from study.search.owner import this_process
 from study.tracking import Tracking, database
 from study.tracking.database import open_client
 
@@ -346,7 +346,7 @@ def claimed_by(
     """A claim of the task as if another process had made it."""
     book = Store(open_storage(root), name)
     with monkeypatch.context() as patch:
-        patch.setattr("study.search.store._owner", lambda: owner)
+        patch.setattr("study.search.store.this_process", lambda: owner)
         book._begin(TASK, {}, {})
     return book
 
@@ -355,7 +355,11 @@ def test_a_process_that_nobody_has_reaped_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
-    owner = {**_owner(), "pid": process.pid, "start": psutil.Process(process.pid).create_time()}
+    owner = {
+        **this_process(),
+        "pid": process.pid,
+        "start": psutil.Process(process.pid).create_time(),
+    }
     book = claimed_by(owner, tmp_path, monkeypatch)
     assert (book.running(), book.release_lost()) == ({TASK}, 0)
     process.kill()
@@ -398,7 +402,7 @@ def test_who_is_waited_for_is_said_and_can_be_released(
     owner = {"host": "elsewhere", "pid": 12, "start": 0.0}
     book = Store(open_storage(root), "small/confirm")
     with monkeypatch.context() as patch:
-        patch.setattr("study.search.store._owner", lambda: owner)
+        patch.setattr("study.search.store.this_process", lambda: owner)
         book._begin(Task.alone("none", 3, 180, 6), {}, {})
     more = [*SMALL, "--root", str(root), "--confirm.seed_sets", "3"]
 

@@ -492,7 +492,7 @@ def ended_process() -> int:
 def begin_as(owner: dict[str, Any], book: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave a claim of the task as if another process had made it."""
     with monkeypatch.context() as patch:
-        patch.setattr("study.search.store._owner", lambda: owner)
+        patch.setattr("study.search.store.this_process", lambda: owner)
         book._begin(TASK, {}, {})
 
 

@@ -9,7 +9,8 @@ from study.checkpoints.names import split
 from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.calibrate import first_strength
 from study.engine.memory import check_memory
-from study.evaluation.evaluator import Evaluator, is_stochastic, load_parts
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.parts import is_stochastic, load_parts
 from study.specs import StudySpec
 
 

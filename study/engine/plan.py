@@ -18,7 +18,7 @@ from study.engine.bases import OWN, computing
 from study.engine.memory import features, needs_of
 from study.engine.stand_ins import dry_run, elsewhere, origin, path_of, stand_in
 from study.evaluation import noise_levels
-from study.evaluation.evaluator import VAE
+from study.evaluation.parts import VAE
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import PublicFile, present
 from study.metrics import files_of

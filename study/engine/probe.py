@@ -16,7 +16,7 @@ from study.checkpoints.names import canonical
 from study.data import Data
 from study.engine import schedule
 from study.engine.check import evaluator_of, want_pairings
-from study.engine.publish import write
+from study.engine.report import write
 from study.engine.session import opened
 from study.evaluation import mean_errors, predictions
 from study.evaluation.evaluator import Evaluator

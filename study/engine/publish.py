@@ -2,36 +2,26 @@
 
 import hashlib
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import cache, cached_property
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from study.engine.report import read_json, write, write_report
 from study.evaluation.evaluator import Evaluator
-from study.files.atomic import sha256, write_text
+from study.files.atomic import sha256
 from study.files.places import report_folder
-from study.metrics import nearest, nearest_other
 from study.records.results import Results
-from study.records.task import BASE, Evaluation, Task
+from study.records.task import Evaluation
 from study.report import table
 from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
 from study.specs.serialisation import spec_to_yaml
 from study.tracking import Tracking
 
-SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others
-LARGE = 32  # pixels or latents a side
-MEASURED = 600  # samples whose nearest training datum is looked for
 REPORTED = "reported.json"  # in a report folder: what it is a report of
-PANELS = 12  # pairings that are shown one by one; of more there are the maps
 
 
 class Publisher:
@@ -198,146 +188,3 @@ def _is_up_to_date(folder: Path, state: str) -> bool:
     return kept.get("state") == state and all(
         (folder / name).is_file() for name in kept.get("files", [])
     )
-
-
-def write_report(
-    results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path
-) -> list[Path]:
-    """Tables and figures of a study into a folder; returns their paths."""
-    # late, as below: a study that is reported already wants no matplotlib
-    from study.report import figures, matrix
-
-    written = [
-        write(folder / f"table.{suffix}", table.render(rows, form))
-        for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
-    ]
-    written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
-    few = len(results.spec.pairings) <= PANELS
-    for metric in results.metrics if few else ():
-        shown = rows if metric == results.primary else table.rows(results, metric)
-        written.append(figures.save(figures.curves(results, shown), folder / f"{metric}.png"))
-    if results.spec.matrix is not None:
-        probed = read_json(folder / "probe.json") or []
-        cells = matrix.cells(results, rows, probed)
-        written.append(write(folder / "matrix.csv", cells.to_csv(index=False)))
-        written += [
-            figures.save(figure, folder / f"{name}.png")
-            for name, figure in matrix.maps(cells).items()
-        ]
-    if evaluator is not None:
-        if few:
-            written += sample_figures(results, evaluator, folder)
-        for name, reference in evaluator.references.items():
-            reference.save(folder / f"reference-{name}.npz")
-            written.append(folder / f"reference-{name}.npz")
-    return written
-
-
-def write(path: Path, text: str) -> Path:
-    """Write a text file that ends its last line; returns its path."""
-    write_text(path, text.rstrip("\n") + "\n")
-    return path
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file of our own holds, or None where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
-    """Samples of base, main, guide and guided from the same seeds, and where there are training
-    data, how far from them they are."""
-    from study.report import figures
-
-    spec, written, distances = results.spec, [], {}
-    data = evaluator.base.data.samples
-    if len(data):
-        shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-        order = torch.split(shuffled, 4 * MEASURED)
-        alone = len(order) == 1
-        distances["data"] = (
-            nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
-        )
-    few = MEASURED if len(data) else SHOWN  # what is only looked at need not be more
-    draw = cache(evaluator.samples)
-    for index, pairing in enumerate(spec.pairings):
-        tested = results.tested(pairing)
-        if tested is None:
-            continue
-        tasks = {
-            "base": _few(results.single(BASE), spec, few),
-            f"main {pairing.main}": _few(results.single(pairing.main), spec, few),
-            f"guide {pairing.guide}": _few(results.single(pairing.guide), spec, few),
-            f"guided, w = {tested.weight:.2f}": _few(tested, spec, few),
-        }
-        drawn = {name: draw(task) for name, task in tasks.items()}
-        row = SHOWN if data.shape[-1] < LARGE else SHOWN_LARGE
-        shown = {name: evaluator.images(x[:row]) if x.ndim > 2 else x for name, x in drawn.items()}
-        written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
-        if len(data):
-            distances.setdefault("base", nearest(drawn["base"], data))
-            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(
-                list(drawn.values())[-1], data
-            )
-    if not distances:
-        return written
-    written.append(figures.save(figures.nearest(distances), folder / "nearest.png"))
-    medians = {name: float(d.median()) for name, d in distances.items()}
-    written.append(
-        write(
-            folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)
-        )
-    )
-    return written
-
-
-def _few(task: Task, spec: StudySpec, n: int) -> Task:
-    return Task(**{**vars(task), "samples": n, "seed": spec.seeds[0]})
-
-
-def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dict[str, str]]:
-    """The parameters of a study, and what else is needed to run it again, as tags."""
-    params: dict[str, Any] = {}
-    for key, value in {**asdict(spec), "pairings": [p.name for p in spec.pairings]}.items():
-        nested = isinstance(value, dict)
-        params |= {f"{key}.{k}": str(v) for k, v in value.items()} if nested else {key: str(value)}
-    packages = (
-        "degradation-study",
-        "torch",
-        "pytorch-lightning",
-        "optuna",
-        "mlflow",
-        "numpy",
-        "scipy",
-        "scikit-learn",
-    )
-    tags = {f"version.{name}": version(name) for name in packages}
-    tags |= {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "git.commit": _commit(),
-        "command": " ".join(sys.argv),
-        "threads": str(torch.get_num_threads()),
-        "base.sha256": evaluator.base.sha256,
-        "reference.sha256": str(evaluator.fingerprint()["reference"]),
-    }
-    tags |= {f"extractor.{e.name}.sha256": e.sha256 for e in evaluator.extractors}
-    return params, tags
-
-
-def _commit() -> str:
-    """The commit of the project's checkout, with a mark where there are changes; empty outside
-    one."""
-
-    def ask(*arguments: str) -> str:
-        git = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(
-            git, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return ask("rev-parse", "HEAD") + (
-            " with changes" if ask("status", "--porcelain", "-uno") else ""
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""

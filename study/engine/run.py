@@ -7,7 +7,8 @@ from degradations import RunError
 from study.engine import schedule
 from study.engine.calibrate import Calibration, calibrate
 from study.engine.check import evaluator_of, want_pairings
-from study.engine.publish import Publisher, write
+from study.engine.publish import Publisher
+from study.engine.report import write
 from study.engine.session import alone, helpers, lock_of, opened
 from study.engine.worker import Worker
 from study.files.lock import locked

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from degradations import RunError
-from study.engine.publish import Publisher, describe, write
+from study.engine.about import describe
+from study.engine.publish import Publisher
+from study.engine.report import write
 from study.engine.worker import Role, Worker, begin_lock
 from study.evaluation.evaluator import Evaluator
 from study.files.atomic import sweep

@@ -17,7 +17,8 @@ from study.data import DATA, load_data
 from study.engine.bases import OWN, computing, untrained
 from study.engine.check import check_strengths, is_supported
 from study.engine.memory import LATENT_SIDE, check_memory
-from study.evaluation.evaluator import VAE, Evaluator, Parts, decoder_of
+from study.evaluation.evaluator import Evaluator
+from study.evaluation.parts import VAE, Parts, decoder_of
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present
 from study.files.images import batches

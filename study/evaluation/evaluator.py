@@ -1,45 +1,25 @@
 """Evaluations: a task in, an outcome out."""
 
-import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from degradations import (
-    Composition,
-    Degradation,
-    Denoiser,
-    Draws,
-    Identity,
-    InputError,
-    RunError,
-    parse_rule,
-)
-from study.checkpoints import CACHE, Base
+from degradations import Composition, Degradation, Identity, InputError, RunError, parse_rule
+from study.checkpoints import Base
 from study.checkpoints.names import split
 from study.data import Data
 from study.evaluation import noise_levels
-from study.evaluation.score_files import references_of
-from study.metrics import (
-    Extractor,
-    Reference,
-    Tally,
-    load_extractor,
-    references,
-    replicates,
-    scores,
-    strata,
-)
+from study.evaluation.fingerprint import fingerprint
+from study.evaluation.parts import OtherBase, Parts, is_stochastic
+from study.metrics import Tally, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
-from study.models.decoder import Decoder
 from study.parallel.device import device
 from study.parallel.group import announce, group
 from study.records.task import BASE, Outcome, Task
@@ -49,33 +29,8 @@ from study.specs import SamplerSpec, StudySpec
 if TYPE_CHECKING:
     from study.lightning.sample import Job, PairSampler
 
-VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
 SEEN = 8  # latents decoded together to be looked at
 KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
-
-
-class OtherBase(Degradation):
-    """Another base in the place of the study's: `digits@snapshot=512`."""
-
-    def __init__(self, name: str, base: Base) -> None:
-        self.name, self.base = name, base
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __call__(self, base: Denoiser) -> Denoiser:
-        return self.base.denoiser
-
-
-class Parts(NamedTuple):
-    """What an evaluator looks at samples with: extractors, references, and what makes images of
-    latents; and for names of denoisers whether they draw random numbers, as far as that is known.
-    """
-
-    extractors: list[Extractor]
-    references: dict[str, Reference]
-    decoder: Decoder | None
-    stochastic: dict[str, bool]
 
 
 class Evaluator:
@@ -126,55 +81,7 @@ class Evaluator:
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that changes a score or a proposal, by key."""
-        spec, search = self.spec, self.spec.search
-        found: dict[str, Any] = {
-            f"sampler.{key}": value for key, value in vars(spec.sampler).items()
-        }
-        keys = (
-            "method",
-            "weight",
-            "step",
-            "samples",
-            "design",
-            "screen",
-            "interval",
-            "strength",
-            "guides",
-        )
-        found |= {f"search.{key}": getattr(search, key) for key in keys}
-        found |= {f"extractors.{name}": ref.sha256 for name, ref in self.references.items()}
-        variants = (split(name)[0] for name in spec.named)
-        found |= {f"variant.{v}": self.variant(str(v)).sha256 for v in variants if v is not None}
-        reference = self._reference_sha256()
-        found |= {
-            "extractors": spec.extractors,
-            "seed": spec.seed,
-            "base": self.base.sha256,
-            "reference": reference,
-        }
-        found["device"] = device().type  # each has random numbers of its own
-        limited = noise_levels.limited(spec.sampler, self.base)
-        found |= {} if limited is None else {"sampler.levels": limited}
-        found |= {"decoder": self.decoder.sha256} if self.decoder is not None else {}
-        if any(
-            "+" in pairing.main + pairing.guide
-            for pairing in spec.pairings
-            if pairing.coupling == "shared"
-        ):
-            # once a guide that draws more often than the main moved the main's
-            found["draws"] = "of the main alone"
-        return {
-            key: repr(value) if isinstance(value, float) else value for key, value in found.items()
-        }
-
-    def _reference_sha256(self) -> str:
-        """Of the data set, or where there are only statistics, of these."""
-        if len(self.base.data.samples):
-            return hashlib.sha256(self.base.data.samples.numpy().tobytes()).hexdigest()
-        digest = hashlib.sha256()
-        for reference in self.references.values():
-            digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.spec, self.base, self.references, self.decoder, self.variant)
 
     def outcome(self, task: Task, progress: OnSamples | None = None) -> Outcome:
         """The outcome of a task. Raises RunError where samples or scores are not finite."""
@@ -377,49 +284,8 @@ class Evaluator:
         return self._stochastic[name]
 
 
-def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Parts:
-    """The parts that a spec names; public files are under root/cache.
-
-    Raises InputError where one is not to be had, and for extractors that do not take the data.
-    """
-    extractors = [load_extractor(name, root).eval() for name in spec.extractors]
-    for extractor in extractors if len(base.data.samples) else ():
-        extractor(base.data.samples[:2])
-    found = references_of(spec.reference, extractors, root)
-    return Parts(extractors, found, decoder_of(base, spec, root), {})
-
-
 def _none(name: str) -> Base:
     raise InputError(f"'{name}': variants of the base cannot be found here.")
-
-
-@torch.inference_mode()
-def is_stochastic(base: Base, degradation: Degradation) -> bool:
-    """Whether a degradation of a base draws random numbers. Raises InputError where the base cannot
-    suffer it."""
-    data, draws = base.data, Draws(0)
-    where = next(
-        (parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu")
-    )
-    samples = data.samples[:2] if len(data.samples) else torch.zeros(1, *data.shape)
-    labels = torch.zeros(len(samples), dtype=torch.long, device=where) if data.classes else None
-    degradation(base.denoiser).to(where)(samples.to(where), 1.0, labels, draws)
-    return not draws.unused
-
-
-def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
-    """What makes images of the base's samples, where they are latents. Raises InputError where it
-    is not to be had."""
-    if base.latents:
-        from study.models.diffusers import edm2_decoder
-
-        return edm2_decoder(spec.decoder or VAE, root / CACHE)
-    if spec.decoder is not None:
-        raise InputError(
-            f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no "
-            "latents of EDM2."
-        )
-    return base.decoder
 
 
 def _what(base: Base) -> str:

@@ -7,8 +7,6 @@ them.
 """
 
 import json
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +15,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import optuna
-import psutil
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -26,6 +23,7 @@ from degradations import InputError, RunError
 from study.files.lock import locked
 from study.records.task import Evaluation, Outcome, Task
 from study.search.database import intact, path_of
+from study.search.owner import is_dead, is_local, this_process
 
 LOST = "its process ended"
 CONFIRM = "confirm"
@@ -99,12 +97,18 @@ class Store:
 
     def running(self) -> set[Task]:
         """The tasks that a live process is at work on."""
-        return {Task.of(trial.user_attrs["task"]) for trial in self._at_work() if not _dead(trial)}
+        return {
+            Task.of(trial.user_attrs["task"])
+            for trial in self._at_work()
+            if not is_dead(trial.user_attrs["owner"])
+        }
 
     def remote(self) -> list[RemoteTrial]:
         """What is at work in processes of which this one cannot tell whether they live."""
         owners = (
-            (trial, trial.user_attrs["owner"]) for trial in self._at_work() if not _is_here(trial)
+            (trial, trial.user_attrs["owner"])
+            for trial in self._at_work()
+            if not is_local(trial.user_attrs["owner"])
         )
         return [
             RemoteTrial(
@@ -116,12 +120,14 @@ class Store:
     def release_lost(self) -> int:
         """Give up running trials of this machine whose process has ended; returns how many there
         were."""
-        return self._release([trial for trial in self._at_work() if _dead(trial)])
+        return self._release(
+            [trial for trial in self._at_work() if is_dead(trial.user_attrs["owner"])]
+        )
 
     def release_host(self, host: str) -> int:
         """Give up running trials of a host that this process cannot look at; returns how many there
         were."""
-        at_work = (trial for trial in self._at_work() if not _is_here(trial))
+        at_work = (trial for trial in self._at_work() if not is_local(trial.user_attrs["owner"]))
         return self._release(
             [trial for trial in at_work if trial.user_attrs["owner"]["host"] == host]
         )
@@ -187,7 +193,7 @@ class Store:
                 task == evaluation.task for evaluation in self.evaluations()
             ):
                 return None
-            attrs = {"task": task.as_dict(), "owner": _owner()}
+            attrs = {"task": task.as_dict(), "owner": this_process()}
             trial = optuna.create_trial(
                 state=TrialState.RUNNING,
                 params=dict(params),
@@ -277,44 +283,3 @@ def _started(trial: FrozenTrial) -> float:
 
 def _lost(trial: FrozenTrial) -> bool:
     return trial.user_attrs.get("reason") == LOST
-
-
-def _owner() -> dict[str, Any]:
-    process = psutil.Process()
-    return {
-        "host": socket.gethostname(),
-        "space": _space(),
-        "pid": process.pid,
-        "start": process.create_time(),
-    }
-
-
-def _space() -> str:
-    """The set of processes whose numbers mean something here: on Linux a container has one of its
-    own."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
-def _is_here(trial: FrozenTrial) -> bool:
-    """Whether a trial's owner is, or was, a process that this one can look at."""
-    owner = trial.user_attrs["owner"]
-    return bool(owner["host"] == socket.gethostname() and owner.get("space", _space()) == _space())
-
-
-def _dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process has ended, as far as this one can tell; one that nobody has
-    reaped has."""
-    if not _is_here(trial):
-        return False
-    owner = trial.user_attrs["owner"]
-    try:
-        process = psutil.Process(owner["pid"])
-        return (
-            process.status() == psutil.STATUS_ZOMBIE
-            or abs(process.create_time() - owner["start"]) > 1
-        )
-    except psutil.NoSuchProcess:
-        return True

@@ -1,0 +1,123 @@
+"""The tables and figures of a study, as files."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from study.evaluation.evaluator import Evaluator
+from study.files.atomic import write_text
+from study.metrics import nearest, nearest_other
+from study.records.results import Results
+from study.records.task import BASE, Task
+from study.report import table
+from study.specs import StudySpec
+from study.specs.serialisation import spec_to_yaml
+
+SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others
+
+
+LARGE = 32  # pixels or latents a side
+
+
+MEASURED = 600  # samples whose nearest training datum is looked for
+
+
+PANELS = 12  # pairings that are shown one by one; of more there are the maps
+
+
+def write_report(
+    results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path
+) -> list[Path]:
+    """Tables and figures of a study into a folder; returns their paths."""
+    # late, as below: a study that is reported already wants no matplotlib
+    from study.report import figures, matrix
+
+    written = [
+        write(folder / f"table.{suffix}", table.render(rows, form))
+        for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
+    ]
+    written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
+    few = len(results.spec.pairings) <= PANELS
+    for metric in results.metrics if few else ():
+        shown = rows if metric == results.primary else table.rows(results, metric)
+        written.append(figures.save(figures.curves(results, shown), folder / f"{metric}.png"))
+    if results.spec.matrix is not None:
+        probed = read_json(folder / "probe.json") or []
+        cells = matrix.cells(results, rows, probed)
+        written.append(write(folder / "matrix.csv", cells.to_csv(index=False)))
+        written += [
+            figures.save(figure, folder / f"{name}.png")
+            for name, figure in matrix.maps(cells).items()
+        ]
+    if evaluator is not None:
+        if few:
+            written += sample_figures(results, evaluator, folder)
+        for name, reference in evaluator.references.items():
+            reference.save(folder / f"reference-{name}.npz")
+            written.append(folder / f"reference-{name}.npz")
+    return written
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a text file that ends its last line; returns its path."""
+    write_text(path, text.rstrip("\n") + "\n")
+    return path
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of our own holds, or None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
+    """Samples of base, main, guide and guided from the same seeds, and where there are training
+    data, how far from them they are."""
+    from study.report import figures
+
+    spec, written, distances = results.spec, [], {}
+    data = evaluator.base.data.samples
+    if len(data):
+        shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+        order = torch.split(shuffled, 4 * MEASURED)
+        alone = len(order) == 1
+        distances["data"] = (
+            nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
+        )
+    few = MEASURED if len(data) else SHOWN  # what is only looked at need not be more
+    draw = cache(evaluator.samples)
+    for index, pairing in enumerate(spec.pairings):
+        tested = results.tested(pairing)
+        if tested is None:
+            continue
+        tasks = {
+            "base": _few(results.single(BASE), spec, few),
+            f"main {pairing.main}": _few(results.single(pairing.main), spec, few),
+            f"guide {pairing.guide}": _few(results.single(pairing.guide), spec, few),
+            f"guided, w = {tested.weight:.2f}": _few(tested, spec, few),
+        }
+        drawn = {name: draw(task) for name, task in tasks.items()}
+        row = SHOWN if data.shape[-1] < LARGE else SHOWN_LARGE
+        shown = {name: evaluator.images(x[:row]) if x.ndim > 2 else x for name, x in drawn.items()}
+        written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
+        if len(data):
+            distances.setdefault("base", nearest(drawn["base"], data))
+            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(
+                list(drawn.values())[-1], data
+            )
+    if not distances:
+        return written
+    written.append(figures.save(figures.nearest(distances), folder / "nearest.png"))
+    medians = {name: float(d.median()) for name, d in distances.items()}
+    written.append(
+        write(
+            folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)
+        )
+    )
+    return written
+
+
+def _few(task: Task, spec: StudySpec, n: int) -> Task:
+    return Task(**{**vars(task), "samples": n, "seed": spec.seeds[0]})

@@ -1,0 +1,56 @@
+"""Everything that changes a score: two studies with equal fingerprints may share evaluations."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from study.checkpoints import Base
+from study.checkpoints.names import split
+from study.evaluation import noise_levels
+from study.metrics import Reference
+from study.models.decoder import Decoder
+from study.parallel.device import device
+from study.specs import StudySpec
+
+# The keys of `search` that change which weights are proposed, or what they are scored on.
+SEARCH = ["method", "weight", "step", "samples", "design", "screen"]
+SEARCH += ["interval", "strength", "guides"]
+
+
+def fingerprint(
+    spec: StudySpec,
+    base: Base,
+    references: Mapping[str, Reference],
+    decoder: Decoder | None,
+    variant: Callable[[str], Base],
+) -> dict[str, Any]:
+    """What determines the scores and proposals of a study, by key, as plain JSON values.
+
+    variant: finds the base of a variant's name.
+    """
+    found: dict[str, Any] = {f"sampler.{key}": each for key, each in vars(spec.sampler).items()}
+    found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
+    found |= {f"extractors.{name}": each.sha256 for name, each in references.items()}
+    variants = (split(name)[0] for name in spec.named)
+    found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}
+    found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
+    found["reference"] = _reference_sha256(base, references)
+    found["device"] = device().type  # each has random numbers of its own
+    limited = noise_levels.limited(spec.sampler, base)
+    found |= {} if limited is None else {"sampler.levels": limited}
+    found |= {"decoder": decoder.sha256} if decoder is not None else {}
+    shared = (pairing for pairing in spec.pairings if pairing.coupling == "shared")
+    if any("+" in pairing.main + pairing.guide for pairing in shared):
+        # In earlier versions a guide that draws more often than the main changed the main's draws.
+        found["draws"] = "of the main alone"
+    return {key: repr(each) if isinstance(each, float) else each for key, each in found.items()}
+
+
+def _reference_sha256(base: Base, references: Mapping[str, Reference]) -> str:
+    """Of the base's data set, or of the statistics where only these are available."""
+    if len(base.data.samples):
+        return hashlib.sha256(base.data.samples.numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256()
+    for reference in references.values():
+        digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,43 @@
+"""The process that owns a claim, and whether it is alive."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+Owner = Mapping[str, Any]  # host, space, pid and start, as `this_process` gives them
+
+
+def this_process() -> dict[str, Any]:
+    """The owner of what this process claims."""
+    process = psutil.Process()
+    found: dict[str, Any] = {"host": socket.gethostname(), "space": _space()}
+    return found | {"pid": process.pid, "start": process.create_time()}
+
+
+def is_local(owner: Owner) -> bool:
+    """Whether the process is, or was, one that can be seen from here: of this machine and
+    container."""
+    return bool(owner["host"] == socket.gethostname() and owner.get("space", _space()) == _space())
+
+
+def is_dead(owner: Owner) -> bool:
+    """Whether a local process has ended; a zombie, which nobody has reaped yet, has."""
+    if not is_local(owner):
+        return False
+    try:
+        process = psutil.Process(owner["pid"])
+        is_another = abs(process.create_time() - owner["start"]) > 1  # which was given its number
+        return process.status() == psutil.STATUS_ZOMBIE or is_another
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _space() -> str:
+    """The PID namespace: on Linux a container has its own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
