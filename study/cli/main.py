@@ -10,7 +10,8 @@ import sys
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from degradations.errors import InputError, RunError
-from study.cli.commands import COMMANDS, Command
+from study.cli.commands import COMMANDS
+from study.cli.commands.command import Command
 from study.cli.config import is_key
 from study.files.typed import WORDS, keys_of, meant, unknown_key
 from study.parallel.signals import interruptible
@@ -40,7 +41,11 @@ def _leave(status: list[int]) -> None:
 def call(argv: list[str]) -> int:
     """Run a command line; returns its exit status."""
     with interruptible():
-        return _call(argv)
+        try:
+            return _call(argv)
+        except BrokenPipeError:  # the reader of the output has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
 
 
 def _call(argv: list[str]) -> int:
@@ -77,9 +82,8 @@ def _call(argv: list[str]) -> int:
         return command.run(args)
     except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
-    except BrokenPipeError:  # who read the output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return _say(
             "interrupted; what was finished is kept, the same command goes on from there", 1

@@ -1,0 +1,32 @@
+"""The commands of the command line, a file each. Each imports what it needs when it runs."""
+
+from study.cli.commands import (
+    calibrate,
+    convert,
+    dashboard,
+    probe,
+    reference,
+    run,
+    sample,
+    score,
+    sync,
+    table,
+    train,
+    worker,
+)
+from study.cli.commands.command import Command
+
+COMMANDS: dict[str, Command] = {
+    "run": run.COMMAND,
+    "worker": worker.COMMAND,
+    "probe": probe.COMMAND,
+    "calibrate": calibrate.COMMAND,
+    "train": train.COMMAND,
+    "sample": sample.COMMAND,
+    "score": score.COMMAND,
+    "reference": reference.COMMAND,
+    "convert": convert.COMMAND,
+    "table": table.COMMAND,
+    "dashboard": dashboard.COMMAND,
+    "sync": sync.COMMAND,
+}

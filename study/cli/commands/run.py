@@ -1,0 +1,91 @@
+"""`study run`: a whole study."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from degradations.errors import InputError
+from study.cli.commands.command import (
+    CONFIG,
+    Command,
+    release_argument,
+    root_flag,
+    root_of,
+    spec_of,
+)
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--retrain", action="store_true", help="train the base anew by the config's recipe"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="discard what was kept of this study, and begin again"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+    parser.add_argument(
+        "--plan", action="store_true", help="say what it will take, and run nothing"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="then compute the scores of the confirmed weights again by clean-fid itself, on "
+        "images drawn anew",
+    )
+    release_argument(parser)
+
+
+def _run(args: Namespace) -> int:
+    from study.engine.check import want_pairings
+    from study.engine.run import run
+    from study.engine.verify import verify_study, want_verifiable
+    from study.files.places import report_folder
+    from study.parallel.group import group
+    from study.report import table
+
+    spec, root = spec_of(args), root_of(args, writes=not args.plan)
+    if not 1 <= args.workers <= 256:
+        raise InputError(f"--workers {args.workers}: from 1 to 256 are accepted.")
+    if args.plan:
+        from study.engine.plan import estimate
+
+        want_pairings(spec)
+        if group().rank == 0:
+            print(estimate(spec, root))
+        return 0
+    if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
+        raise InputError(
+            "--workers, --retrain and --verify are for one process, not for a launched group."
+        )
+    if args.verify:
+        want_verifiable(spec, root)  # before hours are spent
+    rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
+    if group().rank > 0:  # the first of a launched group shows what was found
+        return 0
+    print(f"\n{table.render(rows, 'md')}\n")
+    if args.verify:
+        print("By clean-fid itself:", flush=True)
+        for line in verify_study(spec.name, root):
+            print(f"  {line}", flush=True)
+        print()
+    print(f"Tables and figures   {report_folder(root, spec.name)}/")
+    print(f"Every evaluation     study dashboard{root_flag(root)}      then http://127.0.0.1:5000")
+    print(
+        "In a notebook        "
+        f"study.results.read({spec.name!r}{f', {str(root)!r}' if root_flag(root) else ''})"
+    )
+    return 0
+
+
+COMMAND = Command(
+    "run a whole study, or go on with it",
+    CONFIG,
+    """\
+  study run configs/digits.yaml
+  study run configs/digits.yaml --name more-steps --sampler.steps 64
+  study run configs/fractal.yaml --search.trials 10
+  study run configs/edm2-img512-s.yaml --plan
+  torchrun --nproc-per-node 8 -m study.cli run configs/edm2-img512-s.yaml""",
+    _arguments,
+    _run,
+    True,
+    True,
+)

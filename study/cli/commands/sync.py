@@ -1,0 +1,27 @@
+"""`study sync`: MLflow's view of a study, rebuilt."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from study.cli.commands.command import Command, root_of
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+
+
+def _run(args: Namespace) -> int:
+    from study.engine.run import sync
+
+    sync(args.name, root_of(args))
+    print(f"MLflow's view of '{args.name}' was rebuilt.")
+    return 0
+
+
+COMMAND = Command(
+    "rebuild MLflow's view of a study",
+    "NAME",
+    """\
+  study sync digits""",
+    _arguments,
+    _run,
+)

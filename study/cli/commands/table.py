@@ -1,0 +1,36 @@
+"""`study table`: the table of a study."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from study.cli.commands.command import Command, root_of
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=str, help="name of a study")
+    parser.add_argument("--format", type=str, default="md", help="md, csv, json or latex")
+    parser.add_argument(
+        "--metric", type=str, default=None, help="metric to show (default: the study's primary one)"
+    )
+
+
+def _run(args: Namespace) -> int:
+    from study.report import table
+    from study.search.collect import collect
+
+    print(
+        table.render(
+            table.rows(collect(root_of(args, writes=False), args.name), args.metric), args.format
+        )
+    )
+    return 0
+
+
+COMMAND = Command(
+    "print the table of a study",
+    "NAME [--format md|csv|json|latex] [--metric …]",
+    """\
+  study table digits
+  study table digits --format json --metric fd_pixels""",
+    _arguments,
+    _run,
+)

@@ -1,0 +1,51 @@
+"""`study train`: a base, or the classifier behind fd_digits."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from study.cli.commands.command import CONFIG, Command, root_of, spec_of
+from study.files.places import folder
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=str,
+        default=None,
+        help="folder for weights and card (default: mlruns/bases/…)",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="discard what is there, and begin anew"
+    )
+    parser.add_argument(
+        "--classifier",
+        action="store_true",
+        help="train the digits classifier behind fd_digits instead",
+    )
+
+
+def _run(args: Namespace) -> int:
+    from study.engine.bases import train_base
+
+    spec, root = spec_of(args), root_of(args)
+    out = folder(args.out, "--out") if args.out else None
+    if args.classifier:
+        from study.lightning.classify import train_classifier
+
+        made_by = f"study train configs/{spec.name}.yaml --classifier"
+        made = train_classifier(out or root / "bases" / "digits-classifier", made_by)
+    else:
+        made = train_base(spec, root, args.again, out=out)
+    print(f"Weights and card     {made}/")
+    return 0
+
+
+COMMAND = Command(
+    "train the base of a study only",
+    CONFIG,
+    """\
+  study train configs/digits.yaml --out my-base
+  study train configs/digits.yaml --recipe.steps 20000 --recipe.seed 1""",
+    _arguments,
+    _run,
+    True,
+)
