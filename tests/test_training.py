@@ -16,22 +16,15 @@ from study.files.atomic import sha256
 from study.lightning.train import TrainDenoiser, train
 from study.models import ExactGaussian
 from study.specs import NetworkSpec, RecipeSpec
-from study.training import (
-    STATE,
-    Profile,
-    edm_loss,
-    exponent,
-    inner,
-    log_normal,
-    reconstruct,
-    update,
-)
+from study.training import STATE, Profile, exponent, inner, objective_of, reconstruct, update
 
 TINY = RecipeSpec(data="digits", network=NetworkSpec(16, 24, 2, 8), steps=30, batch=16, seed=3)
 
+EDM = objective_of(RecipeSpec())
+
 
 def test_noise_levels_are_log_normal() -> None:
-    sigma = log_normal(100_000, -0.6, 1.3, torch.Generator().manual_seed(0)).log()
+    sigma = EDM.sigmas(100_000, torch.Generator().manual_seed(0)).log()
     assert float(sigma.mean()) == pytest.approx(-0.6, abs=4 * 1.3 / math.sqrt(1e5))
     assert float(sigma.std()) == pytest.approx(1.3, rel=0.01)
 
@@ -42,10 +35,10 @@ def test_loss_of_the_exact_denoiser_is_the_posterior_variance() -> None:
     n, s = 200_000, 0.6
     generator = torch.Generator().manual_seed(0)
     y, noise = s * torch.randn(n, 2, generator=generator), torch.randn(n, 2, generator=generator)
-    sigma = log_normal(n, -0.6, 1.3, generator)
-    loss = float(edm_loss(ExactGaussian(s), y, noise, sigma, None, s))
+    sigma = EDM.sigmas(n, generator)
+    loss = float(replace(EDM, sigma_data=s).loss(ExactGaussian(s), y, noise, sigma))
     assert loss == pytest.approx(1, abs=4 * math.sqrt(2 / (2 * n)))
-    assert float(edm_loss(ExactGaussian(1.5 * s), y, noise, sigma, None, s)) > 1.05
+    assert float(replace(EDM, sigma_data=s).loss(ExactGaussian(1.5 * s), y, noise, sigma)) > 1.05
 
 
 @pytest.mark.parametrize("sigma_rel", [0.05, 0.1, 0.2])
@@ -206,11 +199,11 @@ def test_training_lowers_the_loss_and_its_card_loads(tmp_path: Path) -> None:
         base.data.samples[:500],
         base.data.labels[:500] if base.data.labels is not None else None,
     )
-    noise, sigma = torch.randn(y.shape, generator=generator), log_normal(500, -0.6, 1.3, generator)
+    noise, sigma = torch.randn(y.shape, generator=generator), EDM.sigmas(500, generator)
     fresh = TrainDenoiser(recipe, base.data).denoiser
     with torch.no_grad():
         trained, before = (
-            float(edm_loss(d, y, noise, sigma, label, 0.75)) for d in (base.denoiser, fresh)
+            float(EDM.loss(d, y, noise, sigma, label)) for d in (base.denoiser, fresh)
         )
     assert trained < 0.75 * before
     card = json.loads((folder / "card.json").read_text())

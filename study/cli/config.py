@@ -1,6 +1,7 @@
 """From YAML and what the command line puts over it to specs."""
 
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -39,7 +40,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The keys and values of a file, before their types are looked at. Raises InputError where
     there are none."""
     try:
-        found = read_yaml(_text(Path(path)))
+        found = read_yaml(_text(_find(Path(path))))
         if not isinstance(found, dict):
             raise InputError(
                 f"found {'nothing' if found is None else shown(found)}; accepted are keys with "
@@ -57,6 +58,24 @@ def is_key(option: str) -> bool:
     """Whether an option of the command line, `--sampler.steps` or `--sampler.steps=64`, is meant
     for the config."""
     return option.startswith("--") and _words(option)[0].split(".")[0] in hints(StudySpec)
+
+
+def _find(path: Path) -> Path:
+    """The file of a path, or of the name of a config that ships with the project."""
+    shipped = {each.stem: each for each in shipped_configs()} if not path.is_file() else {}
+    return shipped.get(str(path), path)
+
+
+def shipped_configs() -> list[Path]:
+    """The configs of a checkout, or those that an installed wheel brought."""
+    checkout = Path(__file__).parents[2] / "configs"
+    if checkout.is_dir():
+        return sorted(checkout.glob("*.yaml"))
+    try:
+        files = metadata.files("degradation-study") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return sorted(Path(str(each.locate())) for each in files if each.parent.name == "configs")
 
 
 def _text(path: Path) -> str:
@@ -87,7 +106,10 @@ def _meant_file(path: Path) -> str:
     ]
     wanted = path if path.suffix in SUFFIXES else path.with_name(f"{path.name}.yaml")
     exact = next((each for each in names if Path(each).name == wanted.name), None)
-    return f" Did you mean {exact}?" if exact else meant(str(wanted), names)
+    names += [each.stem for each in shipped_configs()] if len(path.parts) == 1 else []
+    return (
+        f" Did you mean {exact}?" if exact else meant(str(wanted), names) or meant(str(path), names)
+    )
 
 
 def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:

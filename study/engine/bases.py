@@ -33,7 +33,15 @@ from study.files.lock import locked
 from study.models import Preconditioned
 from study.parallel.device import device
 from study.specs import RecipeSpec, StudySpec
-from study.training import STATE, Profile, check_recipe, exponent, folder_of, reconstruct
+from study.training import (
+    STATE,
+    Profile,
+    check_recipe,
+    exponent,
+    folder_of,
+    objective_of,
+    reconstruct,
+)
 
 OWN, EXACT = "base", "exact"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -71,6 +79,7 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
     plan = _plan(name, spec)
     if plan.recipe is None:
         return load_base(plan.variant.base, spec.reference, root)
+    objective_of(plan.recipe)
     data = load_data(plan.recipe.data)
     return Base(
         str(plan.variant),
@@ -148,7 +157,9 @@ def train_base(
             f"base: found {spec.base}, which others trained; wanted null or one of ours, which a "
             "recipe trains."
         )
-    load_data(spec.recipe.data)  # refuses an unknown one before there is a folder for it
+    # Unknown names are found before a folder is made for them.
+    load_data(spec.recipe.data)
+    objective_of(spec.recipe)
     folder = out or folder_of(spec.recipe, root)
     _train(spec.recipe, folder, _made_by(spec), None, again, progress)
     check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")

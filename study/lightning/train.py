@@ -22,7 +22,7 @@ from study.data import Data, load_data
 from study.files.atomic import replacing
 from study.lightning.quiet import quiet
 from study.specs import RecipeSpec
-from study.training import STATE, check_recipe, edm_loss, exponent, log_normal, update
+from study.training import STATE, check_recipe, exponent, objective_of, update
 
 
 class _Steps(IterableDataset[int]):
@@ -37,7 +37,7 @@ class _Steps(IterableDataset[int]):
 
 
 class TrainDenoiser(pl.LightningModule):
-    """Trains a denoiser by a recipe: the EDM loss, log-normal noise levels, Adam.
+    """Trains a denoiser by a recipe: its objective, by Adam.
 
     Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, those of which
     snapshots are kept.
@@ -46,6 +46,7 @@ class TrainDenoiser(pl.LightningModule):
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
         super().__init__()
         self.recipe, self.data = recipe, data.split(recipe.samples)[0]
+        self.objective = objective_of(recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.denoiser = build(recipe.network, data, recipe.sigma_data)
@@ -62,11 +63,11 @@ class TrainDenoiser(pl.LightningModule):
         generator = torch.Generator().manual_seed(recipe.seed * 2**31 + self.global_step)
         rows = torch.randint(len(data.samples), (recipe.batch,), generator=generator)
         y, label = data.samples[rows], None if data.labels is None else data.labels[rows]
-        sigma = log_normal(recipe.batch, recipe.p_mean, recipe.p_std, generator)
+        sigma = self.objective.sigmas(recipe.batch, generator)
         noise = torch.randn(y.shape, generator=generator)
         y, noise, sigma = y.to(self.device), noise.to(self.device), sigma.to(self.device)
         label = None if label is None else label.to(self.device)
-        loss = edm_loss(self.denoiser, y, noise, sigma, label, recipe.sigma_data)
+        loss = self.objective.loss(self.denoiser, y, noise, sigma, label)
         if self.global_step % 50 == 0:
             self.log("loss", loss)
         return loss

@@ -40,7 +40,7 @@ class Solver(ABC):
 
 
 class Euler(Solver):
-    """`euler`: x' = x + (σ' − σ)·(x − D(x; σ))/σ, first order, one evaluation a step."""
+    """`euler`: first order, one evaluation a step. x' = x + (σ' − σ)·(x − D(x; σ))/σ."""
 
     name: ClassVar[str] = "euler"
     order: ClassVar[int] = 1
@@ -55,8 +55,8 @@ class Euler(Solver):
 
 
 class Heun(Solver):
-    """`heun`: the Euler step, then the trapezoid with the slope at its end: second order, two
-    evaluations a step, one in the last. (Karras et al. 2022, algorithm 1)"""
+    """`heun`: second order, two evaluations a step and one in the last. The Euler step, then the
+    trapezoid with the slope at its end. (Karras et al. 2022, algorithm 1)"""
 
     name: ClassVar[str] = "heun"
     order: ClassVar[int] = 2

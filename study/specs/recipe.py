@@ -74,7 +74,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class RecipeSpec:
-    """How a base is trained (EDM loss; Karras et al. 2022, table 1).
+    """How a base is trained.
 
     Args:
         data: data set to train on: digits or fractal
@@ -89,6 +89,7 @@ class RecipeSpec:
         ema: relative width of the power-function EMA profile, in (0, 0.28)
         seed: of initial weights and batches
         samples: share of the data trained on, in (0, 1]; the rest is held out
+        objective: noise levels and loss, by name: edm (Karras et al. 2022, table 1)
     """
 
     data: str = "digits"
@@ -103,6 +104,7 @@ class RecipeSpec:
     ema: float = 0.05
     seed: int = 0
     samples: float = 1.0
+    objective: str = "edm"
 
     def __post_init__(self) -> None:
         want_between(self.steps, "recipe.steps", 1, MOST_STEPS)

@@ -1,18 +1,19 @@
-"""Losses, noise distributions and weight averages."""
+"""Training objectives and weight averages."""
 
 from study.training.ema import Profile, exponent, inner, reconstruct, update
 from study.training.folder import STATE, check_recipe, folder_of
-from study.training.loss import edm_loss, log_normal
+from study.training.objective import OBJECTIVES, Objective, objective_of
 
 __all__ = [
+    "OBJECTIVES",
     "STATE",
+    "Objective",
     "Profile",
     "check_recipe",
-    "edm_loss",
     "exponent",
     "folder_of",
     "inner",
-    "log_normal",
+    "objective_of",
     "reconstruct",
     "update",
 ]

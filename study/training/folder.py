@@ -11,16 +11,20 @@ from degradations import InputError
 from study.specs import RecipeSpec
 
 STATE = "training.ckpt"
+# Keys that recipes have had from some version on. They do not count while they have their defaults:
+# so a new one neither renames the bases trained before nor rejects interrupted trainings.
+NEWER = ("objective",)
 MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
     """Raises InputError, naming the keys, where a kept recipe is not this one."""
     now = asdict(recipe)
+    before = {key: getattr(RecipeSpec(), key) for key in NEWER} | kept
     changed = [
-        f"recipe.{key}: {kept.get(key)} then, {now[key]} now"
+        f"recipe.{key}: {before.get(key)} then, {now[key]} now"
         for key in now
-        if kept.get(key) != now[key]
+        if before.get(key) != now[key]
     ]
     if changed:
         raise InputError(
@@ -32,6 +36,12 @@ def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
     """Where the base of a recipe is kept, a folder of root/bases: named by everything that
     determines it."""
-    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
+    default = RecipeSpec()
+    identity = {
+        key: value
+        for key, value in asdict(recipe).items()
+        if key not in NEWER or value != getattr(default, key)
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
     return root / "bases" / f"{data}-{digest}"

@@ -4,6 +4,7 @@ from study.cli.commands import (
     calibrate,
     convert,
     dashboard,
+    list_,
     probe,
     reference,
     run,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "reference": reference.COMMAND,
     "convert": convert.COMMAND,
     "table": table.COMMAND,
+    "list": list_.COMMAND,
     "dashboard": dashboard.COMMAND,
     "sync": sync.COMMAND,
 }

@@ -1,0 +1,46 @@
+"""`study list`: what there is of a family."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from degradations.errors import InputError
+from study.cli.commands.command import Command
+
+FAMILIES = "degradations, rules, solvers, extractors, objectives, data, bases"
+
+
+def _arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("family", type=str, help=f"one of {FAMILIES}")
+    parser.add_argument("--format", type=str, default="text", help="text or json")
+
+
+def _run(args: Namespace) -> int:
+    import json
+
+    from study.engine import catalog
+    from study.files.typed import meant
+
+    if args.format not in ("text", "json"):
+        raise InputError(f"--format {args.format}: accepted are text and json.")
+    if args.family not in catalog.FAMILIES:
+        near = meant(args.family, catalog.FAMILIES)
+        raise InputError(f"no family '{args.family}'.{near} There are: {FAMILIES}.")
+    found = catalog.entries(args.family)
+    if args.format == "json":
+        print(json.dumps([entry._asdict() for entry in found], indent=2, ensure_ascii=False))
+        return 0
+    widest = max(len(entry.form) for entry in found)
+    for entry in found:
+        paper = f" ({entry.paper})" if entry.paper else ""
+        print(f"{entry.form:{widest}}  {entry.about}{paper}  [{entry.file}]")
+    return 0
+
+
+COMMAND = Command(
+    "show what there is: degradations, rules, solvers, bases, …",
+    "degradations|rules|solvers|extractors|objectives|data|bases [--format json]",
+    """\
+  study list degradations
+  study list bases --format json""",
+    _arguments,
+    _run,
+)

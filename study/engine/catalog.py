@@ -1,0 +1,116 @@
+"""What there is of each family of parts: degradations, rules, solvers, extractors, bases, …"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from degradations import kinds, rules
+from study.checkpoints import CARD, public_cards
+from study.checkpoints.public import CARDS
+from study.checkpoints.weights import SHIPPED
+from study.data import DATA
+from study.metrics.extractors import EXTRACTORS, PUBLIC
+from study.sampling import SOLVERS
+from study.training import OBJECTIVES
+
+TOP = Path(__file__).parents[2]
+# `Karras et al. 2024`, `Salimans & Ho 2022`, within a docstring.
+PAPER = re.compile(r"[A-Z][\w'’-]+(?: et al\.| (?:&|and) [A-Z][\w'’-]+)? (?:19|20)\d\d\b")
+
+
+class Entry(NamedTuple):
+    """A member of a family: its name, how it is written, a line about it, its paper, or "", and its
+    file."""
+
+    name: str
+    form: str
+    about: str
+    paper: str
+    file: str
+
+
+def entries(family: str) -> list[Entry]:
+    """The members of a family, of those in FAMILIES."""
+    return list(FAMILIES[family]())
+
+
+def _of_class(name: str, form: str, made: Any, about: str | None = None) -> Entry:
+    """An entry of a class or function; the line about it is its file's first sentence, if no other
+    is given."""
+    module = sys.modules[made.__module__]
+    paper = PAPER.search(_text(made)) or PAPER.search(_text(module))
+    said = about or _sentence(_text(module))
+    return Entry(name, form, said, paper[0] if paper else "", _file(inspect.getfile(made)))
+
+
+def _text(made: Any) -> str:
+    """A docstring on one line."""
+    return " ".join((inspect.getdoc(made) or "").split())
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a docstring, without the name before it: "`name`: sentence."."""
+    text = re.sub(r"^`[^`]*`: ", "", text)
+    return re.split(r"(?<! al)\. ", text, maxsplit=1)[0].rstrip(".") + "."
+
+
+def _file(path: str | Path) -> str:
+    return str(Path(path).resolve().relative_to(TOP))
+
+
+def _degradations() -> Iterator[Entry]:
+    return (_of_class(name, kind.form(), kind) for name, kind in kinds().items())
+
+
+def _rules() -> Iterator[Entry]:
+    return (_of_class(name, rule.form(), rule) for name, rule in rules().items())
+
+
+def _solvers() -> Iterator[Entry]:
+    for name, solver in SOLVERS.items():
+        yield _of_class(name, name, type(solver), _sentence(_text(solver)))
+
+
+def _extractors() -> Iterator[Entry]:
+    for name, extractor in EXTRACTORS.items():
+        yield _of_class(name, name, extractor, _sentence(_text(extractor)))
+    for name in PUBLIC:
+        module = sys.modules[f"study.metrics.{name.removesuffix('_tf')}"]
+        paper = PAPER.search(_text(module))
+        file = _file(str(module.__file__))
+        yield Entry(name, name, _sentence(_text(module)), paper[0] if paper else "", file)
+
+
+def _objectives() -> Iterator[Entry]:
+    for name, objective in OBJECTIVES.items():
+        yield _of_class(name, name, objective, _sentence(_text(objective)))
+
+
+def _data() -> Iterator[Entry]:
+    for name, load in DATA.items():
+        yield _of_class(name, name, inspect.unwrap(load))
+
+
+def _bases() -> Iterator[Entry]:
+    for card in sorted(SHIPPED.glob(f"*/{CARD}")):
+        if "denoiser" in card.read_text(encoding="utf-8"):
+            about = "A shipped base, trained by this project; its card says how."
+            yield Entry(card.parent.name, card.parent.name, about, "", _file(card))
+    for name, public in public_cards().items():
+        score = "" if public.fid is None else f", published FID {public.fid}"
+        about = f"{public.class_name}, compared with {public.reference}{score}, {public.licence}."
+        yield Entry(name, name, about, public.paper, _file(CARDS))
+
+
+FAMILIES: dict[str, Callable[[], Iterator[Entry]]] = {
+    "degradations": _degradations,
+    "rules": _rules,
+    "solvers": _solvers,
+    "extractors": _extractors,
+    "objectives": _objectives,
+    "data": _data,
+    "bases": _bases,
+}
