@@ -299,10 +299,7 @@ def test_an_override_that_is_none_is_named(overrides: list[str], says: str, tmp_
 
 
 def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
-    for name, meant in [
-        ("configs/digit.yaml", "configs/digits.yaml"),
-        ("digts", "digits"),
-    ]:
+    for name, meant in [("configs/digit.yaml", "configs/digits.yaml"), ("digts", "digits")]:
         with pytest.raises(InputError, match=rf"no such file\. Did you mean {meant}\?"):
             load_spec(name)
     for name in (tmp_path / "none.yaml", tmp_path, "x" * 300, "a\0b"):

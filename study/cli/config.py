@@ -95,7 +95,10 @@ def _text(path: Path) -> str:
 
 
 def _meant_file(path: Path) -> str:
-    """The config that may have been meant: of a similar name in the same folder, or in configs/."""
+    """The config that may have been meant: a shipped one by its name, or one of a similar name in
+    the same folder, or in configs/."""
+    if not path.suffix and path.parent == Path():
+        return meant(str(path), [each.stem for each in shipped_configs()])
     folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]
     names = [
         str(each)
@@ -106,10 +109,7 @@ def _meant_file(path: Path) -> str:
     ]
     wanted = path if path.suffix in SUFFIXES else path.with_name(f"{path.name}.yaml")
     exact = next((each for each in names if Path(each).name == wanted.name), None)
-    names += [each.stem for each in shipped_configs()] if len(path.parts) == 1 else []
-    return (
-        f" Did you mean {exact}?" if exact else meant(str(wanted), names) or meant(str(path), names)
-    )
+    return f" Did you mean {exact}?" if exact else meant(str(wanted), names)
 
 
 def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
