@@ -1,5 +1,6 @@
 """From YAML and what the command line puts over it to specs."""
 
+import os
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -62,8 +63,8 @@ def is_key(option: str) -> bool:
 
 def _find(path: Path) -> Path:
     """The file of a path, or of the name of a config that ships with the project."""
-    shipped = {each.stem: each for each in shipped_configs()} if not path.is_file() else {}
-    return shipped.get(str(path), path)
+    shipped = {each.stem: each for each in shipped_configs()}
+    return path if os.path.isfile(path) else shipped.get(str(path), path)
 
 
 def shipped_configs() -> list[Path]:
