@@ -1,4 +1,5 @@
 import os
+import signal
 
 # Small tensors gain nothing from threads, test workers share the cores, and sums in another order
 # round differently.
@@ -9,3 +10,7 @@ os.environ.update(
 import torch
 
 torch.set_num_threads(1)
+
+# A shell's background ignores SIGINT, here and in child processes; tests of interrupts need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
