@@ -1,4 +1,6 @@
 import os
+import shutil
+from pathlib import Path
 
 # Small tensors gain nothing from threads, test workers share the cores, and sums in another order
 # round differently.
@@ -6,6 +8,23 @@ os.environ.update(
     OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MPLBACKEND="agg", MLFLOW_DISABLE_TELEMETRY="true"
 )
 
+import pytest
 import torch
 
+from study.cli.main import call
+from tests.small_study import SMALL
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished") / "mlruns"
+    assert call(["run", *SMALL, "--root", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def root(finished: Path, tmp_path: Path) -> Path:
+    """A finished study of one's own, copied as a user would."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
