@@ -11,14 +11,15 @@ os.environ.update(
 import pytest
 import torch
 
-from study.cli.main import call
-from tests.small_study import SMALL
-
 torch.set_num_threads(1)
+pytest.register_assert_rewrite("tests")  # what helpers assert is explained too
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from study.cli.main import call
+    from tests.small_study import SMALL
+
     root = tmp_path_factory.mktemp("finished") / "mlruns"
     assert call(["run", *SMALL, "--root", str(root)]) == 0
     return root
