@@ -203,6 +203,7 @@ def part(name: str, seconds: float) -> int:
     end = time.monotonic() + seconds
     import gpu_checks
     import gpu_figures
+    import gpu_networks
     from timing import Checks
 
     checks = Checks()
@@ -210,7 +211,7 @@ def part(name: str, seconds: float) -> int:
         for check in gpu_checks.ALL:
             checks.run(check.__name__, check)
     elif name == "digits":
-        checks.run(name, lambda checks: digits(end - time.monotonic() - 10, gpu_checks.REDUCED))
+        checks.run(name, lambda checks: digits(end - time.monotonic() - 10, gpu_networks.REDUCED))
     else:
         figures = {
             "sampling": gpu_figures.sampling_eager,

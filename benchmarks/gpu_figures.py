@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gpu_checks import (
+from gpu_networks import (
     PRECISIONS,
     REDUCED,
     SAME,

@@ -10,25 +10,12 @@ from degradations import InputError
 from study.cli.config import load_spec
 from study.specs import PairingSpec
 from study.specs.serialisation import spec_to_yaml
+from tests.config_texts import PLAIN, refusal
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
-PLAIN = "name: x\nbase: digits\n"
 DOUBLED = "a0: &a0 [x, x]\n" + "".join(
     f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)
 )
-
-
-def refusal(content: str | bytes, tmp_path: Path, *overrides: str) -> str:
-    """What is said of a config, a line of bounded length that names the file."""
-    path = tmp_path / "c.yaml"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(InputError) as refused:
-        load_spec(path, overrides)
-    said = str(refused.value)
-    assert "\n" not in said
-    assert len(said) < 1500
-    assert str(path) in said or overrides
-    return said.removeprefix(f"config '{path}': ")
 
 
 @pytest.mark.parametrize("path", [*CONFIGS, Path("tests/small.yaml")], ids=lambda path: path.stem)
@@ -258,46 +245,6 @@ def test_what_is_written_otherwise_is_read(
     assert good(load_spec(path))
 
 
-def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
-    """Although an alias has one group stand in two places, and a group is given over another."""
-    path = tmp_path / "c.yaml"
-    path.write_text(PLAIN + "confirm: &c {samples: 30}\nsearch: *c\nsampler: {chunk: 60}\n")
-    spec = load_spec(
-        path, ["--search.samples", "20", "--sampler", "{steps: 9}", "--matrix.coupling=independent"]
-    )
-    assert (spec.search.samples, spec.confirm.samples) == (20, 30)
-    assert (spec.sampler.steps, spec.sampler.chunk) == (9, 60)
-    assert spec.matrix is not None
-    assert spec.matrix.coupling == "independent"
-    assert load_spec(path, ["--base", "null"]).base is None
-    assert load_spec(path, ["--search", "grid"]).search.method == "grid"
-    assert load_spec(path, ["--sampler.steps", "010"]).sampler.steps == 10
-
-
-OVERRIDES = [
-    (["--sampler.solver", "rk4"], "sampler.solver: found 'rk4'; accepted are euler, heun."),
-    (["--sampler.step", "3"], "--sampler.step: no such option. Did you mean --sampler.steps?"),
-    (
-        ["--search.interval", "3"],
-        "--search.interval: found '3'; accepted is a list of two numbers, or null.",
-    ),
-    (
-        ["--pairings", "[{main: none, guide: none, couplng: shared}]"],
-        "Did you mean --pairings[0].coupling?",
-    ),
-    (["--sampler.steps"], "--sampler.steps: no value"),
-    (
-        ["--matrix", "3"],
-        "--matrix: found '3'; accepted are keys with values (coupling, clean, tested).",
-    ),
-]
-
-
-@pytest.mark.parametrize(("overrides", "says"), OVERRIDES, ids=[o[0] for o, _ in OVERRIDES])
-def test_an_override_that_is_none_is_named(overrides: list[str], says: str, tmp_path: Path) -> None:
-    assert says in refusal(PLAIN, tmp_path, *overrides)
-
-
 def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
     for name, meant in [("configs/digit.yaml", "configs/digits.yaml"), ("digts", "digits")]:
         with pytest.raises(InputError, match=rf"no such file\. Did you mean {meant}\?"):
@@ -307,46 +254,11 @@ def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
             load_spec(name)
 
 
-def many(count: int, folder: Path) -> Path:
-    path = folder / "many.yaml"
-    lines = [
-        f"  - {{main: noise({i / 1e5}), guide: noise({i / 1e4})}}\n" for i in range(1, count + 1)
-    ]
-    path.write_text(f"{PLAIN}extractors: [digits]\npairings:\n{''.join(lines)}")
-    return path
-
-
-def test_a_plan_of_many_pairings_is_a_page(tmp_path: Path) -> None:
-    from study.engine.plan import estimate
-
-    said = estimate(load_spec(many(40, tmp_path)), tmp_path / "root").splitlines()
-    assert len(said) < 40
-    assert "  and 28 more" in said
-
-
-def test_of_repeated_pairings_those_are_shown(tmp_path: Path) -> None:
-    path = many(1, tmp_path)
-    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
-    with pytest.raises(
-        InputError,
-        match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each",
-    ):
-        load_spec(path)
-
-
 @pytest.mark.slow
-def test_twenty_thousand_pairings_take_seconds(tmp_path: Path) -> None:
-    from study.engine.plan import estimate
-
-    path, began = many(20_000, tmp_path), time.process_time()
-    said = estimate(load_spec(path), tmp_path / "root")
-    # 24 s to load them when every pairing was parsed as an argument
-    assert time.process_time() - began < 10
-    assert "  and 19,988 more" in said
-
-
-@pytest.mark.slow
-def test_mutated_configs_are_accepted_or_refused(tmp_path: Path) -> None:
+def test_mutated_configs_are_accepted_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend("benchmarks")
     from benchmarks.mutated_configs import mutant, outcome
 
     for seed in range(200):

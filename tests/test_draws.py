@@ -10,8 +10,8 @@ from torch import Tensor
 
 from degradations import Denoiser, Draws, Guided, Interval, parse
 from degradations.condition import NONE, Condition
+from tests.degradation_kinds import KINDS, KINDS_OF_IMAGES
 from tests.helpers import small_transformer
-from tests.test_degradations import KINDS, KINDS_OF_IMAGES
 
 SINGLE = [str(row.values[0](row.values[1][1])) for row in KINDS + KINDS_OF_IMAGES if row.values[2]]  # type: ignore[operator, index]
 SEVERAL = [

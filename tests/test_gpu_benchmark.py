@@ -13,7 +13,7 @@ SCRIPT = ROOT / "benchmarks" / "gpu.py"
 
 def test_its_network_is_that_of_the_public_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(SCRIPT.parent)
-    from benchmarks.gpu_checks import EDM2_S
+    from benchmarks.gpu_networks import EDM2_S
     from study.checkpoints import public_cards
 
     wanted = public_cards()["edm2-img512-s-2147483-0.130"].arguments

@@ -21,9 +21,9 @@ from torch import nn
 from degradations import InputError
 from study.checkpoints.published import Published
 from study.models.by_class import published
-from tests.test_pickles import EasyDict, dumps
-from tests.test_public_study import persistent
-from tests.test_published import TINY
+from tests.pickle_files import EasyDict, dumps
+from tests.public_files import persistent
+from tests.published_networks import TINY
 
 ROOT = Path(__file__).parents[1]
 MOST_MB = 200

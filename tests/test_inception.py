@@ -1,3 +1,5 @@
+"""Extractors that are TorchScripts: features against clean-fid, cards, and what is refused."""
+
 import hashlib
 import io
 import json
@@ -10,137 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
 
-from degradations import InputError, RunError
-from study.files.images import batches, to_uint8, write_png
+from degradations import InputError
+from study.files.images import batches, write_png
 from study.metrics import Tally, extractors, load_extractor, scores
 from study.metrics.extractors import EXTRACTORS, PUBLIC, Images, files_of
 from study.metrics.inception import INCEPTION, load_script
 from study.metrics.reference import stream_references
 from study.metrics.resize import clean_resize
+from tests.extractor_files import BYTES, Layers, StandIn, cards, folders, make
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"
 )
 
-BYTES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
-
-
-class Layers(nn.Module):
-    """A network of images [B, 3, 299, 299], normalised, with 64 features [B, 64, 1, 1], or another
-    number of them."""
-
-    def __init__(self, features: int = 64) -> None:
-        super().__init__()
-        self.one, self.two = nn.Conv2d(3, 16, 9, 8), nn.Conv2d(16, features, 5, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.two(self.one(x).relu()).relu().mean([2, 3], True)
-
-
-class StandIn(nn.Module):
-    """What NVIDIA's script has: `layers`, and a forward that resizes for itself and gives features
-    if asked to."""
-
-    def __init__(self, features: int = 64) -> None:
-        super().__init__()
-        self.layers = Layers(features)
-
-    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
-        x = torch.nn.functional.interpolate(
-            img, size=[299, 299], mode="bilinear", align_corners=True
-        )
-        features = self.layers((x - 128) / 128).flatten(1)
-        return features if return_features else features[:, :5]
-
-
-def make(path: Path, module: nn.Module) -> str:
-    """Writes a TorchScript and gives its SHA-256."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for parameter in module.parameters():
-            nn.init.normal_(parameter, std=0.2)
-    torch.jit.script(module).save(str(path))  # type: ignore[no-untyped-call]
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def cards(folder: Path, network: nn.Module | None = None) -> Callable[..., str]:
-    """What writes the card of a network into a folder, with some entries otherwise, and gives its
-    path."""
-    digest = make(folder / "net.pt", network or StandIn())
-
-    def write(name: str = "mine", **entries: Any) -> str:
-        path = folder / f"{name}.json"
-        content = {
-            "kind": "extractor",
-            "file": "net.pt",
-            "sha256": digest,
-            "mode": "clean",
-        } | entries
-        path.write_text(
-            json.dumps({key: value for key, value in content.items() if value is not None})
-        )
-        return str(path)
-
-    return write
-
 
 @pytest.fixture
 def card(tmp_path: Path) -> Callable[..., str]:
     return cards(tmp_path)
-
-
-class Means(nn.Module):
-    """What comes to a network: the mean of each channel, [b, 3]; it remembers the images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen.append(images)
-        return images.mean([2, 3])
-
-
-class TestImages:
-    def test_all_256_values_come_back_from_floats(self, tmp_path: Path) -> None:
-        values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-        network = Means()
-        Images("means", "", network)(values.float() / 127.5 - 1)
-        assert torch.equal(network.seen[0], values.float().expand(1, 3, 16, 16))
-        np.savez(tmp_path / "x.npz", values.view(1, 16, 16).numpy())  # through a file as well
-        (read,) = batches(tmp_path / "x.npz")
-        assert np.array_equal(to_uint8(read)[..., 0], values.view(1, 16, 16).numpy())
-
-    def test_floats_are_clipped_and_truncated(self) -> None:
-        network = Means()
-        Images("means", "", network)(
-            torch.tensor([-9.0, -1.0, 0.0, 0.0039, 0.9999, 1.0, 9.0]).view(7, 1, 1, 1)
-        )
-        assert network.seen[0][:, 0, 0, 0].tolist() == [0, 0, 128, 128, 255, 255, 255]
-
-    def test_a_few_at_a_time(self) -> None:
-        network, x = Means(), torch.from_numpy(BYTES).permute(0, 3, 1, 2)
-        found = Images("means", "", network)(x)
-        assert [len(images) for images in network.seen] == [16, 16, 8]
-        torch.testing.assert_close(found, x.float().mean([2, 3]))
-
-    def test_an_image_that_is_not_finite_fails(self) -> None:
-        x = torch.zeros(3, 1, 4, 4)
-        x[1, 0, 2, 2] = torch.nan
-        found = Images("means", "", Means())(x)
-        assert found.isfinite().all(1).tolist() == [True, False, True]
-        with pytest.raises(RunError, match="1 of 3"):
-            Tally([Images("means", "", Means())]).fold(x, 0)
-
-    @pytest.mark.parametrize(
-        "x", [torch.zeros(2, 4, 8, 8), torch.zeros(2, 8), torch.zeros(2, 3, 8, 8, dtype=torch.int)]
-    )
-    def test_what_is_no_image_is_refused(self, x: Tensor) -> None:
-        with pytest.raises(InputError, match="'means' takes images"):
-            Images("means", "", Means())(x)
 
 
 @pytest.mark.parametrize(
@@ -188,19 +77,6 @@ def test_features_are_clean_fid_s(size: tuple[int, int], mode: str, tmp_path: Pa
     assert ours.shape == theirs.shape == (3, 2048)
     error = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     assert error.max() < 1e-5  # 6e-5 of 128, and some tens of roundings of 6e-8
-
-
-def folders(where: Path) -> tuple[Path, Path]:
-    """Two folders of 40 images each, smooth and not."""
-    rng = np.random.default_rng(0)
-    for name, small in (("a", 4), ("b", 8)):
-        (where / name / "in").mkdir(parents=True)
-        for index in range(40):
-            image = Image.fromarray(rng.integers(0, 256, (small, small, 3), dtype=np.uint8)).resize(
-                (32, 32)
-            )
-            image.save(where / name / "in" / f"{index:03}.png")
-    return where / "a", where / "b"
 
 
 def distance(a: Path, b: Path, extractor: extractors.Extractor) -> float:
@@ -252,20 +128,6 @@ def test_edm_s_zips_are_folders(card: Callable[..., str], tmp_path: Path) -> Non
         InputError, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"
     ):
         list(batches(tmp_path / "b.zip"))
-
-
-def test_batches_of_large_images_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from study.files import images
-
-    monkeypatch.setattr(images, "MOST_TOGETHER", 3 * BYTES[0].nbytes)
-    for index, image in enumerate(BYTES):
-        Image.fromarray(image).save(tmp_path / f"{index:02}.png")
-    found = list(batches(tmp_path))
-    assert [len(batch) for batch in found] == [3] * 13 + [1]
-    # decoded by several threads, and in order
-    assert np.array_equal(to_uint8(torch.cat(found)), BYTES)
-    np.savez(tmp_path / "x.npz", BYTES)
-    assert [len(batch) for batch in batches(tmp_path / "x.npz")] == [3] * 13 + [1]
 
 
 def test_a_card_of_one_s_own(card: Callable[..., str], tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ from study.models.by_class import published
 from study.records.task import Task
 from study.sampling import Churn, edm_sigmas, sample
 from tests.helpers import evaluator_for
-from tests.test_published import TINY
-from tests.test_published import levels as iddpm_levels
+from tests.published_networks import TINY
+from tests.published_networks import levels as iddpm_levels
 
 SIZES = {**TINY, "model_channels": 16, "img_resolution": 4}
 RANGE = {"sigma_min": 1e-4, "sigma_max": 300.0}  # of the sampler, wider than any of these

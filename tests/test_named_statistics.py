@@ -17,7 +17,7 @@ from study.cli.main import call
 from study.evaluation.score_files import references_of
 from study.metrics import extractors, load_extractor, reference
 from study.metrics.inception import INCEPTION
-from tests.test_inception import StandIn, folders, make
+from tests.extractor_files import StandIn, folders, make
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"

@@ -19,7 +19,7 @@ from degradations import InputError
 from study.checkpoints import load_base
 from study.files.pickle_machine import Budget
 from study.files.states import read_state
-from tests.test_published import TINY
+from tests.published_networks import TINY
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False])
 # What no message may show: a library's objects, its insides, and its advice to trust what was

@@ -18,7 +18,7 @@ from degradations import InputError, RunError
 from study.cli.main import call
 from study.metrics import FrechetReference, Moments, Reference, load_extractor, references
 from study.metrics.clean_fid import FEATURES, rounding, verify
-from tests.test_inception import BYTES, StandIn, cards, folders
+from tests.extractor_files import BYTES, StandIn, cards, folders
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:FutureWarning", "ignore:Matrix is singular"

@@ -1,0 +1,42 @@
+"""Every kind of degradation with strengths to test it at, to which a new kind adds a row."""
+
+import pytest
+
+from degradations import (
+    BlockDropout,
+    Dropout,
+    InputBlur,
+    InputNoise,
+    InputQuantize,
+    LabelDrop,
+    LabelSwap,
+    MapBlur,
+    MapShuffle,
+    NoAttention,
+    Prune,
+    Quantize,
+    SigmaError,
+    Turned,
+    WeightNoise,
+)
+
+# the kind, three strengths in the order of rising damage, and whether it draws random numbers
+KINDS = [
+    pytest.param(Dropout, (0.05, 0.2, 0.5), True, id="dropout"),
+    pytest.param(BlockDropout, (0.05, 0.2, 0.5), True, id="block-dropout"),
+    pytest.param(WeightNoise, (0.05, 0.1, 0.4), False, id="weight-noise"),
+    pytest.param(Prune, (0.1, 0.3, 0.8), False, id="prune"),
+    pytest.param(Quantize, (6, 4, 2.5), False, id="quantize"),
+    pytest.param(InputNoise, (0.1, 0.2, 1.0), True, id="noise"),
+    pytest.param(InputBlur, (0.3, 0.6, 2.0), False, id="input-blur"),
+    pytest.param(InputQuantize, (6, 4, 2.5), False, id="input-quantize"),
+    pytest.param(LabelDrop, (0.1, 0.4, 1.0), True, id="label-drop"),
+    pytest.param(LabelSwap, (0.1, 0.4, 1.0), True, id="label-swap"),
+    pytest.param(SigmaError, (0.1, 0.3, 1.0), False, id="sigma"),
+    pytest.param(Turned, (0.5, 1.0, 2.0), False, id="turned"),
+]
+KINDS_OF_IMAGES = [  # the same, for kinds that the MLP has no sites for
+    pytest.param(NoAttention, (0.1, 0.4, 1.0), False, id="no-attention"),
+    pytest.param(MapBlur, (0.3, 0.6, 2.0), False, id="map-blur"),
+    pytest.param(MapShuffle, (0.1, 0.4, 1.0), True, id="map-shuffle"),
+]

@@ -1,0 +1,108 @@
+"""Names of degradations, read and written."""
+
+import math
+
+import numpy as np
+import pytest
+
+from degradations import (
+    Composition,
+    Degradation,
+    Dropout,
+    Identity,
+    InputError,
+    InputNoise,
+    Quantize,
+    Turned,
+    WeightNoise,
+    parse,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", Identity()),
+        (" dropout ( 0.2 ) ", Dropout(0.2)),
+        ("noise(1e+2)", InputNoise(100)),
+        ("quantize(inf)", Quantize(math.inf)),
+        ("weight-noise(0.1, seed=1)", WeightNoise(0.1, seed=1)),
+        ("weight-noise(0.1,seed = 0)", WeightNoise(0.1)),
+        ("turned(2, angle=-30.5)", Turned(2, -30.5)),
+        (
+            "noise(1e+2)+dropout(+0.2) + turned(1, angle=3e+1)",
+            Composition((InputNoise(100), Dropout(0.2), Turned(1, 30))),
+        ),
+    ],
+)
+def test_names_are_read(text: str, expected: Degradation) -> None:
+    assert parse(text) == expected
+    assert parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("degradation", "name"),
+    [
+        (Dropout(0.2), "dropout(0.2)"),
+        (InputNoise(4.0), "noise(4)"),
+        (InputNoise(0.1 + 0.2), "noise(0.30000000000000004)"),
+        (InputNoise(1e-7), "noise(1e-07)"),
+        (InputNoise(-0.0), "noise(0)"),
+        (InputNoise(np.float64(0.1)), "noise(0.1)"),
+        (Quantize(math.inf), "quantize(inf)"),
+        (WeightNoise(0.1, seed=0), "weight-noise(0.1)"),
+        (WeightNoise(0.1, seed=12), "weight-noise(0.1, seed=12)"),
+        (Turned(2, 30), "turned(2, angle=30)"),
+        (Identity(), "none"),
+    ],
+)
+def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
+    assert str(degradation) == name
+    assert parse(name) == degradation
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "dropuot(0.1)",
+            r"'dropuot\(0.1\)' is not a degradation \(none, .*did you mean dropout\? known are "
+            r"block-dropout\(STRENGTH\)",
+        ),
+        ("dropout", r"write dropout\(STRENGTH\)"),
+        ("dropout()", "number"),
+        ("dropout(x)", "number"),
+        ("none(1)", "write none"),
+        ("dropout(1)", "at least 0 and below 1, found 1"),
+        ("dropout(-1)", "at least 0"),
+        ("dropout(inf)", "below 1, found inf"),
+        ("noise(nan)", "found nan"),
+        ("sigma(inf)", "at least 0 and finite, found inf"),
+        ("label-drop(1.5)", "at least 0 and at most 1, found 1.5"),
+        ("quantize(0.5)", "at least 1 and at most 32, or inf, found 0.5"),
+        ("", "'' is not.*known are"),
+        ("noise(0.1)(0.2)", "known are"),
+        ("noise(0.1", "did you mean noise"),
+        ("dropout(0.1, seed=1)", r"write dropout\(STRENGTH\), "),
+        ("weight-noise(0.1, 1)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("weight-noise(0.1, seed=x)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("weight-noise(0.1, seed=1.5)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("weight-noise(0.1, seed=1, seed=2)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("weight-noise(seed=1)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("turned(1, angle=nan)", "angle must be a finite float, found nan"),
+        ("turned(1, angle=inf)", "angle must be a finite float, found inf"),
+        ("dropout(0.1)+", r"'' in 'dropout\(0.1\)\+' is not"),
+        ("dropout(0.1)+niose(0.2)", r"'niose\(0.2\)' in 'dropout.*did you mean noise"),
+        ("dropout(0.1)+noise", r"'noise' in .*write noise\(STRENGTH\)"),
+        ("none+dropout(0.1)", "'none' is not one of them"),
+    ],
+)
+def test_bad_names_are_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse(text)
+
+
+@pytest.mark.parametrize(("option", "says"), [(1.5, "seed must be a finite int, found 1.5")])
+def test_bad_options_are_refused(option: float, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        WeightNoise(0.1, seed=option)  # type: ignore[arg-type]
