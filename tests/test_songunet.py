@@ -16,7 +16,8 @@ from study.models.by_class import published
 from study.models.dhariwal import DhariwalUNet
 from study.models.preconditioning import Preconditioned
 from study.models.songunet import SongUNet
-from study.models.unet import Block, Conv, Fourier, Positional, Resample, Style, Way
+from study.models.unet import Fourier, Positional
+from study.models.unet_blocks import Block, Conv, Resample, Style, Way
 
 M = TypeVar("M", bound=nn.Module)
 SIDE = {

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.files.pickle_machine import Budget, Call, Class, Machine, Unbuilt, is_key, is_name
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import Budget, Call, Class, Unbuilt, is_key, is_name
 from study.files.regular import check_regular, seems
 from study.files.tensors import DTYPES, STORAGES, TENSORS, Storage, count_entries, is_finite, stream
 

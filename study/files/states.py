@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.files.pickle_machine import Budget, Machine
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import Budget
 from study.files.regular import check_regular, seems
 from study.files.tensors import STORAGES, TENSORS, Storage, declared, stream
 from study.files.zips import open_entry, open_zip, read_entry, read_into

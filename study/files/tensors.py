@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.files.pickle_machine import OBJECT_BYTES, Budget, Call, Machine, is_name
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import OBJECT_BYTES, Budget, Call, is_name
 
 MOST_DIMS = 16
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

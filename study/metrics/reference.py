@@ -1,6 +1,6 @@
 """What samples are compared with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -22,14 +21,14 @@ from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
 from study.metrics.neighbours import radii
+from study.metrics.statistics_files import (
+    DIMENSIONS,
+    SUFFIXES,
+    check_moments,
+    read_npz,
+    read_pickle,
+)
 from study.metrics.tally import Tally
-
-SUFFIXES = (".npz", *PICKLES)
-# What the extractors of published statistics are called in EDM2's files, and how many features they
-# have.
-PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
-MOST_FEATURES = 2**14  # their covariance takes 2 GiB
-DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,8 @@ class Reference:
         it. Raises InputError for a damaged file, one that is no mean and covariance, and the
         statistics of another extractor or resolution.
         """
-        found = _of_pickle(path, extractor) if path.suffix in PICKLES else _of_npz(path, extractor)
+        read = read_pickle if path.suffix in PICKLES else read_npz
+        found = read(path, extractor)
         own = found["size"]
         if None not in (own, size) and own != size:
             raise InputError(
@@ -144,7 +144,7 @@ class Reference:
                 f"{path}: statistics of the extractor "
                 f"'{name}'{' with other weights' if same else ''}, '{extractor.name}' is wanted."
             )
-        _check(path, mu, sigma, n)
+        check_moments(path, mu, sigma, n)
         if len(mu) != DIMENSIONS.get(name, len(mu)):
             raise InputError(
                 f"{path}: statistics of {len(mu)} features, the extractor '{name}' has "
@@ -202,121 +202,6 @@ def write_reference(
     ]
     reference.save(out)
     return reference
-
-
-def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
-    with open_npz(path) as file:
-        ours = {"n", "extractor", "sha256"} & file.entries.keys()
-        missing = {
-            "mu",
-            "sigma",
-            *(("n", "extractor", "sha256") if ours else ()),
-        } - file.entries.keys()
-        if missing:
-            raise InputError(
-                f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing."
-            )
-        mu = file.numbers("mu", (None,))
-        d = len(mu)
-        if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
-            raise InputError(
-                f"{path}: statistics of {d} features that do not say of which extractor; "
-                f"'{extractor.name}' is wanted, and only Inception's of 2048 features are taken "
-                "so; `study reference` writes those that say it."
-            )
-        if not 0 < d <= MOST_FEATURES:
-            raise InputError(
-                f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}."
-            )
-        found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
-        if not ours:
-            return found | {
-                "extractor": extractor.name,
-                "sha256": extractor.sha256,
-                "n": None,
-                "size": None,
-            }
-        n = _whole(path, "n", float(file.numbers("n", ())))
-        sides = file.numbers("size", (2,)) if "size" in file.entries else np.zeros(2)
-        height, width = (_whole(path, "size", float(side)) for side in sides)
-        return found | {
-            "extractor": file.text("extractor"),
-            "sha256": file.text("sha256"),
-            "n": n or None,
-            "size": (height, width) if height else None,
-        }
-
-
-def _whole(path: Path, name: str, value: float) -> int:
-    if not (0 <= value < 2**53 and value == int(value)):
-        raise InputError(f"{path}: '{name}' is {value:g}; a whole number is expected.")
-    return int(value)
-
-
-def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
-    from study.files import pickles
-
-    found = pickles.load(path)
-    entries: Mapping[Any, Any] = found if isinstance(found, dict) else {}
-    names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
-    if extractor.name not in names:
-        has = f"those of {' and '.join(names)}" if names else "none"
-        raise InputError(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
-    statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
-    mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
-    for array in (mu, sigma):
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise InputError(
-                f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
-                f"{type(array).__name__}."
-            )
-    if n is not None and type(n) not in (int, float):
-        raise InputError(
-            f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected."
-        )
-    return {
-        "mu": mu.astype(np.float64, copy=False),
-        "sigma": sigma.astype(np.float64, copy=False),
-        "size": None,
-        "n": None if n is None else _whole(path, "num_images", n),
-        "extractor": extractor.name,
-        "sha256": extractor.sha256,
-    }
-
-
-def _check(
-    path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None
-) -> None:
-    if (
-        mu.ndim != 1
-        or len(mu) == 0
-        or sigma.shape != (len(mu), len(mu))
-        or not np.isfinite(mu).all()
-        or not _symmetric(sigma)
-        or (n is not None and n < 2)
-    ):
-        of = "an unknown number of" if n is None else n
-        raise InputError(
-            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and "
-            "covariance [d, d]."
-        )
-    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that
-    # none is more so.
-    shifted = sigma.copy()
-    shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
-    # in place: it may be large
-    _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
-    if failed:
-        raise InputError(f"{path}: sigma has negative eigenvalues: no covariance.")
-
-
-def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
-    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a
-    time."""
-    blocks = (slice(start, start + rows) for start in range(0, len(sigma), rows))
-    return all(
-        np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks
-    )
 
 
 def _size(samples: Tensor) -> tuple[int, int] | None:

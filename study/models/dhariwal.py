@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import Conv, Positional, Style, UNet, columns, group_norm
+from study.models.unet import Positional, UNet, columns
+from study.models.unet_blocks import Conv, Style, group_norm
 
 EPS = 1e-5  # of every group norm
 

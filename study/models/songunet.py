@@ -8,17 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import (
-    Conv,
-    Fourier,
-    Positional,
-    Resample,
-    Style,
-    UNet,
-    at,
-    columns,
-    group_norm,
-)
+from study.models.unet import Fourier, Positional, UNet, at, columns
+from study.models.unet_blocks import Conv, Resample, Style, group_norm
 
 EPS = 1e-6  # of every group norm
 
