@@ -18,36 +18,35 @@ Denoise = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Solver(ABC):
-    """A solver by its name, its order, and the noise levels at which it evaluates the denoiser."""
+    """A solver: its name, its order, and the noise levels at which it evaluates the denoiser."""
 
     name: ClassVar[str]
     order: ClassVar[int]
 
     @abstractmethod
     def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-        """x at σ', of x at σ."""
+        """x at σ' from x at σ."""
         raise NotImplementedError
 
     @abstractmethod
     def visits(self, sigmas: Sequence[float]) -> list[float]:
-        """The noise level of every evaluation on a grid [N + 1] that falls to 0."""
+        """The noise level of every evaluation, for a grid [N + 1] that falls to 0."""
         raise NotImplementedError
 
     def nfe(self, steps: int) -> int:
-        """The number of function evaluations in so many steps: network evaluations a sample, of one
-        denoiser."""
+        """The number of function evaluations (NFE) per sample, of one denoiser, in N steps."""
         return len(self.visits([1.0] * steps + [0.0]))
 
 
 class Euler(Solver):
-    """`euler`: x' = x + (σ' − σ)·(x − D(x; σ))/σ, first order, one evaluation a step."""
+    """`euler`: x' = x + (σ' − σ)·(x − D(x; σ))/σ, first order, one evaluation per step."""
 
     name: ClassVar[str] = "euler"
     order: ClassVar[int] = 1
 
     def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
         d = denoise(x, sigma)
-        # Added to D rather than to x, it loses no digits where σ is large.
+        # Adding to D rather than to x keeps the digits when σ is large.
         return d + sigma_next / sigma * (x - d)
 
     def visits(self, sigmas: Sequence[float]) -> list[float]:
@@ -55,8 +54,10 @@ class Euler(Solver):
 
 
 class Heun(Solver):
-    """`heun`: the Euler step, then the trapezoid with the slope at its end: second order, two
-    evaluations a step, one in the last. (Karras et al. 2022, algorithm 1)"""
+    """`heun`: the Euler step, then the trapezoidal rule with the slope at its end, second order.
+
+    Two evaluations per step, one in the last. (Karras et al. 2022, algorithm 1)
+    """
 
     name: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
@@ -77,12 +78,15 @@ SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (Euler(), Heun()
 
 
 def solver_of(name: str) -> Solver:
-    """The solver of a name. Raises InputError for a name that is none."""
+    """The solver of a name. Raises InputError if no solver has it."""
     if name not in SOLVERS:
-        raise InputError(f"solver '{name}': accepted are {', '.join(SOLVERS)}.")
+        raise InputError(f"solver: found '{name}'; accepted: {', '.join(SOLVERS)}.")
     return SOLVERS[name]
 
 
 def nfe(sampler: SamplerSpec, steps: int | None = None) -> int:
-    """Network evaluations a sample, of one denoiser, in so many steps or those of the sampler."""
+    """The number of function evaluations (NFE) per sample, of one denoiser.
+
+    steps: their number, by default that of the sampler.
+    """
     return solver_of(sampler.solver).nfe(sampler.steps if steps is None else steps)

@@ -1,4 +1,4 @@
-"""Losses, noise distributions and weight averages."""
+"""Losses, distributions of noise levels, and averages of weights."""
 
 from study.training.ema import Profile, exponent, inner, reconstruct, update
 from study.training.folder import STATE, check_recipe, folder_of

@@ -1,4 +1,4 @@
-"""Where a training is kept, and whether what is there is of the same recipe."""
+"""The folder of a training run, and whether its recipe is the same."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from degradations import InputError
 from study.specs import RecipeSpec
 
 STATE = "training.ckpt"
-MOST_NAME = 40  # characters of a data set in the name of a folder
+MOST_NAME = 40  # characters of the data set's name in a folder's name
 
 
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
-    """Raises InputError, naming the keys, where a kept recipe is not this one."""
+    """Raises InputError, naming the changed keys, if a stored recipe differs from this one."""
     now = asdict(recipe)
     changed = [
-        f"recipe.{key}: {kept.get(key)} then, {now[key]} now"
+        f"recipe.{key}: {kept.get(key)} before, {now[key]} now"
         for key in now
         if kept.get(key) != now[key]
     ]
@@ -30,8 +30,7 @@ def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept, a folder of root/bases: named by everything that
-    determines it."""
+    """The folder of the base of a recipe, in root/bases, named by all that determines the base."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode()).hexdigest()[:12]
     data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
     return root / "bases" / f"{data}-{digest}"
