@@ -19,8 +19,7 @@ OnSamples = Callable[[int], Any]  # receives the number of newly finished sample
 
 @dataclass(frozen=True)
 class Churn:
-    """Fresh noise before each step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0,
-    I).
+    """Fresh noise before steps with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0, I).
 
     σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), rounded to a level that the denoiser was made for.
     amount 0: no noise, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn,
