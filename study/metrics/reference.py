@@ -1,4 +1,4 @@
-"""What samples are compared with."""
+"""References that samples are compared with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from study.metrics.tally import Tally
 
 @dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, as one extractor sees it.
+    """A reference that samples are compared with, for one extractor.
 
     Args:
         extractor, sha256: the extractor's name and identity
@@ -78,18 +78,22 @@ class Reference:
         return radii(self.features)
 
     def want_size(self, samples: Tensor) -> None:
-        """Raises InputError for images of another resolution than the reference's, where both are
-        known."""
+        """Raises InputError if images have another resolution than the reference's.
+
+        Only if both are known.
+        """
         found = _size(samples)
         if None not in (self.size, found) and found != self.size:
             raise InputError(
-                f"The reference is of images of {_say(self.size)} pixels, the samples have "
-                f"{_say(found)}."
+                f"reference: found samples of {_size_in_words(found)} pixels; accepted: "
+                f"{_size_in_words(self.size)}, as in the reference."
             )
 
     def save(self, path: Path) -> None:
-        """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and
-        size where known."""
+        """Write the statistics as NPZ.
+
+        Entries: mu, sigma, n (0: not known), extractor and its hash, and size if known.
+        """
         size: dict[str, Any] = {} if self.size is None else {"size": self.size}
         with replacing(path) as part, part.open("wb") as file:
             np.savez(
@@ -104,8 +108,10 @@ class Reference:
 
     @classmethod
     def is_one(cls, path: Path) -> bool:
-        """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries'
-        names say so."""
+        """Whether a file contains statistics rather than samples.
+
+        That is a pickle, or an NPZ with the names of statistics.
+        """
         if path.suffix not in SUFFIXES or not path.is_file():
             return False
         if path.suffix in PICKLES:
@@ -120,20 +126,20 @@ class Reference:
     def load(
         cls, path: Path, extractor: Extractor, size: tuple[int, int] | None = None
     ) -> "Reference":
-        """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a
-        pickle).
+        """Read statistics: ours, clean-fid's or EDM's (NPZ), or EDM2's (a pickle).
 
-        Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word
-        for Inception's. size: the resolution they are known to be of, where the file does not say
-        it. Raises InputError for a damaged file, one that is no mean and covariance, and the
-        statistics of another extractor or resolution.
+        Those of clean-fid and EDM, mu and sigma, do not name their extractor; the caller declares
+        them to be Inception's. size: their known resolution, if the file does not contain it.
+        Raises InputError if the file is damaged, is not a mean and covariance, or has another
+        extractor or resolution.
         """
         read = read_pickle if path.suffix in PICKLES else read_npz
         found = read(path, extractor)
         own = found["size"]
         if None not in (own, size) and own != size:
             raise InputError(
-                f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted."
+                f"{path}: found statistics of images of {_size_in_words(own)} pixels; accepted: "
+                f"{_size_in_words(size)}."
             )
         name, digest, n, mu, sigma = (
             found[key] for key in ("extractor", "sha256", "n", "mu", "sigma")
@@ -141,14 +147,14 @@ class Reference:
         if (name, digest) != (extractor.name, extractor.sha256):
             same = name == extractor.name
             raise InputError(
-                f"{path}: statistics of the extractor "
-                f"'{name}'{' with other weights' if same else ''}, '{extractor.name}' is wanted."
+                f"{path}: found statistics of the extractor "
+                f"'{name}'{' with other weights' if same else ''}; accepted: '{extractor.name}'."
             )
         check_moments(path, mu, sigma, n)
         if len(mu) != DIMENSIONS.get(name, len(mu)):
             raise InputError(
-                f"{path}: statistics of {len(mu)} features, the extractor '{name}' has "
-                f"{DIMENSIONS[name]}."
+                f"{path}: found statistics of {len(mu)} features; accepted: those of the "
+                f"extractor '{name}', {DIMENSIONS[name]}."
             )
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
@@ -156,16 +162,17 @@ class Reference:
 def references(
     samples: Tensor, extractors: Sequence[Extractor], block: int = 1024
 ) -> dict[str, Reference]:
-    """The reference of a data set for each extractor, by the extractor's name."""
+    """The references of a data set by the extractor's name."""
     return stream_references(torch.split(samples, block), extractors)
 
 
 def stream_references(
     stream: Iterable[Tensor], extractors: Sequence[Extractor]
 ) -> dict[str, Reference]:
-    """The reference of samples that come in batches, for each extractor, by the extractor's name.
+    """The references of samples that come in batches, by the extractor's name.
 
-    Memory does not depend on the number of batches. Raises InputError for fewer than two samples.
+    Memory does not depend on the number of batches. Raises InputError if there are fewer than two
+    samples.
     """
     tally, first, size = Tally(extractors), 0, None
     for batch in stream:
@@ -173,7 +180,7 @@ def stream_references(
         first, size = first + len(batch), _size(batch)
     if first < 2:
         raise InputError(
-            f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2."
+            f"reference: found {first} sample{'' if first == 1 else 's'}; accepted: at least 2."
         )
     return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
 
@@ -185,14 +192,13 @@ def write_reference(
     root: Path = Path("mlruns"),
     device: torch.device | None = None,
 ) -> Reference:
-    """Write the statistics of images or samples in files, or of a data set by its name, as an
-    extractor sees them.
+    """Write the statistics of images or samples in files, or of a named data set, for an extractor.
 
     out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as
-    `batches` and `load_extractor` do, and for another kind of file to write.
+    `batches` and `load_extractor` do, and if `out` is another kind of file.
     """
     if out.suffix != ".npz":
-        raise InputError(f"{out}: statistics are written as .npz.")
+        raise InputError(f"{out}: found another suffix; accepted: .npz.")
     chosen = load_extractor(extractor, root).eval()
     stream = (
         torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
@@ -208,5 +214,5 @@ def _size(samples: Tensor) -> tuple[int, int] | None:
     return (samples.shape[2], samples.shape[3]) if samples.ndim == 4 else None
 
 
-def _say(size: tuple[int, int] | None) -> str:
+def _size_in_words(size: tuple[int, int] | None) -> str:
     return "?" if size is None else f"{size[1]}×{size[0]}"

@@ -14,10 +14,10 @@ from study.files.npz import open_npz
 from study.metrics.extractors import Extractor
 
 SUFFIXES = (".npz", *PICKLES)
-# What the extractors of published statistics are called in EDM2's files, and how many features they
-# have.
+# The names of the extractors in EDM2's files of statistics.
 PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
 MOST_FEATURES = 2**14  # their covariance takes 2 GiB
+# The numbers of features of extractors of published statistics.
 DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
@@ -31,19 +31,19 @@ def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
         } - file.entries.keys()
         if missing:
             raise InputError(
-                f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing."
+                f"{path}: not a file of statistics; missing: {', '.join(sorted(missing))}."
             )
         mu = file.numbers("mu", (None,))
         d = len(mu)
         if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
             raise InputError(
-                f"{path}: statistics of {d} features that do not say of which extractor; "
-                f"'{extractor.name}' is wanted, and only Inception's of 2048 features are taken "
-                "so; `study reference` writes those that say it."
+                f"{path}: found statistics of {d} features without the name of an extractor; "
+                f"accepted: those of '{extractor.name}', which `study reference` writes with its "
+                "name (without it, only Inception's of 2048 features)."
             )
         if not 0 < d <= MOST_FEATURES:
             raise InputError(
-                f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}."
+                f"{path}: found statistics of {d} features; accepted: 1 to {MOST_FEATURES}."
             )
         found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
         if not ours:
@@ -72,19 +72,17 @@ def read_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
     names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
     if extractor.name not in names:
         has = f"those of {' and '.join(names)}" if names else "none"
-        raise InputError(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
+        raise InputError(f"{path}: found {has}; accepted: statistics of '{extractor.name}'.")
     statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
     mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
     for array in (mu, sigma):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
             raise InputError(
-                f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
-                f"{type(array).__name__}."
+                f"{path}: found a {type(array).__name__} for 'mu' or 'sigma'; accepted: arrays of "
+                "numbers, a mean and a covariance."
             )
     if n is not None and type(n) not in (int, float):
-        raise InputError(
-            f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected."
-        )
+        raise InputError(f"{path}: 'num_images' is a {type(n).__name__}; accepted: a whole number.")
     return {
         "mu": mu.astype(np.float64, copy=False),
         "sigma": sigma.astype(np.float64, copy=False),
@@ -97,7 +95,7 @@ def read_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
 
 def _whole(path: Path, name: str, value: float) -> int:
     if not (0 <= value < 2**53 and value == int(value)):
-        raise InputError(f"{path}: '{name}' is {value:g}; a whole number is expected.")
+        raise InputError(f"{path}: '{name}' is {value:g}; accepted: a whole number.")
     return int(value)
 
 
@@ -114,22 +112,21 @@ def check_moments(
     ):
         of = "an unknown number of" if n is None else n
         raise InputError(
-            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and "
-            "covariance [d, d]."
+            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are not a mean [d] and "
+            "a covariance [d, d]."
         )
-    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that
-    # none is more so.
+    # Rounding makes zero eigenvalues slightly negative; if Σ + 1e-5·Tr(Σ)·I has a Cholesky root,
+    # none is more negative than that.
     shifted = sigma.copy()
     shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
     # in place: it may be large
     _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
     if failed:
-        raise InputError(f"{path}: sigma has negative eigenvalues: no covariance.")
+        raise InputError(f"{path}: sigma has negative eigenvalues; accepted: a covariance.")
 
 
 def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
-    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a
-    time."""
+    """Whether a square matrix is finite and symmetric to rounding, checked in blocks of rows."""
     blocks = (slice(start, start + rows) for start in range(0, len(sigma), rows))
     return all(
         np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks

@@ -1,4 +1,4 @@
-"""The magnitude-preserving UNet of EDM2, with its published names of parameters."""
+"""The magnitude-preserving U-Net of EDM2, with its published parameter names."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,19 +12,18 @@ from study.models.preconditioning import PRECISIONS, Network
 
 
 class EDM2UNet(Network):
-    """The UNet of configuration G (Karras et al. 2024, EDM2, figure 21, appendix B): no biases, no
-    group norms.
+    """The U-Net of configuration G, without biases and group norms.
 
-    resolution: side of the square x; channels: of x; classes: 0 for none; width, multipliers:
-    channels of each level; noise_multiplier, embedding_multiplier: of the noise features and of the
-    embedding, in widths, by default the first and the largest of the multipliers; blocks: of each
-    level; attention_at: sides of the maps that attend; the balances are the t of
-    magnitude-preserving sums and concatenations.
+    (Karras et al. 2024, EDM2, figure 21, appendix B) resolution: side of the square x; channels: of
+    x; classes: 0 for none; width, multipliers: channels of each level; noise_multiplier,
+    embedding_multiplier: of the noise features and of the embedding, in widths, by default the
+    first and the largest of the multipliers; blocks: of each level; attention_at: sides of the maps
+    with attention; the balances are the t of magnitude-preserving sums and concatenations.
 
-    Weights are loaded as published and normalised once, then, so a loaded network holds w/(ε +
-    rms(w))/√fan_in. Its sites: 'dropout' before the second convolution of every block, 'block' at
-    its residual branches, 'attention', 'map' at its entry, 'label' where there are classes. Raises
-    InputError for numbers that do not fit.
+    Weights are normalised once, when they are loaded, so a loaded network contains
+    w/(ε + rms(w))/√fan_in. Its sites: 'dropout' before the second convolution of every block,
+    'block' at its residual branches, 'attention', 'map' at its entry, 'label' if there are classes.
+    Raises InputError if the numbers do not fit together.
     """
 
     precisions = PRECISIONS
@@ -51,8 +50,8 @@ class EDM2UNet(Network):
         widths, halved = [width * m for m in multipliers], len(multipliers) - 1
         if resolution % 2**halved:
             raise InputError(
-                f"EDM2UNet: resolution {resolution}, wanted a multiple of {2**halved}, to be "
-                f"halved {halved} times."
+                f"EDM2UNet: found resolution {resolution}; accepted: multiples of {2**halved}, to "
+                f"be halved {halved} times."
             )
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
         embedding = width * (
@@ -122,7 +121,7 @@ class EDM2UNet(Network):
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         embedding = self._embed(x, c_noise, condition, draws)
-        # The convolutions have no biases: a channel of ones lets the first one have its own.
+        # The convolutions have no biases: a channel of ones replaces that of the first one.
         h = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(
             memory_format=torch.channels_last
         )
@@ -139,7 +138,7 @@ class EDM2UNet(Network):
         return self.out_conv(h) * self.out_gain.to(h.dtype)
 
     def _round(self, precision: torch.dtype) -> None:
-        """Convolutions and attention; the embedding and what blocks make of it stay in fp32."""
+        """Round convolutions and attention; the embedding and its linear layers stay in fp32."""
         for module in self.modules():
             if isinstance(module, Weight) and module.weight.ndim == 4:
                 module.to(precision)
@@ -147,7 +146,7 @@ class EDM2UNet(Network):
     def _embed(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        """What every block is told, [B or 1, embedding]."""
+        """The embedding of noise level and label for every block, [B or 1, embedding]."""
         embedding = self.emb_noise(self.emb_fourier(c_noise))
         if self.label is not None and self.emb_label is not None:
             column = self.emb_label.column(self.label(condition.labels(x), draws))

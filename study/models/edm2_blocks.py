@@ -15,11 +15,10 @@ Resample = Literal["keep", "down", "up"]
 
 
 class Weight(nn.Module):
-    """A linear layer or convolution without bias of w/(ε + rms(w))/√fan_in, rms(w) per output (eq.
-    47 and 66).
+    """A linear layer or convolution without bias, with weight w/(ε + rms(w))/√fan_in.
 
-    The weight is normalised when it is loaded, and where it was already (as `state_dict` then says)
-    it stays.
+    rms(w) is per output (eq. 47 and 66). The weight is normalised when it is loaded, unless the
+    version in the `state_dict` says that it already is.
     """
 
     _version = 2
@@ -35,8 +34,7 @@ class Weight(nn.Module):
         return nn.functional.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
 
     def column(self, index: Tensor) -> Tensor:
-        """The layer of √inputs times the one-hot vector of an index, [B] → [B, outputs]; zero for
-        −1."""
+        """The layer applied to √inputs times a one-hot vector, [B] → [B, outputs]; zero for −1."""
         return columns(self.weight, index) * math.sqrt(self.weight.shape[1])
 
     def _normalise(self) -> None:
@@ -45,7 +43,7 @@ class Weight(nn.Module):
         rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
         scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
         weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
-        # that of activations
+        # the layout of activations
         layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
         self.weight.data = weight.contiguous(memory_format=layout)
 
@@ -112,10 +110,10 @@ class Block(nn.Module):
         assert self.attn_qkv is not None
         assert self.attn_proj is not None
         assert self.attention is not None
-        # The layer's channels are in the order heads, features, (q, k, v); attention wants [B,
+        # The layer's channels are in the order heads, features, (q, k, v); attention needs [B,
         # heads, H·W, features].
         qkv = self.attn_qkv(x).flatten(2).unflatten(1, (self.heads, -1, 3))
-        # as fused kernels want them
+        # contiguous, for the fused kernels
         q, k, v = unit(qkv, dim=2).permute(3, 0, 1, 4, 2).contiguous()
         if self.attention.actions:
             attention = self.attention((q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1), draws)
@@ -156,13 +154,12 @@ def mp_silu(x: Tensor) -> Tensor:
 
 
 def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """((1 − t)·a + t·b)/√((1 − t)² + t²) (eq. 88)"""
+    """((1 − t)·a + t·b)/√((1 − t)² + t²) (eq. 88)."""
     return a.lerp(b, t) / math.hypot(1 - t, t)
 
 
 def mp_cat(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """Channels of a and of b, each in its share t of the magnitude whatever their numbers (eq.
-    103)."""
+    """Channels of a and b, each with its share t of the magnitude, however many (eq. 103)."""
     total = math.sqrt((a.shape[1] + b.shape[1]) / ((1 - t) ** 2 + t**2))
     return torch.cat(
         [a * (total * (1 - t) / math.sqrt(a.shape[1])), b * (total * t / math.sqrt(b.shape[1]))],

@@ -1,5 +1,4 @@
-"""What the U-Nets DDPM++, NCSN++ and ADM share, with the names of parameters under which EDM
-published them."""
+"""What the U-Nets DDPM++, NCSN++ and ADM share, with EDM's published parameter names."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,17 +13,16 @@ from study.models.unet_blocks import Block, Conv, Resample, Style
 
 
 class UNet(Network, ABC):
-    """A U-Net: `blocks` blocks a level down, `blocks` + 1 a level up, each of these fed one of the
-    maps from below.
+    """A U-Net: `blocks` blocks per level down, `blocks` + 1 per level up, with skip connections.
 
     resolution: side of the square x; channels: of x; out_channels: of the output, of which the
-    first `channels` are the answer (what ADM learned of variances is left out); classes: 0 for
-    none; stem: channels of the first map; widths: channels of each level; attention_at: sides of
-    the maps that attend, last_only: and on the way up only in the last block of their level.
-    Weights start as PyTorch's do: these networks are here to be loaded. Its sites: 'map' at the
-    entry of every block, 'dropout' before its last convolution, 'block' at its residual branches,
-    'attention', and 'label' where there are classes. Raises InputError for numbers that do not fit
-    together.
+    first `channels` are the estimate (the rest, ADM's learned variances, are dropped); classes: 0
+    for none; stem: channels of the first map; widths: channels of each level; attention_at: sides
+    of the maps with attention; last_only: on the way up, attention only in the last block of a
+    level. Weights start as PyTorch's do, since these networks are meant to be loaded. Its sites:
+    'map' at the entry of every block, 'dropout' before its last convolution, 'block' at its
+    residual branches, 'attention', and 'label' if there are classes. Raises InputError if the
+    numbers do not fit together.
     """
 
     precisions = PRECISIONS
@@ -45,7 +43,7 @@ class UNet(Network, ABC):
         super().__init__()
         if resolution % 2 ** (len(widths) - 1):
             raise InputError(
-                f"{type(self).__name__}: resolution {resolution}, wanted a multiple of "
+                f"{type(self).__name__}: found resolution {resolution}; accepted: multiples of "
                 f"{2 ** (len(widths) - 1)}, to be halved {len(widths) - 1} times."
             )
         self.channels, self.blocks = channels, blocks
@@ -78,13 +76,17 @@ class UNet(Network, ABC):
 
     @abstractmethod
     def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
-        """What every block is told, [B or 1, embedding]; label: [B], None where there are no
-        classes."""
+        """The embedding for every block, [B or 1, embedding].
+
+        label: [B], None if there are no classes.
+        """
         raise NotImplementedError
 
     def enter(self, side: int, h: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of a level, just reached on the way down, and what runs beside them, at
-        first x."""
+        """The features of a level, on the way down, and its second input, at first x.
+
+        beside: the second input of the level above.
+        """
         return h, beside
 
     @abstractmethod
@@ -122,18 +124,17 @@ class UNet(Network, ABC):
         return out[:, : self.channels]
 
     def _round(self, precision: torch.dtype) -> None:
-        """All but the embedding and linear layers, which stay in fp32 as published."""
+        """Round all but the embedding and linear layers, which stay in fp32 as published."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.GroupNorm, Resample)):
                 module.to(precision)
 
 
 class Positional(nn.Module):
-    """Angles c·10000^(−k/n), k = 0 … n − 1, n = features/2, [B] → [B, n]; k/(n − 1) where the last
-    is an endpoint.
+    """Angles c·10000^(−k/n), k = 0 … n − 1, n = features/2, [B] → [B, n].
 
-    (Vaswani et al. 2017, § 3.5) Raises InputError for features that are not an even number from 4
-    on.
+    With `endpoint` k/(n − 1) instead of k/n. (Vaswani et al. 2017, § 3.5) Raises InputError unless
+    features is an even number, at least 4.
     """
 
     def __init__(self, features: int, endpoint: bool) -> None:
@@ -141,17 +142,17 @@ class Positional(nn.Module):
         self.n, self.endpoint = _half(features), endpoint
 
     def forward(self, c: Tensor) -> Tensor:
-        # In float32 whatever c is: c is as large as 1000, so a better rounded frequency would be
-        # another angle.
+        # In float32 for any c: c can be 1000, so frequencies of higher precision would give other
+        # angles than in training.
         k = torch.arange(self.n, dtype=torch.float32, device=c.device)
         return c[:, None] * ((1 / 10000) ** (k / (self.n - self.endpoint))).to(c.dtype)
 
 
 class Fourier(nn.Module):
-    """Angles 2πf·c, f ~ N(0, 16²) drawn once, [B] → [B, features/2]. (Tancik et al. 2020; Song et
-    al. 2021, § C.2)
+    """Angles 2πf·c, f ~ N(0, 16²) drawn once, [B] → [B, features/2].
 
-    Raises InputError for features that are not an even number from 4 on.
+    (Tancik et al. 2020; Song et al. 2021, § C.2) Raises InputError unless features is an even
+    number, at least 4.
     """
 
     freqs: Tensor
@@ -165,19 +166,22 @@ class Fourier(nn.Module):
 
 
 def at(side: int, name: str) -> str:
-    """The published name of a layer of the level of a side."""
+    """The published name of a layer at the level of a side."""
     return f"{side}x{side}_{name}"
 
 
 def columns(weight: Tensor, label: Tensor) -> Tensor:
-    """W times the one-hot vectors of labels: [outputs, classes], [B] → [B, outputs], zero for
-    −1."""
+    """W times the one-hot vectors of labels: [outputs, classes], [B] → [B, outputs].
+
+    Zero for −1.
+    """
     return weight.T[label.clamp(min=0)] * (label >= 0).to(weight.dtype)[:, None]
 
 
 def _half(features: int) -> int:
     if features < 4 or features % 2:
         raise InputError(
-            f"U-Net: {features} features of the noise level, wanted an even number from 4 on."
+            f"U-Net: found {features} features of the noise level; accepted: an even number, at "
+            "least 4."
         )
     return features // 2

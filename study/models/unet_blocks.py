@@ -16,12 +16,12 @@ Way = Literal["keep", "down", "up"]
 
 @dataclass(frozen=True)
 class Style:
-    """In what the blocks of one U-Net differ from another's (Karras et al. 2022, table 7).
+    """The differences between the blocks of U-Nets (Karras et al. 2022, table 7).
 
     embedding: its width; eps: of the group norms; adaptive: whether the embedding scales and shifts
-    the normalised features, or is added to them before; gain: of every residual sum; project:
-    whether a resampled shortcut passes a convolution even where the channels stay; head_width:
-    channels a head of attention, None for a single head; taps: of the resampling filter.
+    the normalised features, or is added to the features before the norm; gain: of every residual
+    sum; project: whether a resampled shortcut has a convolution even if the channels stay;
+    head_width: channels per attention head, None for a single head; taps: of the resampling filter.
     """
 
     embedding: int
@@ -34,12 +34,11 @@ class Style:
 
 
 class Block(nn.Module):
-    """Norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution; plus shortcut; then
-    self-attention, or not.
+    """Norm, SiLU, convolution, embedding, norm, SiLU, dropout, convolution; plus shortcut.
 
-    x: [B, before, H, W] → [B, after, H, W], or half or twice the sides, resampled ahead of the
-    first convolution and in the shortcut. (Ho et al. 2020, appendix B; adaptive: Dhariwal & Nichol
-    2021, § 3.1; as in Karras et al. 2022, appendix F)
+    Then self-attention, if `attends`. x: [B, before, H, W] → [B, after, H, W], or half or twice the
+    sides, resampled before the first convolution and in the shortcut. (Ho et al. 2020, appendix B;
+    adaptive: Dhariwal & Nichol 2021, § 3.1; as in Karras et al. 2022, appendix F)
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Block(nn.Module):
         elif way != "keep":
             self.skip = Resample(way, style.taps)
         self.map, self.dropout, self.block = Site("map"), Site("dropout"), Site("block")
-        # Narrower than a single head, a block of ADM does not attend, wherever it is.
+        # A block of ADM that is narrower than one head has no attention.
         self.heads = (
             0 if not attends else 1 if style.head_width is None else after // style.head_width
         )
@@ -76,12 +75,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor, draws: Draws | None) -> Tensor:
         x = self.map(x, draws)
         h = self.conv0(silu(self.norm0(x)))
-        told = self.affine(embedding)[:, :, None, None].to(h.dtype)
+        modulation = self.affine(embedding)[:, :, None, None].to(h.dtype)
         if self.adaptive:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = modulation.chunk(2, dim=1)
             h = torch.addcmul(shift, self.norm1(h), 1 + scale)
         else:
-            h = self.norm1(h + told)
+            h = self.norm1(h + modulation)
         h = self.block(self.conv1(self.dropout(silu(h), draws)), draws)
         x = self._sum(x if self.skip is None else self.skip(x), h)
         return self._sum(x, self.block(self._attend(x, draws), draws)) if self.heads else x
@@ -90,9 +89,8 @@ class Block(nn.Module):
         return x + branch if self.gain == 1 else (x + branch) * self.gain
 
     def _attend(self, x: Tensor, draws: Draws | None) -> Tensor:
-        """softmax(q kᵀ/√d) v between positions, its map through the attention site; q, k, v: [B,
-        heads, H·W, d]."""
-        # The channels of the layer are in the order heads, d, (q, k, v). The fused kernels want d
+        """softmax(q kᵀ/√d) v through the attention site; q, k, v: [B, heads, H·W, d]."""
+        # The channels of the layer are in the order heads, d, (q, k, v). The fused kernels need d
         # innermost in memory.
         q, k, v = (
             self.qkv(self.norm2(x))
@@ -113,11 +111,10 @@ class Block(nn.Module):
 
 
 class Conv(nn.Conv2d):
-    """A convolution that keeps the sides, after its input is resampled; `ahead`: before its output
-    is.
+    """A convolution that keeps the sides, after its input is resampled.
 
-    The order matters at the edges and between pixels: NCSN++ filters what it has convolved. (Song
-    et al. 2021, § H.1)
+    `ahead`: the convolution comes first, and its output is resampled. The order matters at the
+    edges and between pixels: NCSN++ convolves before it filters. (Song et al. 2021, § H.1)
     """
 
     resample_filter: Tensor | None
@@ -131,7 +128,7 @@ class Conv(nn.Conv2d):
         taps: Sequence[float] = (1, 1),
         ahead: bool = False,
     ) -> None:
-        # What the filter wants around its input is convolved too, not filled with zeros.
+        # The filter's margin around its input is convolved too, not filled with zeros.
         super().__init__(
             before, after, kernel, padding=kernel // 2 + (len(taps) // 2 - 1 if ahead else 0)
         )
@@ -148,8 +145,7 @@ class Conv(nn.Conv2d):
 
 
 class Resample(nn.Module):
-    """Half ('down') or twice ('up') the sides of [B, C, H, W], every channel through the filter of
-    the taps."""
+    """Half ('down') or twice ('up') the sides of [B, C, H, W], filtered per channel by the taps."""
 
     resample_filter: Tensor
 
@@ -163,32 +159,40 @@ class Resample(nn.Module):
 
 
 def group_norm(channels: int, eps: float) -> nn.GroupNorm:
-    """Of 32 groups, or fewer so that each has 4 channels. Raises InputError for channels that the
-    groups do not divide."""
+    """A group norm of 32 groups, or fewer so that each has 4 channels.
+
+    Raises InputError if the groups do not divide the channels.
+    """
     groups = min(32, channels // 4)
     if not groups or channels % groups:
         raise InputError(
-            f"U-Net: {channels} channels cannot be normalised in {groups} groups; wanted are "
+            f"U-Net: found {channels} channels to be normalised in {groups} groups; accepted: "
             "multiples of 4, from 128 on of 32."
         )
     return nn.GroupNorm(groups, channels, eps)
 
 
 def _filter(taps: Sequence[float]) -> Tensor:
-    """The outer product of the taps with themselves, its sum 1: [1, 1, n, n]. Raises InputError for
-    an odd number."""
+    """The outer product of the taps with themselves, with sum 1: [1, 1, n, n].
+
+    Raises InputError if their number is odd.
+    """
     f = torch.as_tensor(taps, dtype=torch.float32)
     if len(taps) % 2:
-        raise InputError(f"U-Net: a resampling filter of {len(taps)} taps, wanted an even number.")
+        raise InputError(
+            f"U-Net: found a resampling filter of {len(taps)} taps; accepted: an even number."
+        )
     return (torch.outer(f, f) / f.sum() ** 2)[None, None]
 
 
 def _resample(x: Tensor, kernel: Tensor, way: Way, padded: bool = False) -> Tensor:
-    """x: [B, C, H, W]; padded: whether x already has the margin that the filter wants, else it is
-    filled with zeros."""
+    """x, [B, C, H, W], at half or twice its sides.
+
+    padded: whether x already has the margin that the filter needs; otherwise zeros are added.
+    """
     channels, margin = x.shape[1], 0 if padded else kernel.shape[-1] // 2 - 1
     kernel = kernel.expand(channels, -1, -1, -1)
     if way == "down":
         return nn.functional.conv2d(x, kernel, stride=2, padding=margin, groups=channels)
-    # One of four pixels is given, the others are zero: four times the filter keeps the mean.
+    # One pixel in four is given, the others are zero: four times the filter keeps the mean.
     return nn.functional.conv_transpose2d(x, 4 * kernel, stride=2, padding=margin, groups=channels)
