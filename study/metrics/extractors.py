@@ -75,7 +75,7 @@ class RandomFourier(Extractor):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (2,):
             raise InputError(
-                f"extractor 'rff': found samples of shape {list(x.shape[1:])}; accepted: points [n, 2]."
+                f"extractor 'rff': found samples of shape {list(x.shape[1:])}; accepted: [n, 2]."
             )
         return math.sqrt(2 / len(self.phases)) * (x @ self.frequencies + self.phases).cos()
 

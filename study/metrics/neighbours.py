@@ -59,8 +59,10 @@ class Neighbours:
         )
 
     def add(self, rows: slice, own: Tensor, across: Tensor) -> None:
-        """Count samples of some rows: their products with all samples, [b, n], and the data, [b,
-        m]."""
+        """Count the samples of some rows.
+
+        own, across: products with all samples, [b, n], and with the data, [b, m].
+        """
         squares = self._x_squares[rows]
         radius = _nearest(squared(own, squares, self._x_squares), PRECISION_K)[:, -1:]
         distances = squared(across, squares, self._y_squares)

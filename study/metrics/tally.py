@@ -55,7 +55,7 @@ class Tally:
 
     @torch.inference_mode()
     def fold(self, samples: Tensor, first: int, labels: Tensor | None = None) -> None:
-        """Add samples, [B, …], the first of which has index `first` in the stream, and labels, [B]."""
+        """Add samples, [B, …], and labels, [B]; first: the stream's index of the first sample."""
         for extractor in self.extractors:
             name, features = extractor.name, extractor.to(samples.device)(samples)
             self._fold_moments(name, features, first)
