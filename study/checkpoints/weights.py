@@ -53,8 +53,8 @@ def find(name: str | Path, kind: str) -> Card:
     if not path.is_file():
         raise InputError(
             f"'{name}': not found; accepted: a shipped card ({', '.join(shipped)}), or a folder "
-            f"with a {CARD}; for a base also a public card, a .pkl, .safetensors or .pt, a folder of "
-            "diffusers, or hub:org/name."
+            f"with a {CARD}; for a base also a public card, a .pkl, .safetensors or .pt, a folder "
+            "of diffusers, or hub:org/name."
         )
     entries = read_json(path, MOST_CARD, "not a card in JSON")
     if not isinstance(entries, dict):

@@ -88,8 +88,7 @@ def sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed
-    gives the same samples.
+    """Samples of a denoiser, x of `shape` = [n, …], solved on the EDM grid of σ.
 
     The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`). labels:
     [n] class indices or None; chunk: samples computed together, part of what determines the random

@@ -127,7 +127,7 @@ class SearchSpec:
                 self.method == "gp",
                 f"search.{key}",
                 getattr(self, key),
-                f"null with the method '{self.method}'; only gp searches more than the weight",
+                f"nothing with the method '{self.method}'; only gp searches more than the weight",
             )
         want(
             len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
@@ -136,7 +136,7 @@ class SearchSpec:
             not (self.strength and self.guides),
             "search.guides",
             self.guides,
-            "none together with search.strength, the strength of the pairing's own guide",
+            "nothing together with search.strength, the strength of the pairing's own guide",
         )
 
     def _check_ends(self) -> None:
@@ -146,7 +146,7 @@ class SearchSpec:
                 self.method != "grid" or getattr(self, key) is None,
                 f"search.{key}",
                 getattr(self, key),
-                "null with the method 'grid', which evaluates every weight",
+                "nothing with the method 'grid', which evaluates every weight",
             )
         want(
             (self.budget or 0) <= MOST_BUDGET,
@@ -158,7 +158,7 @@ class SearchSpec:
             self.tolerance is None or self.method == "probe",
             "search.tolerance",
             self.tolerance,
-            "null with the method 'gp', which has no interval of the best weight",
+            "nothing with the method 'gp', which has no interval of the best weight",
         )
         want(
             self.tolerance is None or self.step <= self.tolerance < width,

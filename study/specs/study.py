@@ -119,7 +119,7 @@ class StudySpec:
             not (self.search.interval and ruled),
             "search.interval",
             self.search.interval,
-            f"null together with the rule of a pairing, here of {', '.join(ruled)}",
+            f"nothing together with the rule of a pairing, here of {', '.join(ruled)}",
         )
         if self.matrix is not None:
             want(
@@ -132,7 +132,7 @@ class StudySpec:
                 self.search.strength is None,
                 "search.strength",
                 self.search.strength,
-                "null with a matrix, whose strengths are calibrated",
+                "nothing with a matrix, whose strengths are calibrated",
             )
             unknown = (
                 set(self.matrix.tested) - set(self.calibrate.kinds)
