@@ -70,7 +70,7 @@ def read_yaml(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raises InputError for a document that must not be built, by parser events, without memory."""
+    """Raises InputError if the document exceeds a limit, by parser events, which take no memory."""
     depth = total = documents = 0
     begun: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}

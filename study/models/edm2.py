@@ -121,7 +121,7 @@ class EDM2UNet(Network):
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
         embedding = self._embed(x, c_noise, condition, draws)
-        # The convolutions have no biases: a channel of ones replaces that of the first one.
+        # The convolutions have no biases: a channel of ones gives the first one a bias.
         h = torch.cat([x, torch.ones_like(x[:, :1])], dim=1).contiguous(
             memory_format=torch.channels_last
         )

@@ -92,7 +92,7 @@ def sample(
 
     The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`). labels:
     [n] class indices or None; chunk: samples computed together, part of what determines the random
-    numbers. Raises InputError for a bad shape, grid, solver or number of labels.
+    numbers. Raises InputError if the shape, grid, solver or labels are invalid.
     """
     sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho, denoiser.levels()).tolist()
     source = Fixed(shape, chunk, labels, device)
