@@ -21,13 +21,7 @@ from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
 from study.metrics.neighbours import radii
-from study.metrics.statistics_files import (
-    DIMENSIONS,
-    SUFFIXES,
-    check_moments,
-    read_npz,
-    read_pickle,
-)
+from study.metrics.statistics_files import SUFFIXES, check_moments, read_npz, read_pickle
 from study.metrics.tally import Tally
 
 
@@ -150,12 +144,7 @@ class Reference:
                 f"{path}: found statistics of the extractor "
                 f"'{name}'{' with other weights' if same else ''}; accepted: '{extractor.name}'."
             )
-        check_moments(path, mu, sigma, n)
-        if len(mu) != DIMENSIONS.get(name, len(mu)):
-            raise InputError(
-                f"{path}: found statistics of {len(mu)} features; accepted: those of the "
-                f"extractor '{name}', {DIMENSIONS[name]}."
-            )
+        check_moments(path, name, mu, sigma, n)
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 

@@ -22,6 +22,10 @@ DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
 def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
+    """The entries mu, sigma, n, size, extractor and sha256 of an NPZ of statistics.
+
+    n and size are None if not known. Raises InputError if the file has no such statistics.
+    """
     with open_npz(path) as file:
         ours = {"n", "extractor", "sha256"} & file.entries.keys()
         missing = {
@@ -65,6 +69,7 @@ def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
 
 
 def read_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
+    """The same entries of a pickle of EDM2, for one of its extractors. Raises InputError likewise."""
     from study.files import pickles
 
     found = pickles.load(path)
@@ -100,8 +105,16 @@ def _whole(path: Path, name: str, value: float) -> int:
 
 
 def check_moments(
-    path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None
+    path: Path,
+    extractor: str,
+    mu: npt.NDArray[np.float64],
+    sigma: npt.NDArray[np.float64],
+    n: int | None,
 ) -> None:
+    """Raises InputError if mu and sigma are not a mean [d] and a covariance [d, d] of n samples.
+
+    d must be the extractor's, if that is published.
+    """
     if (
         mu.ndim != 1
         or len(mu) == 0
@@ -123,6 +136,11 @@ def check_moments(
     _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
     if failed:
         raise InputError(f"{path}: sigma has negative eigenvalues; accepted: a covariance.")
+    if len(mu) != DIMENSIONS.get(extractor, len(mu)):
+        raise InputError(
+            f"{path}: found statistics of {len(mu)} features; accepted: those of the extractor "
+            f"'{extractor}', {DIMENSIONS[extractor]}."
+        )
 
 
 def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
