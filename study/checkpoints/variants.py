@@ -98,9 +98,7 @@ class Variant:
                     f"'{text}': {name}: found '{value}'; accepted: {KEYS[name].accepted}."
                 ) from None
         if not base:
-            raise InputError(
-                f"'{text}': found no base before the @; accepted: such as base@{changes}."
-            )
+            raise InputError(f"'{text}': found no base before the @; accepted: base@{changes}.")
         return cls(base, **values)
 
     def of(self, base: "Variant") -> "Variant":

@@ -69,14 +69,14 @@ def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
 
 
 def read_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
-    """The same entries of a pickle of EDM2, for one of its extractors. Raises InputError likewise."""
+    """The same entries of a pickle of EDM2 for an extractor. Raises InputError if it has none."""
     from study.files import pickles
 
     found = pickles.load(path)
     entries: Mapping[Any, Any] = found if isinstance(found, dict) else {}
     names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
     if extractor.name not in names:
-        has = f"those of {' and '.join(names)}" if names else "none"
+        has = f"statistics of {' and '.join(names)}" if names else "no statistics"
         raise InputError(f"{path}: found {has}; accepted: statistics of '{extractor.name}'.")
     statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
     mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
