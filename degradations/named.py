@@ -82,7 +82,7 @@ def read(text: str, known: Mapping[str, type[T]], found: str, what: str) -> T:
         close = get_close_matches(name.partition("(")[0].strip(), known, 1)
         meant = f"did you mean {close[0]}? " if close else ""
         forms = ", ".join(each.form() for each in known.values())
-        raise InputError(f"{found} is not {what}; {meant}known are {forms}.")
+        raise InputError(f"{found} is not {what}; {meant}accepted: {forms}.")
     made = known[name]
     positional, defaults = made.positional(), made.options()
     try:

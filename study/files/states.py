@@ -64,7 +64,7 @@ def _of_zip(path: Path, size: int) -> Any:
             if name.endswith(f"/{PICKLE}") and name.count("/") == 1
         ]
         if len(roots) != 1:
-            raise InputError(f"{path}: a zip, but not one of torch.save.")
+            raise InputError(f"{path}: a zip, but not a file of torch.save.")
         (root,) = roots
         if root + SCRIPT in entries:
             raise InputError(f"{path}: found a TorchScript, a program, which is not executed.")

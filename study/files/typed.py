@@ -65,8 +65,7 @@ def accepted(type_: Any) -> str:
 
 def refuse(type_: Any, value: Any, key: str) -> NoReturn:
     """Raises InputError for a value that a type does not accept."""
-    be = "are" if get_origin(type_) is Literal or is_dataclass(type_) else "is"
-    raise InputError(f"{key}: found {shown(value)}; accepted {be} {accepted(type_)}.")
+    raise InputError(f"{key}: found {shown(value)}; accepted: {accepted(type_)}.")
 
 
 def group_of(type_: Any) -> Any:
@@ -123,7 +122,7 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
     for field in fields(type_):
         if field.name not in made and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(
-                f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}."
+                f"{prefix}{field.name}: missing; accepted: {accepted(known[field.name])}."
             )
     return type_(**made)
 
@@ -138,15 +137,13 @@ def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         quoted = " (in quotes, if it is meant as text)" if isinstance(value, int | float) else ""
-        raise InputError(f"{key}: found {shown(value)}; accepted is text{quoted}.")
+        raise InputError(f"{key}: found {shown(value)}; accepted: text{quoted}.")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise InputError(
-            f"{key}: found {shown(value)}; accepted is text without control characters."
-        )
+        raise InputError(f"{key}: found {shown(value)}; accepted: text without control characters.")
     longest = max(len(part.encode()) for part in value.split("/"))
     if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
         raise InputError(
-            f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} "
+            f"{key}: found {len(value)} characters, {shown(value)}; accepted: {MOST_TEXT} "
             f"bytes, and {MOST_PART} between slashes."
         )
     return value

@@ -67,7 +67,7 @@ class Config:
     def refuse(self, key: str, accepted: str) -> NoReturn:
         """Raises InputError for an entry, with what is accepted instead."""
         found = f"found {json.dumps(self.entries[key])[:80]}" if key in self.entries else "missing"
-        raise InputError(f"{self.path}: '{key}' {found}; accepted is {accepted}.")
+        raise InputError(f"{self.path}: '{key}' {found}; accepted: {accepted}.")
 
 
 def read_config(path: Path) -> Config:
