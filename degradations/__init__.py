@@ -1,7 +1,7 @@
-"""What makes a denoiser worse, and how two of them form a guided one. Depends on PyTorch alone.
+"""Ways to make a denoiser worse, and the guided denoiser of two of them; needs PyTorch alone.
 
-What `exports` names is imported on first use (PEP 562): PyTorch takes a second, which `study
---help` need not wait for.
+The names in `exports` are imported on first use (PEP 562), because importing PyTorch takes a second
+that `study --help` does not need.
 """
 
 from typing import TYPE_CHECKING, Any

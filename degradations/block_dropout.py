@@ -1,4 +1,4 @@
-"""Residual branches left out at random."""
+"""Residual branches dropped at random."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,10 +12,10 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class BlockDropout(Kind):
-    """`block-dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) a sample, at every site of the role
-    'block'.
+    """`block-dropout(p)`: every residual branch is dropped with probability p, per sample.
 
-    Drawn anew at every evaluation as m = [u ≥ p], nested as those of `dropout`. (Stochastic depth,
+    h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p), at every site of the role 'block'. m = [u ≥ p] is drawn
+    anew at every evaluation, and the masks are nested as those of `dropout`. (Stochastic depth,
     Huang et al. 2016, switched on after training)
     """
 

@@ -10,10 +10,10 @@ from degradations.identity import Identity
 
 @dataclass(frozen=True)
 class Composition(Degradation):
-    """`a+b`: the degradations one after the other, from the left, b(a(D)).
+    """`a+b`: several degradations applied one after the other, from the left, b(a(D)).
 
-    Compositions among the parts are replaced by their parts. Raises InputError for fewer than two
-    parts, and for `none` among them: one denoiser has one name.
+    Nested compositions are flattened. Raises InputError if there are fewer than two parts or if
+    `none` is one of them, so that one denoiser has one name.
     """
 
     parts: tuple[Degradation, ...]
@@ -22,9 +22,7 @@ class Composition(Degradation):
         nested = (part.parts if isinstance(part, Composition) else (part,) for part in self.parts)
         parts = tuple(part for parts in nested for part in parts)
         if len(parts) < 2 or Identity() in parts:
-            raise InputError(
-                f"'{self}': a composition has two parts or more, and 'none' is not one of them."
-            )
+            raise InputError(f"'{self}': accepted: two or more parts, without 'none'.")
         object.__setattr__(self, "parts", parts)
 
     def __call__(self, base: Denoiser) -> Denoiser:

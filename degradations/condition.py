@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 class Condition(NamedTuple):
-    """What a denoiser is told beside x and σ: today the class of each sample.
+    """What a denoiser is conditioned on, at present the class of each sample.
 
-    label: [B] class index, −1 for a sample without one, or None where no sample has one.
+    label: [B] class index, −1 for a sample without a label; None if no sample has one.
     """
 
     label: Tensor | None = None
 
     def labels(self, x: Tensor) -> Tensor:
-        """The class index of each sample of x, [B], −1 where it has none."""
+        """The class index of each sample of x, [B]; −1 for a sample without a label."""
         if self.label is None:
             return torch.full((len(x),), -1, device=x.device)
         return self.label
@@ -25,7 +25,7 @@ NONE = Condition()
 
 
 def condition_of(given: Condition | Tensor | None) -> Condition:
-    """A condition; of a tensor the one with these labels, of None that of samples without any."""
+    """A condition as it is, a tensor of labels as a condition, None as the empty condition."""
     if isinstance(given, Condition):
         return given
     return NONE if given is None else Condition(given)

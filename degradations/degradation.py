@@ -11,12 +11,14 @@ from degradations.named import Named, shortest
 
 
 class Degradation(ABC):
-    """What maps a denoiser to a worse one, with a name that `parse` reads back."""
+    """A map from a denoiser to a worse one, with a name that `parse` reads back."""
 
     @abstractmethod
     def __call__(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser; the base is unchanged, and shared as far as possible. Raises
-        InputError where the base lacks what the degradation acts on."""
+        """The degraded denoiser, which shares the parameters of the unchanged base where possible.
+
+        Raises InputError if the base lacks the sites or weights that the degradation acts on.
+        """
         raise NotImplementedError
 
     @abstractmethod
@@ -26,12 +28,12 @@ class Degradation(ABC):
 
 @dataclass(frozen=True)
 class Kind(Named, Degradation):
-    """One way to make a denoiser worse, with a strength as its dial, named `kind(strength)`.
+    """A way to make a denoiser worse, whose strength is adjustable; named `kind(strength)`.
 
-    A kind gives its name; the strength that changes nothing, at which the base itself is returned;
-    the range of the other strengths, [least, below), or [least, most] where `most` is given;
-    whether damage rises with the strength; and what it does to a denoiser. Further fields are its
-    options. Raises InputError for a strength outside the range.
+    A kind defines its name; the identity strength, at which the base itself is returned; the range
+    of other strengths, [least, below), or [least, most] if `most` is given; whether damage rises
+    with the strength; and what it does to a denoiser. Further fields are its options. Raises
+    InputError if the strength is outside the range.
     """
 
     strength: float
@@ -43,7 +45,7 @@ class Kind(Named, Degradation):
     rises: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        strength = float(self.strength) + 0.0  # + 0.0: −0 has the name of 0
+        strength = float(self.strength) + 0.0  # + 0.0: turns −0 into 0, so that both have one name
         object.__setattr__(self, "strength", strength)
         inside = self.least <= strength <= self.most and strength < self.below
         if not inside and strength != self.identity:
@@ -51,9 +53,7 @@ class Kind(Named, Degradation):
             upper = " and ".join(words for words, limit in limits.items() if limit < math.inf)
             other = "" if self.least <= self.identity < math.inf else f", or {self.identity:g}"
             accepted = f"at least {self.least:g} and {upper or 'finite'}{other}"
-            raise InputError(
-                f"{self}: the strength must be {accepted}, found {shortest(strength)}."
-            )
+            raise InputError(f"{self}: found strength {shortest(strength)}; accepted: {accepted}.")
         super().__post_init__()
 
     def __call__(self, base: Denoiser) -> Denoiser:
@@ -61,6 +61,8 @@ class Kind(Named, Degradation):
 
     @abstractmethod
     def degrade(self, base: Denoiser) -> Denoiser:
-        """The degraded denoiser for a strength that is not the identity's. Raises InputError where
-        the base lacks what the kind acts on."""
+        """The degraded denoiser at a strength other than the identity strength.
+
+        Raises InputError if the base lacks the sites or weights that the kind acts on.
+        """
         raise NotImplementedError

@@ -1,11 +1,10 @@
-"""The contract that everything composable keeps: a denoiser, its sites, and its other
-parametrisations.
+"""The contract of a denoiser, its sites, and its other parametrisations.
 
 A denoiser estimates the clean sample from a noisy one, x = y + σn with n ~ N(0, I):
 
     D(x; σ, c) ≈ E[y | x, c]
 
-Degraded and guided denoisers are denoisers too, so samplers and metrics never hear of either.
+Degraded and guided denoisers are denoisers too, so samplers and metrics treat all of them alike.
 """
 
 import copy
@@ -26,13 +25,13 @@ Action = Callable[[Tensor, Draws | None], Tensor]
 
 
 class Site(nn.Module):
-    """A place in a network that degradations can act on, one after the other; by itself the
-    identity.
+    """A place in a network where degradations can act; without any it is the identity.
 
-    A network declares a site by calling one: `h = self.site(h, draws)`. What passes through depends
-    on the role: 'dropout' hidden features [B, …]; 'block' the output of a residual branch [B, …],
-    before it is added; 'attention' a map of self-attention [B, heads, N, N], after the softmax;
-    'map' features with positions [B, C, H, W]; 'label' a LabelSite's.
+    Actions are applied one after the other. A network declares a site by calling one: `h =
+    self.site(h, draws)`. The tensor at a site depends on its role: 'dropout' hidden features [B,
+    …]; 'block' the output of a residual branch [B, …], before it is added; 'attention' a map of
+    self-attention [B, heads, N, N], after the softmax; 'map' features with positions [B, C, H, W];
+    'label' see `LabelSite`.
     """
 
     def __init__(self, role: str) -> None:
@@ -46,15 +45,17 @@ class Site(nn.Module):
         return h
 
     def then(self, act: Action) -> Self:
-        """This site with one more action, after those that it has."""
+        """A copy of this site with one more action, applied after those that it has."""
         site = copy.copy(self)
         site.actions = (*self.actions, act)
         return site
 
 
 class LabelSite(Site):
-    """The site of the label [B] (long), before it is embedded, in a network of so many classes; −1
-    means no label."""
+    """The site of the label [B] (long), before it is embedded; −1 means no label.
+
+    classes: the number of classes of the network.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__("label")
@@ -65,9 +66,9 @@ class Denoiser(nn.Module, ABC):
     """D(x, sigma, condition, draws) → estimate of the clean sample, of the shape of x.
 
     x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; condition: what
-    it is conditioned on, for which labels [B] or None may stand; draws: where a stochastic denoiser
-    takes its numbers from, None for one that needs none. made_for: the noise levels that it was
-    made for, None where it takes any or leaves that to what it is made of.
+    the denoiser is conditioned on, also given as labels [B] or None; draws: the random numbers of a
+    stochastic denoiser, None for a deterministic one. made_for: the noise levels that it was made
+    for, None if it accepts any or leaves that to the denoisers inside it.
     """
 
     made_for: Levels | None = None
@@ -97,20 +98,22 @@ class Denoiser(nn.Module, ABC):
         return {module.role for module in self.modules() if isinstance(module, Site)}
 
     def levels(self) -> Levels:
-        """The noise levels that a sampler may ask for: those of the outermost denoiser within this
-        one that was made for some, of a guided one those of its main."""
+        """The noise levels that a sampler may ask for.
+
+        Those of the outermost denoiser within this one that declares some; for a guided denoiser,
+        those of its main.
+        """
         found = (module.made_for for module in self.modules() if isinstance(module, Denoiser))
         return next((levels for levels in found if levels is not None), Levels())
 
     def with_sites(self, role: str, make: Callable[[Site], Site], wanted_by: str) -> Self:
-        """A clone with every site of a role replaced by what `make` makes of it: usually
-        `site.then(action)`.
+        """A clone in which every site of a role is replaced by make(site).
 
-        Parameters and buffers are shared; this denoiser stays as it is. Raises InputError where
-        there is no such site.
+        `make` usually returns `site.then(action)`. Parameters and buffers are shared; this denoiser
+        is not changed. Raises InputError if it has no such site.
         """
         if role not in self.sites():
-            has = ", ".join(sorted(self.sites())) or "no sites at all"
+            has = ", ".join(sorted(self.sites())) or "no sites"
             raise InputError(
                 f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has "
                 f"{has}."
@@ -123,14 +126,14 @@ class Denoiser(nn.Module, ABC):
         return clone
 
     def with_weights(self, change: Callable[[str, Tensor], Tensor], wanted_by: str) -> Self:
-        """A clone with every weight matrix W, a floating parameter with two or more axes, replaced
-        by change(name, W).
+        """A clone in which every weight matrix W is replaced by change(name, W).
 
-        The name is W's within the innermost denoiser that it belongs to, whatever is wrapped around
-        that one. All other tensors are shared; this denoiser stays as it is. Raises InputError
-        where there is no matrix.
+        A weight matrix is a floating-point parameter with two or more axes. The name of W is its
+        name within the innermost denoiser that contains it, so wrappers do not change it. All other
+        tensors are shared; this denoiser is not changed. Raises InputError if there is no weight
+        matrix.
         """
-        # from the outermost inwards
+        # from the outermost denoiser inwards, so that the innermost name stays
         denoisers = (module for module in self.modules() if isinstance(module, Denoiser))
         names = {
             weight: name for denoiser in denoisers for name, weight in denoiser.named_parameters()
@@ -147,7 +150,7 @@ class Denoiser(nn.Module, ABC):
         return self._clone(changed)
 
     def _clone(self, changed: Mapping[nn.Parameter, nn.Parameter]) -> Self:
-        """A copy of the module tree that shares all tensors but the changed parameters."""
+        """A copy of the module tree that shares all tensors except the changed parameters."""
         shared: dict[int, Tensor] = {
             id(tensor): tensor for tensor in chain(self.parameters(), self.buffers())
         }
@@ -155,8 +158,7 @@ class Denoiser(nn.Module, ABC):
 
 
 def column(sigma: Tensor | float, x: Tensor) -> Tensor:
-    """sigma (scalar or [B]) shaped to multiply x ([B, …]): [B or 1, 1, …], in x's dtype and
-    device."""
+    """sigma (scalar or [B]) shaped to multiply x ([B, …]): [B or 1, 1, …], x's dtype and device."""
     sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device)
     return sigma.reshape(-1, *[1] * (x.ndim - 1))
 
@@ -172,7 +174,9 @@ def score(denoised: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
 
 
 def velocity(denoised: Tensor, x: Tensor, sigma: Tensor | float) -> Tensor:
-    """v = α·ε − (ασ)·D with α = 1/√(1 + σ²), the variance-preserving scale (Salimans & Ho 2022, §
-    4)."""
+    """v = α·ε − (ασ)·D with α = 1/√(1 + σ²), the variance-preserving scale.
+
+    (Salimans & Ho 2022, § 4)
+    """
     s = column(sigma, x)
     return (epsilon(denoised, x, sigma) - s * denoised) / (1 + s**2).sqrt()

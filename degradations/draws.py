@@ -1,4 +1,4 @@
-"""Where all randomness of a sampling comes from."""
+"""The source of all random numbers in sampling."""
 
 import hashlib
 
@@ -9,13 +9,12 @@ from degradations.errors import InputError
 
 
 class Draws:
-    """Named streams of random numbers, determined by (seed, chunk, role) and by how often each was
-    used.
+    """Named streams of random numbers, determined by (seed, chunk, role) and the count of draws.
 
     A draw is keyed by (seed, chunk, role, stream, count), where count numbers the draws of its
-    stream. So a result depends neither on which process computed the chunk nor on what other
-    streams were used for: a guide that is not evaluated takes nothing from the main. A chunk is a
-    fixed group of samples, the unit of work.
+    stream. A result therefore depends neither on which process computed the chunk nor on the other
+    streams: a guide that is not evaluated leaves the main's numbers unchanged. A chunk is a fixed
+    group of samples, the unit of work.
 
     On a CPU PyTorch's generator keeps 32 bits of the key: two draws coincide with probability 2⁻³².
     """
@@ -24,12 +23,12 @@ class Draws:
         self.seed, self.chunk, self.role = seed, chunk, role
         self._counts: dict[str, int] = {}
         self._children: dict[str, Draws] = {}
-        self._extra: Draws | None = None  # what followers draw beyond these
-        # of a follower: whom it follows, and a twin that repeats them
+        self._extra: Draws | None = None  # what followers draw in excess of these
+        # of a follower: the draws that it follows, and a twin that repeats them
         self._lead: tuple[Draws, Draws] | None = None
 
     def child(self, role: str) -> "Draws":
-        """The draws of a part of this role; the same object whenever it is asked for."""
+        """The draws of a part of this role; the same object at every call with the same role."""
         if role not in self._children:
             self._children[role] = (
                 Draws(self.seed, self.chunk, f"{self.role}/{role}")
@@ -39,7 +38,7 @@ class Draws:
         return self._children[role]
 
     def twin(self) -> "Draws":
-        """Draws that will repeat what these will give: same streams, same counts."""
+        """A copy that repeats the numbers that these draws give next: same streams, same counts."""
         twin = Draws(self.seed, self.chunk, self.role)
         twin._counts = dict(self._counts)
         twin._children = {role: child.twin() for role, child in self._children.items()}
@@ -48,13 +47,13 @@ class Draws:
         return twin
 
     def follower(self, since: "Draws") -> "Draws":
-        """Draws for another denoiser of the same evaluation, which see what these gave in it;
-        since: their twin, made when it began.
+        """Draws for a second denoiser of the same evaluation, which repeat what these gave in it.
 
-        Of a stream they repeat what these have given since then. What is drawn beyond that is drawn
-        nowhere else, now or later: from a role of its own, and of a stream that these have never
-        used from this role (one that is used at all is used at every evaluation). These themselves
-        are as if there were no follower.
+        since: a twin of these draws, made when the evaluation began. In each stream they repeat
+        what these have given since then. Numbers in excess of that are used nowhere else: they come
+        from a role of their own, or, for a stream that these have never used, from this role (a
+        stream that is used at all is used at every evaluation). A follower does not change these
+        draws.
         """
         follower = Draws(self.seed, self.chunk, self.role)
         follower._lead = self, since
@@ -62,7 +61,7 @@ class Draws:
 
     @property
     def unused(self) -> bool:
-        """Whether nothing has been drawn, here, by a child or by a follower."""
+        """Whether nothing has been drawn from these draws, a child or a follower."""
         parts = [*self._children.values(), *filter(None, [self._extra])]
         return not self._counts and all(part.unused for part in parts)
 
@@ -105,8 +104,10 @@ class Draws:
 
     @property
     def _beyond(self) -> "Draws":
-        """What counts the draws of followers beyond these; a follower itself lasts for one
-        evaluation only."""
+        """The draws that count what followers take in excess of these.
+
+        They belong to the followed draws because a follower lasts for one evaluation only.
+        """
         if self._lead is not None:
             return self._lead[0]._beyond._beyond
         if self._extra is None:
@@ -115,7 +116,9 @@ class Draws:
 
 
 def required(draws: Draws | None, by: str) -> Draws:
-    """The draws, for a kind that cannot do without. Raises InputError where there are none."""
+    """The draws, for a kind that needs them. Raises InputError if they are None."""
     if draws is None:
-        raise InputError(f"{by} draws random numbers: call the denoiser with draws=Draws(seed).")
+        raise InputError(
+            f"{by}: found no random numbers; call the denoiser with draws=Draws(seed)."
+        )
     return draws

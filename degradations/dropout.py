@@ -12,12 +12,12 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class Dropout(Kind):
-    """`dropout(p)`: h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) an element, at every site of the role
-    'dropout'.
+    """`dropout(p)`: elements of hidden features are dropped with probability p.
 
-    Masks are drawn anew at every evaluation as m = [u ≥ p], u ~ U[0, 1): under common draws those
-    of a larger p lie within those of a smaller one. Nothing else goes into training mode. (Karras
-    et al. 2024, synthetic degradations)
+    h ↦ m·h/(1 − p), m ~ Bernoulli(1 − p) per element, at every site of the role 'dropout'. m = [u ≥
+    p], u ~ U[0, 1), is drawn anew at every evaluation; with common draws, what a smaller p drops, a
+    larger p drops too. No other layer goes into training mode. (Karras et al. 2024, synthetic
+    degradations)
     """
 
     kind: ClassVar[str] = "dropout"
@@ -28,8 +28,7 @@ class Dropout(Kind):
 
     def _mask(self, h: Tensor, draws: Draws | None) -> Tensor:
         p = self.strength
-        # One multiplication by 0 or 1/(1 − p) instead of a masking and a scaling: the sites are a
-        # hot path.
+        # One multiplication by 0 or 1/(1 − p) instead of a mask and a scale: this is a hot path.
         return h * required(draws, self.kind).uniform("dropout", h).ge_(p).mul_(1 / (1 - p)).to(
             h.dtype
         )

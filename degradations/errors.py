@@ -1,11 +1,15 @@
-"""The two ways in which a call can end badly, for every room of the project."""
+"""The two kinds of errors that a call can raise."""
 
 
 class InputError(ValueError):
-    """The input is wrong: the message says what was found, where, and what is accepted (exit status
-    2)."""
+    """The input is wrong (exit status 2).
+
+    The message says where, what was found and what is accepted.
+    """
 
 
 class RunError(RuntimeError):
-    """The input was fine and the work could not be done: the message says what happened (exit
-    status 1)."""
+    """The input was accepted, but the work could not be done (exit status 1).
+
+    The message says what happened.
+    """

@@ -1,4 +1,4 @@
-"""What the package offers, a line each. A new degradation is named here."""
+"""The public names of the package, one per line; a new degradation is added here."""
 
 from degradations.block_dropout import BlockDropout as BlockDropout
 from degradations.composition import Composition as Composition

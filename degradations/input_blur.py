@@ -17,7 +17,7 @@ from degradations.errors import InputError
 class InputBlur(Kind):
     """`input-blur(s)`: D(G_s x; σ), Gaussian blur with a standard deviation of s pixels.
 
-    x: [B, C, H, W]; the degraded denoiser raises InputError for other shapes.
+    x: [B, C, H, W]; the degraded denoiser raises InputError if x has another shape.
     """
 
     kind: ClassVar[str] = "input-blur"
@@ -40,6 +40,6 @@ class _Blurred(Denoiser):
     ) -> Tensor:
         if x.ndim != 4:
             raise InputError(
-                f"input-blur acts on images [B, C, H, W], found samples of shape {list(x.shape)}."
+                f"input-blur: found samples of shape {list(x.shape)}; accepted: [B, C, H, W]."
             )
         return self.base(blur(x, self.std), sigma, condition, draws)

@@ -1,4 +1,4 @@
-"""An input of few bits."""
+"""An input rounded to a few bits."""
 
 from dataclasses import dataclass
 from math import inf
@@ -15,10 +15,10 @@ from degradations.rounding import rounded
 
 @dataclass(frozen=True)
 class InputQuantize(Kind):
-    """`input-quantize(k)`: D(Q x; σ), Q rounding each sample to multiples of Δ = 2·max|x|/(2^k −
-    1); k bits, any real number.
+    """`input-quantize(k)`: D(Q x; σ), where Q rounds each sample to k bits.
 
-    See `degradations.rounding`; k = inf is the identity.
+    Q rounds to multiples of Δ = 2·max|x|/(2^k − 1); k is any real number. See
+    `degradations.rounding`; k = inf is the identity.
     """
 
     kind: ClassVar[str] = "input-quantize"

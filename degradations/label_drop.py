@@ -1,4 +1,4 @@
-"""Labels withheld."""
+"""Samples denoised without their labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,11 +12,11 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class LabelDrop(Kind):
-    """`label-drop(p)`: with probability p a sample is denoised without its label, at the sites of
-    the role 'label'.
+    """`label-drop(p)`: with probability p a sample is denoised without its label.
 
-    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p drops,
-    a larger one drops too. (p = 1 is the guide of classifier-free guidance, Ho & Salimans 2022)
+    Acts at the sites of the role 'label'. Drawn anew at every evaluation as u < p, u ~ U[0, 1):
+    with common draws, what a smaller p drops, a larger one drops too. (p = 1 is the guide of
+    classifier-free guidance, Ho & Salimans 2022)
     """
 
     kind: ClassVar[str] = "label-drop"

@@ -1,4 +1,4 @@
-"""Labels mistaken."""
+"""Labels replaced by random ones."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +14,11 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class LabelSwap(Kind):
-    """`label-swap(p)`: with probability p a sample's label is replaced by a class drawn uniformly
-    from all of them, at the sites of the role 'label'; a sample without a label stays without.
+    """`label-swap(p)`: with probability p a sample's label is replaced by a random class.
 
-    Drawn anew at every evaluation as u < p, u ~ U[0, 1): under common draws what a smaller p swaps,
-    a larger one swaps too, and for the same class.
+    The class is drawn uniformly from all of them, at the sites of the role 'label'; a sample
+    without a label keeps none. Drawn anew at every evaluation as u < p, u ~ U[0, 1): with common
+    draws, what a smaller p swaps, a larger one swaps too, and to the same class.
     """
 
     kind: ClassVar[str] = "label-swap"

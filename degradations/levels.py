@@ -8,12 +8,11 @@ from degradations.errors import InputError
 
 @dataclass(frozen=True)
 class Levels:
-    """The noise levels that a denoiser was made for: all from low to high, or of these only the
-    ones in a table.
+    """The noise levels that a denoiser was made for: an interval, or those of a table.
 
-    A sampler begins and ends within them, and takes the nearest of the table. table: rising or
-    falling; empty where every level does. Raises InputError unless 0 ≤ low < high. (Karras et al.
-    2022, table 1, "Time steps")
+    A sampler starts and ends within [low, high], and uses the nearest levels of the table. table:
+    rising or falling; empty if every level is accepted. Raises InputError unless 0 ≤ low < high.
+    (Karras et al. 2022, table 1, "Time steps")
     """
 
     low: float = 0.0
@@ -23,10 +22,9 @@ class Levels:
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high:
             raise InputError(
-                f"noise levels from {self.low:g} to {self.high:g}: accepted is 0 ≤ lowest < "
-                "highest."
+                f"noise levels: found {self.low:g} to {self.high:g}; accepted: 0 ≤ low < high."
             )
 
     def nearest(self, sigma: float) -> float:
-        """The level of the table that is nearest to σ; σ itself where there is no table."""
+        """The level of the table that is nearest to σ; σ itself if there is no table."""
         return min(self.table, key=lambda level: abs(level - sigma)) if self.table else sigma

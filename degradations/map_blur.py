@@ -13,8 +13,10 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class MapBlur(Kind):
-    """`map-blur(s)`: h ↦ G_s h, Gaussian blur of standard deviation s positions, at the sites of
-    the role 'map'."""
+    """`map-blur(s)`: h ↦ G_s h, Gaussian blur with a standard deviation of s positions.
+
+    Acts at the sites of the role 'map'.
+    """
 
     kind: ClassVar[str] = "map-blur"
 

@@ -1,4 +1,4 @@
-"""Feature maps with positions out of place."""
+"""Feature maps with permuted positions."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,13 +13,12 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class MapShuffle(Kind):
-    """`map-shuffle(f)`: the features of a random fraction f of the positions change places, at the
-    sites of the role 'map'.
+    """`map-shuffle(f)`: the features of a random fraction f of the positions are permuted.
 
-    Drawn anew at every evaluation and for every sample: a position takes part where u < f, u ~ U[0,
-    1), so under common draws those of a smaller f are among those of a larger one; the features of
-    those taking part move on along a random cycle. (f = 1 is close to token perturbation guidance,
-    Rajabi et al. 2025)
+    Acts at the sites of the role 'map', anew at every evaluation and for every sample: a position
+    takes part if u < f, u ~ U[0, 1), so with common draws the positions of a smaller f are among
+    those of a larger one; their features move along a random cycle. (f = 1 is close to token
+    perturbation guidance, Rajabi et al. 2025)
     """
 
     kind: ClassVar[str] = "map-shuffle"
@@ -31,8 +30,8 @@ class MapShuffle(Kind):
     def _shuffle(self, h: Tensor, draws: Draws | None) -> Tensor:
         u = required(draws, self.kind).uniform("map-shuffle", h[:, 0].flatten(1))
         taking_part = (u < self.strength).sum(dim=1, keepdim=True)
-        # Sorted by u the positions are in random order, those taking part first: each takes from
-        # the one before it.
+        # Sorted by u, the positions are in random order, those that take part first: each takes the
+        # features of the one before it.
         order, rank = u.argsort(dim=1), torch.arange(u.shape[1], device=h.device)
         before = torch.where(rank < taking_part, (rank - 1) % taking_part.clamp(min=1), rank)
         source = torch.empty_like(order).scatter_(1, order, order.gather(1, before))

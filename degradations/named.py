@@ -1,4 +1,4 @@
-"""Small frozen objects with a name that reads back: degradations and rules."""
+"""Small frozen objects with a name that can be read back: degradations and rules."""
 
 import math
 import re
@@ -16,9 +16,9 @@ T = TypeVar("T", bound="Named")
 class Named:
     """An object of numbers, named `kind(number, …, option=number, …)`.
 
-    Fields without a default come first and are written by position; those with one are options,
-    written where they differ from it. Without any the name is `kind` alone. Raises InputError for
-    an option that is not a finite number of its default's type.
+    Fields without a default come first and are written by position; fields with a default are
+    options, written if they differ from it. Without numbers the name is `kind` alone. Raises
+    InputError if an option is not a finite number of its default's type.
     """
 
     kind: ClassVar[str]
@@ -29,7 +29,7 @@ class Named:
             option = type(default)(found)
             if option != found or not abs(option) < math.inf:
                 raise InputError(
-                    f"{self}: {name} must be a finite {type(default).__name__}, found {found}."
+                    f"{self}: found {name}={found}; accepted: a finite {type(default).__name__}."
                 )
             object.__setattr__(self, name, option)
 
@@ -54,7 +54,7 @@ class Named:
 
     @classmethod
     def form(cls) -> str:
-        """How the name is written: `weight-noise(STRENGTH, seed=NUMBER)`."""
+        """The form of the name: `weight-noise(STRENGTH, seed=NUMBER)`."""
         numbers = [name.upper() for name in cls.positional()]
         numbers += [f"{name}=NUMBER" for name in cls.options()]
         return f"{cls.kind}({', '.join(numbers)})" if numbers else cls.kind
@@ -66,15 +66,15 @@ def shortest(number: float) -> str:
 
 
 def split_parts(text: str) -> list[str]:
-    """The parts of `a(1)+b(2)`: at each + outside brackets, within which it may belong to 1e+3."""
+    """The parts of `a(1)+b(2)`, split at each + outside brackets, not inside, as in 1e+3."""
     return re.split(r"\+(?![^(]*\))", text)
 
 
 def read(text: str, known: Mapping[str, type[T]], found: str, what: str) -> T:
-    """The object of a name, of the classes that are known by their kinds.
+    """The object of a name, one of the known classes by their kinds.
 
-    found: the name as messages show it; what: what it should name. Raises InputError for any other
-    name.
+    found: the name as messages show it; what: what it should name. Raises InputError if the name is
+    not one of these.
     """
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(([^()]*)\)\s*)?", text)
     name, inside = match.groups() if match else (text, None)
@@ -82,7 +82,7 @@ def read(text: str, known: Mapping[str, type[T]], found: str, what: str) -> T:
         close = get_close_matches(name.partition("(")[0].strip(), known, 1)
         meant = f"did you mean {close[0]}? " if close else ""
         forms = ", ".join(each.form() for each in known.values())
-        raise InputError(f"{found} is not {what}; {meant}known are {forms}.")
+        raise InputError(f"{found} is not {what}; {meant}accepted: {forms}.")
     made = known[name]
     positional, defaults = made.positional(), made.options()
     try:

@@ -1,4 +1,4 @@
-"""From the name of a degradation to the degradation."""
+"""Degradations by name."""
 
 from degradations.composition import Composition
 from degradations.degradation import Degradation, Kind
@@ -13,10 +13,10 @@ def kinds() -> dict[str, type[Kind]]:
 
 
 def parse(text: str) -> Degradation:
-    """The degradation of a name: `none`, `dropout(0.2)`, `weight-noise(0.1, seed=1)`,
-    `dropout(0.05)+noise(0.1)`.
+    """The degradation of a name, such as `none`, `dropout(0.2)` or `dropout(0.05)+noise(0.1)`.
 
-    Raises InputError for anything else.
+    Options are written as in `weight-noise(0.1, seed=1)`. Raises InputError if the text is not such
+    a name.
     """
     parts = split_parts(text)
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""Self-attention that looks at itself alone."""
+"""Self-attention restricted to the position itself."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,11 +13,10 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class NoAttention(Kind):
-    """`no-attention(s)`: A ↦ (1 − s)·A + s·I for every map of self-attention A, the sites of the
-    role 'attention'.
+    """`no-attention(s)`: A ↦ (1 − s)·A + s·I for every map of self-attention A.
 
-    s = 1, every position attending to itself alone, is the guide of perturbed-attention guidance.
-    (Ahn et al. 2024)
+    Acts at the sites of the role 'attention'. At s = 1 every position attends to itself alone: the
+    guide of perturbed-attention guidance. (Ahn et al. 2024)
     """
 
     kind: ClassVar[str] = "no-attention"

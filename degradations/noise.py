@@ -1,4 +1,4 @@
-"""More noise at the input, of which the denoiser is told."""
+"""Noise added to the input; the denoiser receives the higher noise level."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from degradations.draws import Draws, required
 
 @dataclass(frozen=True)
 class InputNoise(Kind):
-    """`noise(a)`: D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I): the noise level rises by the
-    fraction a.
+    """`noise(a)`: noise is added to the input, so that the noise level rises by the fraction a.
 
-    n is drawn anew at every evaluation. (Karras et al. 2024, synthetic degradations)
+    D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I); n is drawn anew at every evaluation. (Karras
+    et al. 2024, synthetic degradations)
     """
 
     kind: ClassVar[str] = "noise"

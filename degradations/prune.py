@@ -1,4 +1,4 @@
-"""The smallest weights left out."""
+"""The smallest weights set to zero."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,10 +11,9 @@ from degradations.denoiser import Denoiser
 
 @dataclass(frozen=True)
 class Prune(Kind):
-    """`prune(f)`: in every weight matrix the fraction f of smallest |w| is set to 0, rounded to a
-    number of weights.
+    """`prune(f)`: in every weight matrix the fraction f of smallest |w| is set to 0.
 
-    (Magnitude pruning, Han et al. 2015, without retraining)
+    The number of these weights is rounded. (Magnitude pruning, Han et al. 2015, without retraining)
     """
 
     kind: ClassVar[str] = "prune"

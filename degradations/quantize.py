@@ -1,4 +1,4 @@
-"""Weights of few bits."""
+"""Weights rounded to a few bits."""
 
 from dataclasses import dataclass
 from math import inf
@@ -13,10 +13,10 @@ from degradations.rounding import rounded
 
 @dataclass(frozen=True)
 class Quantize(Kind):
-    """`quantize(k)`: every weight matrix W rounded to multiples of Δ = 2·max|W|/(2^k − 1); k bits,
-    any real number.
+    """`quantize(k)`: every weight matrix W is rounded to multiples of Δ = 2·max|W|/(2^k − 1).
 
-    See `degradations.rounding`; k = inf is the identity, k = 1 makes every W zero.
+    k is the number of bits, any real number. See `degradations.rounding`; k = inf is the identity,
+    k = 1 makes every W zero.
     """
 
     kind: ClassVar[str] = "quantize"

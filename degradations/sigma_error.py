@@ -1,4 +1,4 @@
-"""A wrong noise level."""
+"""A denoiser that receives a wrong noise level."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,8 +13,7 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class SigmaError(Kind):
-    """`sigma(a)`: D(x; (1 + a)·σ): the denoiser is told a noise level too high by the fraction
-    a."""
+    """`sigma(a)`: D(x; (1 + a)·σ), a noise level too high by the fraction a."""
 
     kind: ClassVar[str] = "sigma"
 

@@ -1,4 +1,4 @@
-"""An error of chosen length and direction, to test with."""
+"""An error of chosen length and direction, for tests."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,12 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class Turned(Kind):
-    """`turned(r, angle=0)`: D + r·R u, with u(x; σ) = D(x; 1.2·σ) − D(x; σ) and R a rotation by
-    `angle` degrees.
+    """`turned(r, angle=0)`: D + r·R u, with u(x; σ) = D(x; 1.2·σ) − D(x; σ) and a rotation R.
 
-    R rotates coordinates 1 and 2, 3 and 4, … of the flattened sample; an odd last one stays. So in
-    an even number of coordinates the errors of turned(r) and turned(q, angle=θ) have lengths in
-    proportion r : q and the cosine cos θ, everywhere: what a measure of how two errors match can be
-    tested with. Where D is random, both evaluations see the same draws.
+    R rotates coordinates 1 and 2, 3 and 4, … of the flattened sample by `angle` degrees; an odd
+    last one is unchanged. With an even number of coordinates the errors of turned(r) and turned(q,
+    angle=θ) have lengths in the ratio r : q and the cosine cos θ everywhere, which tests measures
+    of how well two errors match. If D is stochastic, both evaluations use the same draws.
     """
 
     angle: float = 0.0

@@ -1,4 +1,4 @@
-"""Weights moved in a fixed random direction."""
+"""Weights shifted in a fixed random direction."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,8 +15,8 @@ from degradations.draws import Draws
 class WeightNoise(Kind):
     """`weight-noise(a, seed=0)`: W ↦ W + a·std(W)·n, n ~ N(0, I), for every weight matrix.
 
-    n is determined by the seed and the matrix's name, the same on every device and for every a: a
-    larger a goes further in the same direction.
+    n is determined by the seed and the matrix's name. It is the same on every device and for every
+    a, so a larger a moves further in the same direction.
     """
 
     seed: int = 0

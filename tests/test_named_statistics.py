@@ -15,7 +15,7 @@ from degradations import InputError
 from study.checkpoints import find_statistics, public_statistics
 from study.cli.main import call
 from study.evaluation.score_files import references_of
-from study.metrics import extractors, load_extractor, reference
+from study.metrics import extractors, load_extractor, statistics_files
 from study.metrics.inception import INCEPTION
 from tests.extractor_files import StandIn, folders, make
 
@@ -40,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digest = make(cache / INCEPTION.name, StandIn())
     own = replace(INCEPTION, sha256=digest, size=(cache / INCEPTION.name).stat().st_size)
     monkeypatch.setattr(extractors, "PUBLIC", dict.fromkeys(("inception", "inception_tf"), own))
-    monkeypatch.setattr(reference, "DIMENSIONS", {"inception": 64, "inception_tf": 64})
+    monkeypatch.setattr(statistics_files, "DIMENSIONS", {"inception": 64, "inception_tf": 64})
     return tmp_path / "root"
 
 

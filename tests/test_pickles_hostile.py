@@ -16,7 +16,7 @@ from torch.storage import _load_from_bytes
 
 from degradations import InputError
 from study.files import pickles
-from study.files.pickle_machine import Budget
+from study.files.pickle_values import Budget
 from study.files.pickles import Record, load, tensors
 from tests.pickle_files import (
     LINEAR,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from degradations import InputError
 from study.checkpoints import load_base
-from study.files.pickle_machine import Budget
+from study.files.pickle_values import Budget
 from study.files.states import read_state
 from tests.published_networks import TINY
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from study.models.unet import Block, Conv, Fourier, Positional, Resample, Style, Way
+from study.models.unet import Fourier, Positional
+from study.models.unet_blocks import Block, Conv, Resample, Style, Way
 from tests.unet_networks import noise, random
 
 

@@ -1,4 +1,4 @@
-"""The same weight at every noise level."""
+"""Guidance with the same weight at every noise level."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from degradations.guidance.rule import Point, Rule
 class Constant(Rule):
     """`constant`: D_w = w·D1 + (1 − w)·D0 (Karras et al. 2024, eq. 3).
 
-    w = 0 is the guide alone, bit for bit, and the main is then not evaluated.
+    At w = 0 the result is the guide alone, bit for bit, and the main is not evaluated.
     """
 
     kind: ClassVar[str] = "constant"

@@ -1,4 +1,4 @@
-"""Guidance at some noise levels only."""
+"""Guidance within an interval of noise levels."""
 
 import math
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from degradations.guidance.rule import Point, Rule
 
 @dataclass(frozen=True)
 class Interval(Rule):
-    """`interval(low, high)`: D_w = w·D1 + (1 − w)·D0 where low ≤ σ ≤ high, D1 elsewhere.
+    """`interval(low, high)`: D_w = w·D1 + (1 − w)·D0 if low ≤ σ ≤ high, D1 elsewhere.
 
-    At w = 0 the main is evaluated too, so that its draws go on as at other weights. Raises
+    At w = 0 the main is still evaluated, so that its draws advance as at other weights. Raises
     InputError unless 0 ≤ low ≤ high. (Kynkäänniemi et al. 2024, eq. 5)
     """
 
@@ -25,7 +25,9 @@ class Interval(Rule):
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high < math.inf:
-            raise InputError(f"{self}: two noise levels are accepted, the lower one first.")
+            raise InputError(
+                f"{self}: found {self.low:g}, {self.high:g}; accepted: 0 ≤ low ≤ high, finite."
+            )
         super().__post_init__()
 
     def uses_guide(self, weight: float, sigma: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Two degradations of one base, and the denoiser that one of them guides."""
+"""Two degradations of one base, and their guided denoiser."""
 
 import math
 from typing import Literal, get_args
@@ -21,9 +21,9 @@ CONSTANT = Constant()
 class Pair:
     """A main and a guide made from one base, and the coupling of their randomness.
 
-    `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it sees
-    the main's draws, in their order, and where it draws more than the main, numbers of its own.
-    Raises InputError where the base lacks the sites, or for an unknown coupling.
+    `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it repeats
+    the main's draws in their order, and draws numbers of its own if it needs more than the main.
+    Raises InputError if the base lacks the sites or the coupling is unknown.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Pair:
     ) -> None:
         if coupling not in get_args(Coupling):
             raise InputError(
-                f"coupling '{coupling}': accepted are {' and '.join(get_args(Coupling))}."
+                f"coupling: found '{coupling}'; accepted: {' or '.join(get_args(Coupling))}."
             )
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
     def at(self, weight: float, rule: Rule | str = CONSTANT) -> "Guided":
-        """The guided denoiser of a weight, by a rule or its name.
+        """The guided denoiser at a weight, by a rule or its name.
 
-        Raises InputError for a weight that is not finite, and a name that is no rule's.
+        Raises InputError if the weight is not finite or no rule has the name.
         """
         rule = parse_rule(rule) if isinstance(rule, str) else rule
         return Guided(self.main, self.guide, weight, self.coupling, rule)
@@ -51,9 +51,9 @@ class Pair:
 class Guided(Denoiser):
     """D(x; σ, c) of a main D1 and a guide D0, combined by a rule at a weight.
 
-    What the rule does not use is not evaluated. The main takes the draws as they are given, so its
-    randomness is the same at every weight, and the same as when it is sampled alone. Raises
-    InputError for a weight that is not finite.
+    A denoiser that the rule does not use is not evaluated. The main uses the draws as they are
+    given, so its random numbers are the same at every weight and the same as when it is sampled
+    alone. Raises InputError if the weight is not finite.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Guided(Denoiser):
     ) -> None:
         super().__init__()
         if not math.isfinite(weight):
-            raise InputError(f"guidance weight {weight}: it must be a finite number.")
+            raise InputError(f"guidance weight: found {weight}; accepted: a finite number.")
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
         self.rule = rule
 

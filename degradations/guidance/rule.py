@@ -1,4 +1,4 @@
-"""The contract of a rule: how main and guide become one estimate."""
+"""The contract of a rule: how the estimates of main and guide are combined."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,31 +19,30 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Rule(Named, ABC):
-    """How the estimates of main and guide become one, at a weight; the weight is no part of a rule.
+    """How the estimates of main and guide are combined at a weight, which is not part of the rule.
 
-    Weight 1 is the main alone, bit for bit, and the guide is then not evaluated.
+    At weight 1 the result is the main alone, bit for bit, and the guide is not evaluated.
     """
 
     def uses_guide(self, weight: float, sigma: Tensor) -> Tensor:
-        """Whether the guide is needed at noise levels, of the shape of sigma; elsewhere the main
-        is alone."""
+        """Whether the guide is needed, for each noise level of sigma; elsewhere D = D1."""
         return torch.full_like(sigma, weight != 1, dtype=torch.bool)
 
     def uses_main(self, weight: float) -> bool:
-        """Whether the main is needed where the guide is."""
+        """Whether the main is needed at the noise levels where the guide is."""
         return True
 
     @abstractmethod
     def combine(self, d1: Tensor, d0: Tensor, weight: float, at: Point) -> Tensor:
-        """The guided estimate of main d1 and guide d0, all of the shape of x."""
+        """The guided estimate from the main's d1 and the guide's d0, all of the shape of x."""
         raise NotImplementedError
 
 
 def rules() -> dict[str, type[Rule]]:
-    """Every rule, by its kind, in alphabetical order."""
+    """All rules by their kind, in alphabetical order."""
     return {rule.kind: rule for rule in sorted(Rule.__subclasses__(), key=lambda rule: rule.kind)}
 
 
 def parse_rule(text: str) -> Rule:
-    """The rule of a name: `constant`, `interval(0.3, 5)`. Raises InputError for anything else."""
+    """The rule of a name: `constant`, `interval(0.3, 5)`. Raises InputError if no rule has it."""
     return read(text, rules(), f"'{text}'", "a rule")

@@ -1,9 +1,9 @@
-"""Cards, weights and snapshots of base denoisers, names of their variants, and cards of feature
-classifiers."""
+"""Base denoisers: cards, weights, snapshots and names of variants; cards of feature classifiers."""
 
 from study.checkpoints.load import CACHE, Base, blank, build, is_public, load_base, recipe_of
 from study.checkpoints.public import (
     PublicCard,
+    PublicStatistics,
     find_statistics,
     near,
     public_cards,

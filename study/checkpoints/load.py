@@ -1,4 +1,4 @@
-"""Base denoisers, by name, by folder, or in closed form."""
+"""Base denoisers by name, by folder, or in closed form."""
 
 import math
 import os
@@ -23,19 +23,19 @@ from study.models.decoder import Decoder
 from study.specs import NetworkSpec, RecipeSpec
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-SPARE_BYTES = 10**8  # that a network may take before its file is found to be another's
-CACHE = "cache"  # the folder of public files, under the root
+SPARE_BYTES = 10**8  # by which a network may exceed the size of its file
+CACHE = "cache"  # the folder of public files, in the root
 
 
 @dataclass(frozen=True)
 class Base:
-    """A denoiser with its data set, the hash of its weights, and its recipe where that is known.
+    """A denoiser with its data set, the hash of its weights, and its recipe if that is known.
 
-    Of a public checkpoint the data set has a shape and a number of classes, and no samples. Where
-    the denoiser's samples are latents, either they are those of the EDM2 decoder, or the base has a
-    decoder of its own. precision: of the network on an accelerator, unless it is told otherwise.
-    sigma_max: the noisiest that it knows, beyond which a study is refused; a range that samplers
-    keep to is the denoiser's own (`Denoiser.levels`).
+    The data set of a public checkpoint has a shape and a number of classes, but no samples. If the
+    denoiser's samples are latents, they are those of the EDM2 decoder, or the base has a decoder of
+    its own. precision: of the network on an accelerator, unless another is given. sigma_max: the
+    highest supported noise level, above which a study is rejected; the range that samplers keep to
+    is the denoiser's own (`Denoiser.levels`).
     """
 
     name: str
@@ -50,15 +50,19 @@ class Base:
 
     @property
     def held_out(self) -> Data | None:
-        """The part of the data that it was not trained on; None where it was trained on all, or
-        none knows."""
+        """The part of the data that it was not trained on.
+
+        None if it was trained on all of the data, or this is not known.
+        """
         rest = None if self.recipe is None else self.data.split(self.recipe.samples)[1]
         return rest if rest is not None and len(rest.samples) else None
 
 
 def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
-    """An untrained denoiser for a data set. Raises InputError for a transformer of data that its
-    patches do not fill."""
+    """An untrained denoiser for a data set.
+
+    Raises InputError if the patches of a transformer do not fill the data's shape.
+    """
     sizes = asdict(network)
     kind, heads, patch = sizes.pop("kind"), sizes.pop("heads"), sizes.pop("patch")
     if kind == "transformer":
@@ -70,13 +74,12 @@ def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
 
 
 def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
-    """The base of a name: `exact`, the closed form of a data set; the card of a shipped or a public
-    checkpoint; a folder of ours or of diffusers; a published file; or `hub:org/name`, a repository
-    of diffusers.
+    """The base of a name: `exact`, a card, a folder, a published file, or `hub:org/name`.
 
-    Public files are looked for under root/cache, and downloaded there. Raises InputError where
-    there is none, where it is damaged or hostile, or where it was trained here on another data set
-    than `data`.
+    `exact` is the closed form of a data set; a card is that of a shipped or a public checkpoint; a
+    folder is ours or in diffusers' format; `hub:org/name` is a repository of diffusers. Public
+    files are looked up in root/cache, and downloaded there. Raises InputError if there is none, if
+    it is damaged or malicious, or if it was trained here on another data set than `data`.
     """
     if name == "exact":
         loaded = load_data(data)
@@ -92,16 +95,17 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     trained_on = card.get("data", str)
     if trained_on != data:
         raise InputError(
-            f"{card.folder}: a denoiser of '{trained_on}', the study's data set is '{data}'."
+            f"{card.folder}: found a denoiser of '{trained_on}'; accepted: one of the study's data "
+            f"set, '{data}'."
         )
     loaded = load_data(trained_on)
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
         raise InputError(
-            f"{card.folder}: the card's sigma_data is {sigma_data}, a number above 0 is wanted."
+            f"{card.folder}: found sigma_data {sigma_data} in the card; accepted: a number above 0."
         )
     network, weights = _network(card), card.folder / WEIGHTS
-    # before it takes memory
+    # checked before the network takes memory
     if weights.is_file() and 4 * network.weights > weights.stat().st_size + SPARE_BYTES:
         raise InputError(
             f"{weights}: too small for the network of its card, which has {network.weights:,} "
@@ -113,11 +117,13 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
 
 
 def is_public(name: str | Path) -> bool:
-    """Whether a name is of a checkpoint that others made: a public card, a published file, a place
-    of diffusers."""
+    """Whether a name is that of a public checkpoint.
+
+    That is a public card, a published file, or a folder or repository of diffusers.
+    """
     text, path = str(name), Path(name)
     parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
-    # asked of every name of a study
+    # called for every name of a study, so os.path, which is fast
     folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)
     return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
 
@@ -142,10 +148,9 @@ def _of_file(name: str, path: Path) -> Base:
 
 
 def blank(name: str, **changed: Any) -> Base:
-    """The base of a public card as `load_base` makes it, but with random weights, for what does not
-    depend on them.
+    """The base of a public card as from `load_base`, but with random weights.
 
-    changed: arguments of its network in place of the card's.
+    For what does not depend on weights. changed: arguments of its network that replace the card's.
     """
     card = public_cards()[name]
     arguments = {**card.arguments, **changed}
@@ -155,8 +160,10 @@ def blank(name: str, **changed: Any) -> Base:
 
 @lru_cache(maxsize=2)
 def _read(name: str, path: Path, changed: int | None) -> Base:
-    """The base of a published file, read once though main and guide, or a check before the work,
-    ask for it again."""
+    """The base of a published file, cached because main, guide and checks ask for it repeatedly.
+
+    changed: the file's modification time.
+    """
     found = read_published(path)
     return _base(name, found, found.build(path), sha256(path))
 
@@ -177,13 +184,13 @@ def _base(name: str, found: Published, denoiser: Denoiser, digest: str) -> Base:
 
 
 def recipe_of(card: Card) -> RecipeSpec:
-    """The recipe on a card, as far as it says one."""
+    """The recipe on a card, as far as the card contains one."""
     entries = dict(card.get("recipe", dict))
     entries["network"] = _network(card)
     try:
         return RecipeSpec(**entries)
     except (TypeError, InputError) as error:
-        raise InputError(f"{card.folder}: the card's recipe is not one ({error}).") from None
+        raise InputError(f"{card.folder}: the card's recipe is not valid ({error}).") from None
 
 
 def _network(card: Card) -> NetworkSpec:
@@ -191,4 +198,4 @@ def _network(card: Card) -> NetworkSpec:
     try:
         return NetworkSpec(**entries)
     except (TypeError, InputError) as error:
-        raise InputError(f"{card.folder}: the card's network is not one ({error}).") from None
+        raise InputError(f"{card.folder}: the card's network is not valid ({error}).") from None

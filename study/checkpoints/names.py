@@ -1,5 +1,4 @@
-"""The names in a study: of denoisers, a degradation of its base or of a variant of it; of rules and
-solvers."""
+"""Names in a study: of denoisers (a base or variant with a degradation), rules and solvers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +12,12 @@ from study.specs.checks import shown, want
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
-    """The variant or the other checkpoint of a name, if it has one, and the degradation that
-    follows: `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`.
+    """The variant or checkpoint in a name, if any, and the degradation that follows it.
 
-    Raises InputError for what is neither.
+    As in `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`. Raises InputError if
+    the name is neither.
     """
-    if is_public(name):  # whatever signs a path has in it
+    if is_public(name):  # a path may contain any characters
         return Variant.parse(name), Identity()
     variant, plus, rest = name.partition("+")
     if "@" not in name and not is_public(variant.strip()):
@@ -27,8 +26,10 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
 
 
 def canonical(name: str) -> str:
-    """A name as it is written everywhere, so that equal denoisers have equal names. Raises
-    InputError as `split` does."""
+    """The canonical form of a name, so that equal denoisers have equal names.
+
+    Raises InputError as `split` does.
+    """
     variant, degradation = split(name)
     if variant is None:
         return str(degradation)
@@ -36,15 +37,16 @@ def canonical(name: str) -> str:
 
 
 def canonical_spec(spec: StudySpec) -> StudySpec:
-    """The spec with all its names as they are written everywhere.
+    """The spec with all its names in canonical form.
 
-    Raises InputError, naming the key, for a name of nothing, and for what only the parts that are
-    named can tell: a budget that their function evaluations exceed.
+    Raises InputError, naming the key, if a name is unknown, or if the budget is below the number of
+    function evaluations that the named parts need.
     """
     sampler, search = spec.sampler, spec.search
     if sampler.solver not in SOLVERS:
-        accepted = f"accepted are {', '.join(SOLVERS)}"
-        raise InputError(f"sampler.solver: found {shown(sampler.solver)}; {accepted}.")
+        raise InputError(
+            f"sampler.solver: found {shown(sampler.solver)}; accepted: {', '.join(SOLVERS)}."
+        )
     least = 4 * nfe(sampler)
     want(
         search.budget is None or search.budget >= least,

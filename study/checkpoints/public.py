@@ -1,5 +1,4 @@
-"""Cards of public checkpoints and statistics: where they are, what they are, and what was published
-of them."""
+"""Cards of public checkpoints and statistics: their addresses, contents and published scores."""
 
 import json
 import re
@@ -19,10 +18,10 @@ CARDS = Path(__file__).with_name("public.json")
 class PublicCard:
     """A public checkpoint: its file, its network, and published scores.
 
-    class_name, arguments: of the network, as its pickle has them; reference: name of the statistics
-    that it is compared with; latents: whether its samples are latents of the EDM2 decoder; ema:
-    relative width; kimg: training images in thousands; fid, fd_dinov2: published, of unguided
-    samples; guided: published results with this one as main.
+    class_name, arguments: of the network, as in its pickle; reference: name of its reference
+    statistics; latents: whether its samples are latents of the EDM2 decoder; ema: relative width;
+    kimg: training images in thousands; fid, fd_dinov2: published, of unguided samples; guided:
+    published results with this one as main.
     """
 
     file: PublicFile
@@ -42,8 +41,10 @@ class PublicCard:
 
 @dataclass(frozen=True)
 class PublicStatistics:
-    """Published moments of a data set: the file of each extractor that there are some of, and the
-    images' height and width."""
+    """Published moments of a data set.
+
+    files: one for each extractor that has statistics; size: height and width of the images.
+    """
 
     files: Mapping[str, PublicFile]
     size: tuple[int, int]
@@ -58,8 +59,10 @@ def public_cards() -> Mapping[str, PublicCard]:
 
 @cache
 def public_statistics() -> Mapping[str, PublicStatistics]:
-    """All published statistics by name: NVIDIA's, and clean-fid's by data set, split and
-    resolution."""
+    """All published statistics by name.
+
+    NVIDIA's, and clean-fid's by data set, split and resolution.
+    """
     found = {}
     for name, entry in _entries()["statistics"].items():
         address = str(entry["address"])
@@ -73,10 +76,11 @@ def public_statistics() -> Mapping[str, PublicStatistics]:
         found[name] = PublicStatistics(
             dict.fromkeys(entry["extractors"], file), tuple(entry["size"])
         )
-    theirs = _entries()["clean-fid"]
-    for name, extractors in theirs["names"].items():
+    clean_fid = _entries()["clean-fid"]
+    for name, extractors in clean_fid["names"].items():
         files = {
-            extractor: _clean_fid_file(name, theirs["modes"][extractor]) for extractor in extractors
+            extractor: _clean_fid_file(name, clean_fid["modes"][extractor])
+            for extractor in extractors
         }
         resolution = int(name.rsplit(" ", 1)[1])
         found[name] = PublicStatistics(files, (resolution, resolution))
@@ -84,10 +88,10 @@ def public_statistics() -> Mapping[str, PublicStatistics]:
 
 
 def find_statistics(name: str) -> PublicStatistics | None:
-    """The published statistics of a name; None where there are none, or several.
+    """The published statistics of a name; None if there are none, or several.
 
-    Of clean-fid's the resolution may be left out where there is one only, and colons may stand for
-    the spaces: `cifar10 train 32`, `cifar10 train` and `cifar10:train` are the same.
+    For clean-fid's the resolution may be omitted if there is only one, and colons may replace the
+    spaces: `cifar10 train 32`, `cifar10 train` and `cifar10:train` are the same.
     """
     known = public_statistics()
     found = [name] if name in known else _beginning(name) if " " in _plain(name) else []
@@ -95,14 +99,15 @@ def find_statistics(name: str) -> PublicStatistics | None:
 
 
 def near(name: str, others: Iterable[str] = ()) -> list[str]:
-    """The names of published statistics, or of others, that may have been meant by one that is none
-    of them."""
+    """Names of published statistics, or of others, that an unknown name may have meant."""
     return _beginning(name) or get_close_matches(_plain(name), [*others, *public_statistics()], n=2)
 
 
 def _beginning(name: str) -> list[str]:
-    """The names of statistics that begin with the words of a name: a data set, or a data set and a
-    split."""
+    """The names of statistics that begin with the words of a name.
+
+    That is, with a data set, or a data set and a split.
+    """
     plain = _plain(name)
     return [
         each
@@ -112,13 +117,15 @@ def _beginning(name: str) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A name in small letters, its words divided by single spaces."""
+    """A name in lower case, with its words separated by single spaces."""
     return re.sub(r"[\s:]+", " ", name.lower()).strip()
 
 
 def _clean_fid_file(name: str, mode: str) -> PublicFile:
-    """The file and address that clean-fid makes of a name and a mode
-    (`cleanfid.features.get_reference_statistics`)."""
+    """The file and address of clean-fid's statistics by name and mode.
+
+    As in `cleanfid.features.get_reference_statistics`.
+    """
     dataset, split, resolution = name.split()
     address = _entries()["clean-fid"]["address"].format(
         dataset=dataset, mode=mode, split=split, resolution=resolution

@@ -1,5 +1,4 @@
-"""Denoisers from files that others published: pickles of EDM and EDM2, and the plain files that
-`convert` makes."""
+"""Denoisers from published files: pickles of EDM and EDM2, and the files that `convert` writes."""
 
 import json
 from collections.abc import Mapping
@@ -20,8 +19,7 @@ from study.models.by_class import published
 from study.models.preconditioning import Preconditioned
 
 PICKLES, PLAIN, STATES = (".pkl", ".pickle"), (".safetensors",), (".pt", ".pth", ".ckpt")
-# What a constructor's arguments without names are, in their order; those after them are always
-# named.
+# The names of a constructor's positional arguments, in order; further ones are always named.
 SHARED = ("img_resolution", "img_channels", "label_dim", "use_fp16")
 ORDER = {
     "Precond": (*SHARED, "sigma_data", "logvar_channels"),
@@ -34,8 +32,11 @@ ORDER = {
 
 @dataclass(frozen=True)
 class Published:
-    """What a file holds: the class and arguments of its denoiser, its network's tensors by their
-    published names, and whether its samples are latents of the EDM2 decoder."""
+    """The content of a published file: class and arguments of its denoiser, and its weights.
+
+    weights: the network's tensors by their published names; latents: whether its samples are
+    latents of the EDM2 decoder.
+    """
 
     class_name: str
     arguments: Mapping[str, Any]
@@ -43,10 +44,10 @@ class Published:
     latents: bool
 
     def build(self, path: Path) -> Preconditioned:
-        """The denoiser with its weights in fp32, switched to evaluation.
+        """The denoiser with its weights in fp32, in evaluation mode.
 
-        Raises InputError, with the file's path, for arguments that are none, and for weights of
-        another network, naming the first tensor that differs, before the network takes memory.
+        Raises InputError, with the file's path, if the arguments are not valid or the weights are
+        of another network, naming the first tensor that differs, before the network takes memory.
         """
         try:
             denoiser = published(self.class_name, self.arguments, empty=True)
@@ -58,32 +59,37 @@ class Published:
 
 
 def is_published(path: Path) -> bool:
-    """Whether a path is, by its suffix, that of a published file."""
+    """Whether a path has the suffix of a published file."""
     return path.suffix in (*PICKLES, *PLAIN, *STATES)
 
 
 def read_published(path: Path) -> Published:
-    """Read a pickle of EDM or EDM2, or weights (safetensors, or a state dict of PyTorch) with their
-    card beside them.
+    """Read a pickle of EDM or EDM2, or weights with their card beside them.
 
-    Nothing of a file is executed or imported. Raises InputError for files that are missing,
-    damaged, of other classes, or try anything else.
+    Weights are a safetensors file or a state dict of PyTorch. Nothing in a file is executed or
+    imported. Raises InputError if files are missing, damaged, of other classes, or contain anything
+    else.
     """
     check_regular(path, MOST_BYTES)
     return _of_pickle(path) if path.suffix in PICKLES else _of_plain(path)
 
 
 def convert(source: Path, out: Path) -> Path:
-    """Write the weights of a published file as safetensors, as they are there, and a card beside
-    them; returns it."""
+    """Write the unchanged weights of a published file as safetensors, with a card beside them.
+
+    Returns the card's path. Raises InputError if `source` cannot be read, or `out` has another
+    suffix or is `source`.
+    """
     if out.suffix not in PLAIN:
         raise InputError(
-            f"{out}: a name ending in .safetensors is wanted for the converted weights."
+            f"{out}: found another suffix; accepted for converted weights: .safetensors."
         )
     if out.resolve() == source.resolve():
-        raise InputError(f"{out}: the converted weights want a file of their own.")
+        raise InputError(
+            f"{out}: this is the source; accepted: another file for the converted weights."
+        )
     found = read_published(source)
-    found.build(source)  # refuses what could not be read again
+    found.build(source)  # raises InputError if the result could not be read again
     with replacing(out) as part:
         save_file({name: tensor.contiguous() for name, tensor in found.weights.items()}, part)
     card = {
@@ -104,14 +110,14 @@ def _of_pickle(path: Path) -> Published:
     ema = kept.get("ema") if isinstance(kept, dict) else None
     if not isinstance(ema, Record):
         raise InputError(
-            f"{path}: no network under 'ema', as the pickles of EDM and EDM2 have one."
+            f"{path}: found no network under 'ema'; accepted: pickles of EDM and EDM2."
         )
     if ema.name not in ORDER:
         raise InputError(
-            f"{path}: a network of the class {ema.name}; known are {', '.join(ORDER)}."
+            f"{path}: found a network of class {ema.name}; accepted: {', '.join(ORDER)}."
         )
     inside = "unet." if ema.name == "Precond" else "model."
-    # The rest, an estimate of uncertainty or a table of noise levels, is not of the network.
+    # The rest, an estimate of uncertainty or a table of noise levels, is not part of the network.
     try:
         weights = {
             n.removeprefix(inside): t for n, t in tensors(ema).items() if n.startswith(inside)
@@ -131,7 +137,7 @@ def _arguments(path: Path, ema: Record) -> dict[str, Any]:
         or not isinstance(positional, (tuple, list))
         or len(positional) > len(order)
     ):
-        raise InputError(f"{path}: the network's record of its arguments is missing, or none.")
+        raise InputError(f"{path}: the network's record of its arguments is missing or not valid.")
     return dict(zip(order, positional, strict=False)) | named
 
 
@@ -139,12 +145,12 @@ def _of_plain(path: Path) -> Published:
     read = read_safetensors if path.suffix in PLAIN else read_state
     card_path = _card_of(path)
     if not card_path.is_file():
-        read(path)  # what is wrong with the file itself is said first
+        read(path)  # errors in the file itself are reported first
         raise InputError(
-            f"{path}: {card_path.name} is missing beside it: its card, with the class and "
-            "arguments of its network, as `study convert` writes one."
+            f"{path}: its card {card_path.name} is missing; `study convert` writes one, with the "
+            "class and arguments of the network, beside the weights."
         )
-    card = read_json(card_path, MOST_CARD, "no card of a published network")
+    card = read_json(card_path, MOST_CARD, "not the card of a published network")
     try:
         class_name, arguments, latents = (
             card["class"],
@@ -159,17 +165,17 @@ def _of_plain(path: Path) -> Published:
             raise TypeError("class, arguments or latents of another type")
     except KeyError as error:
         raise InputError(
-            f"{card_path}: no card of a published network: {error} is missing."
+            f"{card_path}: not the card of a published network: {error} is missing."
         ) from None
     except (TypeError, AttributeError) as error:
         raise InputError(
-            f"{card_path}: no card of a published network ({str(error)[:200]})."
+            f"{card_path}: not the card of a published network ({str(error)[:200]})."
         ) from None
     digest = card.get("weights_sha256")
     if digest is not None and sha256(path) != digest:
         raise InputError(
-            f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}: damaged, or not its "
-            "own."
+            f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}; the file is damaged "
+            "or another one."
         )
     return Published(class_name, arguments, read(path), latents)
 

@@ -14,7 +14,7 @@ from study.specs import NetworkSpec, RecipeSpec
 class _Key(NamedTuple):
     read: Callable[[str], int | float | str]
     good: Callable[[Any], bool]
-    wanted: str
+    accepted: str
 
 
 KEYS = {
@@ -22,8 +22,7 @@ KEYS = {
     "ema": _Key(
         float,
         lambda v: LEAST_WIDTH <= v <= MOST_WIDTH,
-        f"a relative width from {LEAST_WIDTH} to {MOST_WIDTH}, those that the snapshots make to 5 "
-        "%",
+        f"a relative width from {LEAST_WIDTH} to {MOST_WIDTH}, which snapshots approximate to 5 %",
     ),
     "width": _Key(float, lambda v: 0 < v <= 4, "a factor above 0 and at most 4"),
     "samples": _Key(float, lambda v: 0 < v <= 1, "a share of the data above 0 and at most 1"),
@@ -34,7 +33,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A base, and what is otherwise about it than its recipe says; written `BASE@KEY=VALUE,…`.
+    """A base with changes to its recipe or evaluation; written `BASE@KEY=VALUE,…`.
 
     Args:
         base: a card's name, a folder, `exact`, or `base`, that of the study
@@ -45,7 +44,7 @@ class Variant:
         seed: of initial weights and batches
         precision: in which the network computes: fp32, fp16 or bf16
 
-    Raises InputError for values out of range.
+    Raises InputError if values are out of range.
     """
 
     base: str
@@ -60,12 +59,12 @@ class Variant:
         for name, value in self.changes.items():
             if not KEYS[name].good(value):
                 raise InputError(
-                    f"'{self}': {name}: found {_plain(value)}, wanted {KEYS[name].wanted}."
+                    f"'{self}': {name}: found {_plain(value)}; accepted: {KEYS[name].accepted}."
                 )
 
     @property
     def changes(self) -> dict[str, int | float | str]:
-        """What is otherwise, by key."""
+        """The changes, by key."""
         return {name: getattr(self, name) for name in KEYS if getattr(self, name) is not None}
 
     def __str__(self) -> str:
@@ -76,11 +75,10 @@ class Variant:
     def parse(cls, text: str) -> "Variant":
         """The variant of a name; a name without `@` is the base itself.
 
-        Raises InputError for unknown and repeated keys, and for values that are none or out of
-        range.
+        Raises InputError if keys are unknown or repeated, or values missing or out of range.
         """
         base, at, changes = text.rpartition("@")
-        if not at or "/" in changes:  # the @ of a folder further up
+        if not at or "/" in changes:  # the @ is in the name of a folder
             return cls(text)
         values: dict[str, Any] = {}
         for change in changes.split(","):
@@ -89,8 +87,7 @@ class Variant:
                 close = get_close_matches(name, KEYS, n=1)
                 meant = f" Did you mean {close[0]}?" if close else ""
                 raise InputError(
-                    f"'{text}': '{change}' is no change of a base; known are "
-                    f"{'=…, '.join(KEYS)}=….{meant}"
+                    f"'{text}': found '{change}'; accepted: {'=…, '.join(KEYS)}=….{meant}"
                 )
             if name in values:
                 raise InputError(f"'{text}': {name} is given twice.")
@@ -98,29 +95,30 @@ class Variant:
                 values[name] = KEYS[name].read(value)
             except ValueError:
                 raise InputError(
-                    f"'{text}': {name}: found '{value}', wanted {KEYS[name].wanted}."
+                    f"'{text}': {name}: found '{value}'; accepted: {KEYS[name].accepted}."
                 ) from None
         if not base:
-            raise InputError(f"'{text}': a base is wanted before the @, such as base@{changes}.")
+            raise InputError(f"'{text}': found no base before the @; accepted: base@{changes}.")
         return cls(base, **values)
 
     def of(self, base: "Variant") -> "Variant":
-        """This variant of a base that is one itself: the widths multiply, of the rest this one's
-        stands."""
+        """This variant of a base that is a variant itself.
+
+        The widths multiply; for other keys this variant's value applies.
+        """
         changes: dict[str, Any] = base.changes | self.changes
         if self.width and base.width:
             changes["width"] = self.width * base.width
         return Variant(base.base, **changes)
 
     def recipe(self, recipe: RecipeSpec) -> RecipeSpec:
-        """The recipe by which the variant is trained, of its base's.
+        """The recipe that the variant is trained by, from that of its base.
 
-        Raises InputError where that recipe keeps no such snapshot, or its network would be too
-        large.
+        Raises InputError if that recipe keeps no such snapshot, or its network would be too large.
         """
         if self.snapshot is not None and not is_kept(self.snapshot, recipe.steps):
             raise InputError(
-                f"'{self}': snapshot: found {self.snapshot}, wanted a power of two up to "
+                f"'{self}': snapshot: found {self.snapshot}; accepted: a power of two up to "
                 f"{recipe.steps}, or {recipe.steps}, the last step."
             )
         return replace(
@@ -132,8 +130,10 @@ class Variant:
 
 
 def _scaled(network: NetworkSpec, factor: float) -> NetworkSpec:
-    """A network with its width and hidden features times a factor; a transformer's width in whole
-    heads."""
+    """A network with its width and hidden features multiplied by a factor.
+
+    A transformer's width stays a multiple of its heads.
+    """
     unit = network.heads if network.kind == "transformer" else 1
     width = unit * max(1, round(factor * network.width / unit))
     return replace(network, width=width, hidden=max(1, round(factor * network.hidden)))

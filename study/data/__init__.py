@@ -13,9 +13,9 @@ DATA: dict[str, Callable[[], Data]] = {"digits": digits, "fractal": fractal}
 
 @cache
 def load_data(name: str) -> Data:
-    """The data set of a name, read or drawn once. Raises InputError for an unknown one."""
+    """The data set of a name, read or drawn once. Raises InputError if the name is unknown."""
     if name not in DATA:
-        raise InputError(f"data set '{name}': known are {', '.join(sorted(DATA))}.")
+        raise InputError(f"data set: found '{name}'; accepted: {', '.join(sorted(DATA))}.")
     return DATA[name]()
 
 

@@ -1,4 +1,4 @@
-"""What a data set is."""
+"""The contract of a data set."""
 
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,10 @@ from study.models import ExactMixture
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: samples [N, …] float32, labels [N] or None, and its exact denoiser where the
-    density is known."""
+    """A data set: samples [N, …] float32, labels [N] or None, the number of classes.
+
+    exact: the exact denoiser, if the density is known.
+    """
 
     name: str
     samples: Tensor
@@ -31,26 +33,24 @@ class Data:
         return None if self.labels is None else torch.bincount(self.labels, minlength=self.classes)
 
     def split(self, share: float) -> tuple["Data", "Data"]:
-        """What is trained on, round(share·N) samples and at least one, and what is held out, each
-        in the data's order.
+        """The training part, round(share·N) samples and at least one, and the held-out part.
 
-        Always the same split; each class in its share, to one sample; a smaller share's first part
-        lies within a larger one's. Raises InputError unless 0 < share ≤ 1.
+        Both are in the data's order. The split is always the same; each class has its share to
+        within one sample; the training part of a smaller share lies within that of a larger one.
+        Raises InputError unless 0 < share ≤ 1.
         """
         if not 0 < share <= 1:
             raise InputError(
-                f"data set '{self.name}': a share above 0 and at most 1 can be trained on, found "
-                f"{share}."
+                f"data set '{self.name}': found share {share}; accepted: above 0 and at most 1."
             )
         order = self._spread()
         n = max(1, round(share * len(order)))
         return self._only(order[:n].sort().values), self._only(order[n:].sort().values)
 
     def _spread(self) -> Tensor:
-        """An order of the samples, [N], of which every beginning has the classes in the data's
-        proportions.
+        """An order of the samples, [N], whose prefixes have the classes in the data's proportions.
 
-        Shuffled, sample k of the n of its class comes at (k + 1/2)/n.
+        Samples are shuffled; sample k of the n of its class is placed at (k + 1/2)/n.
         """
         shuffled = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(0))
         if self.labels is None:

@@ -10,7 +10,7 @@ from study.data.data import Data
 
 
 def digits() -> Data:
-    """scikit-learn's `load_digits`: [1797, 1, 8, 8] in [−1, 1] (0…16 there), ten classes."""
+    """scikit-learn's `load_digits`: [1797, 1, 8, 8] in [−1, 1] (there 0…16), ten classes."""
     table = torch.from_numpy(_table())
     return Data(
         "digits",
@@ -21,11 +21,11 @@ def digits() -> Data:
 
 
 def _table() -> "np.typing.NDArray[np.float64]":
-    """A row an image: its 64 pixels and its class."""
+    """One row per image: its 64 pixels and its class."""
     package = find_spec("sklearn")
     assert package is not None  # a dependency
     path = Path(str(package.origin)).parent / "datasets" / "data" / "digits.csv.gz"
-    if path.is_file():  # which `load_digits` reads; to import that takes a second
+    if path.is_file():  # what `load_digits` reads, whose import takes a second
         return np.loadtxt(path, delimiter=",")
     from sklearn.datasets import load_digits
 

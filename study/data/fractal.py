@@ -1,5 +1,7 @@
-"""The 2-D toy of the autoguidance paper: a tree of narrow Gaussians, with exact density, score and
-samples."""
+"""The 2-D example of the autoguidance paper: a tree of narrow Gaussians.
+
+Its density, score and samples are exact.
+"""
 
 import math
 
@@ -13,12 +15,11 @@ LEVELS, PER_BRANCH, SAMPLES = 7, 8, 65536
 
 
 def fractal() -> Data:
-    """Points of one class of the tree, [65536, 2], standard deviation about 0.5; drawn once, with a
-    fixed seed.
+    """Points of one class of the tree, [65536, 2], with standard deviation about 0.5.
 
-    A branch is a row of 8 Gaussians and splits into two shorter, thinner branches, over 7 levels:
-    127 branches, 1016 Gaussians. (After Karras et al. 2024, § 3, figure 1; the constants are our
-    own.)
+    Drawn once, with a fixed seed. A branch is a row of 8 Gaussians and splits into two shorter,
+    thinner branches, over 7 levels: 127 branches, 1016 Gaussians. (After Karras et al. 2024, § 3,
+    figure 1; the constants are our own.)
     """
     exact = tree()
     samples, _ = exact.draw(SAMPLES, torch.Generator().manual_seed(0))
@@ -26,8 +27,10 @@ def fractal() -> Data:
 
 
 def tree() -> ExactMixture:
-    """The density of the fractal, centred, with standard deviation 0.5 (root mean square over both
-    coordinates)."""
+    """The density of the fractal, centred, with standard deviation 0.5.
+
+    The standard deviation is the root mean square over both coordinates.
+    """
     means: list[Tensor] = []
     covariances: list[Tensor] = []
     weights: list[float] = []

@@ -13,7 +13,7 @@ import torch
 
 from degradations import InputError
 from study.checkpoints import Base
-from study.metrics.reference import DIMENSIONS
+from study.metrics.statistics_files import DIMENSIONS
 from study.metrics.tally import GROUPS, KEPT
 from study.parallel.device import device
 from study.specs import StudySpec

@@ -31,7 +31,7 @@ from study.metrics import (
     references,
 )
 from study.metrics.extractors import Images
-from study.metrics.reference import DIMENSIONS
+from study.metrics.statistics_files import DIMENSIONS
 from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
 from study.specs import PairingSpec, StudySpec

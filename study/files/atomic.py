@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes of files."""
 
 import fcntl
 import hashlib
@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PART = ".part-"  # how the names of unfinished files begin
+PART = ".part-"  # prefix of the names of unfinished files
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends well and removed when it
-    does not.
+    """A temporary path beside `path`: renamed to it if the block succeeds, else removed.
 
     The temporary name keeps the suffix, by which many writers choose the format; the file is locked
-    for as long as its writer lives, by which `sweep` knows those of killed ones.
+    while its writer runs, so that `sweep` recognises the files of killed writers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = _begun(path)
@@ -27,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
+        part.chmod(0o666 & ~umask)  # mkstemp creates files that only their owner can read
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -35,29 +34,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _begun(path: Path) -> tuple[int, Path]:
-    """An empty, locked file beside a path."""
+    """A new, locked, empty file beside a path."""
     while True:
         handle, name = tempfile.mkstemp(prefix=PART, suffix=path.suffix, dir=path.parent)
-        with suppress(OSError):  # a file system without locks; there nothing is swept either
+        with suppress(OSError):  # a file system without locks, where sweep removes nothing
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else it was swept before it was locked
+        if os.fstat(handle).st_nlink:  # otherwise it was swept before it was locked
             return handle, Path(name)
         os.close(handle)
 
 
 def sweep(root: Path) -> None:
     """Remove the unfinished files that killed writers left under a folder."""
-    # a database before its journal, which is nobody's without it
+    # a database comes before its journal, which is removed only without its database
     for part in sorted(root.rglob(f"{PART}*")):
         if part.with_name(part.name.rpartition("-")[0]).exists():
             continue
-        with suppress(OSError), part.open("rb") as file:  # locked, or gone by now
+        with suppress(OSError), part.open("rb") as file:  # locked, or already removed
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 

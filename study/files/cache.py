@@ -1,5 +1,4 @@
-"""Public files by name: downloaded into a folder once, and known by their SHA-256 whenever they are
-used."""
+"""Public files by name: downloaded once into a folder, and verified by SHA-256 at every use."""
 
 import http.client
 import json
@@ -16,7 +15,7 @@ from study.files.atomic import replacing, sha256, write_text
 from study.files.lock import locked
 
 BLOCK, TIMEOUT = 2**20, 30
-SPARE = 2**28  # what a download leaves free on the disk
+SPARE = 2**28  # bytes that a download leaves free on the disk
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class PublicFile:
     Args:
         name: its name in the cache, without a folder
         address: where it is downloaded from, https
-        sha256: its published SHA-256; None: none is published, and that of its first use here holds
-            from then on
-        size: in bytes; None where not published
+        sha256: its published SHA-256; None: none is published, and the hash at its first use here
+            is required from then on
+        size: in bytes; None if not published
         card: what it is, for messages
 
-    Raises InputError for another kind of address and for a name with a folder in it.
+    Raises InputError if the address is not https or the name contains a folder.
     """
 
     name: str
@@ -42,14 +41,13 @@ class PublicFile:
 
     def __post_init__(self) -> None:
         if not self.address.startswith("https://"):
-            raise InputError(f"{self.card}: address '{self.address}': https is wanted.")
+            raise InputError(f"{self.card}: found address '{self.address}'; accepted: https.")
         if not self.name or self.name.startswith(".") or Path(self.name).name != self.name:
-            raise InputError(f"{self.card}: '{self.name}' is no plain file name.")
+            raise InputError(f"{self.card}: found name '{self.name}'; accepted: a plain file name.")
 
 
 def present(file: PublicFile, cache: Path) -> bool:
-    """Whether a file of the name and size is in the cache; its hash is checked when it is
-    obtained."""
+    """Whether the cache has a file of this name and size; its hash is checked by `obtain`."""
     path = cache / file.name
     return path.is_file() and file.size in (None, path.stat().st_size)
 
@@ -57,9 +55,9 @@ def present(file: PublicFile, cache: Path) -> bool:
 def obtain(file: PublicFile, cache: Path) -> Path:
     """The file in the cache folder, downloaded if it is missing, its size and SHA-256 checked.
 
-    Of two processes one downloads and the other waits. A hash once found is computed again only
-    when the file's size or time of change is another. Raises InputError for a file that is damaged
-    or another, and for one that cannot be had; the message says where to put it by hand.
+    If two processes need it, one downloads and the other waits. The hash is computed again only if
+    the file's size or modification time has changed. Raises InputError if the file is damaged, is
+    another file, or cannot be downloaded; the message says where to put it by hand.
     """
     path = cache / file.name
     if not path.is_file():
@@ -86,7 +84,7 @@ def _download(file: PublicFile, path: Path) -> None:
         free = shutil.disk_usage(path.parent).free
         if free < (size or 0) + SPARE:
             raise OSError(
-                f"{size or 'some'} bytes and {SPARE} to spare are wanted, {free} are free"
+                f"{size or 'some'} bytes and {SPARE} to spare are needed, {free} are free"
             )
         print(
             f"Downloading {file.card} ({size or 'unknown'} bytes) from {file.address}",
@@ -100,9 +98,9 @@ def _download(file: PublicFile, path: Path) -> None:
                     break
                 out.write(block)
         if size is not None and received != size:
-            raise OSError(f"{'more' if received > size else received} bytes came, not {size}")
+            raise OSError(f"{'more' if received > size else received} bytes received, not {size}")
         if file.sha256 is not None and (found := sha256(part)) != file.sha256:
-            raise OSError(f"what came has SHA-256 {found}")
+            raise OSError(f"the download has SHA-256 {found}")
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
@@ -128,8 +126,10 @@ def _by_hand(file: PublicFile, cache: Path, why: str) -> str:
 
 
 def _check(file: PublicFile, path: Path) -> None:
-    """Raises InputError where a file's size or hash is not the published one or, without one, that
-    of its first use."""
+    """Raises InputError if a file's size or hash is not as published.
+
+    Without a published hash, that of the first use is required.
+    """
     stat, note = path.stat(), path.with_name(f"{path.name}.sha256")
     if file.size is not None and stat.st_size != file.size:
         raise InputError(
@@ -154,10 +154,10 @@ def _check(file: PublicFile, path: Path) -> None:
         )
     try:
         write_text(note, json.dumps({"sha256": found, **now}) + "\n")
-    except OSError as error:  # a shared cache that only others may write
+    except OSError as error:  # a shared cache without write permission
         if wanted is None:
             raise InputError(
-                f"{note}: the hash of {file.card} cannot be noted ({error})."
+                f"{note}: the hash of {file.card} cannot be recorded ({error})."
             ) from None
 
 
@@ -171,7 +171,7 @@ def _read(note: Path) -> dict[str, Any]:
             raise ValueError("no SHA-256 in it")
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{note}: not a note of a file's SHA-256 ({error}); remove it to trust the file anew."
+            f"{note}: not a record of a file's SHA-256 ({error}); remove it to trust the file."
         ) from None
     return found
 

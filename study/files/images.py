@@ -1,5 +1,4 @@
-"""Images and samples from outside: folders, zips and NPZ files. Untrusted: nothing is unpickled,
-sizes are checked."""
+"""Images and samples from outside: folders, zips and NPZ files, never unpickled, sizes checked."""
 
 import io
 import os
@@ -24,17 +23,15 @@ from study.files.regular import check_regular
 from study.files.zips import MOST_BYTES, entry_name, open_zip, read_entry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-# Those of the suffixes alone: of the formats that Pillow knows besides, one starts a program,
-# PostScript's Ghostscript.
+# Only the formats of these suffixes: of Pillow's others, PostScript starts a program, Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")
 # Pillow's modes without colours
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 LATENTS = ".npy"
 MOST_PIXELS = 4096 * 4096
-MOST_SIDE = 2**16  # some decoders take memory by rows, not by pixels
+MOST_SIDE = 2**16  # some decoders need memory per row, not per pixel
 MOST_IMAGE_BYTES = 3 * MOST_PIXELS + 2**20  # of its file
-# A larger image of fewer bytes than this share of its pixels is flat, or a file that is small in
-# order to be read.
+# A larger image with more than this many pixels per byte is flat, or made small to be accepted.
 FLAT_PIXELS, FLAT_SHARE = 2**22, 128
 MOST_NUMBERS, MOST_SAMPLE_BYTES = 2**24, 2**26  # of a sample in an NPZ
 MOST_TOGETHER = 2**24  # bytes of images in a batch; as floats they take four times as many
@@ -44,16 +41,15 @@ ARRAYS = ("samples", "images", "x", "arr_0")
 
 
 def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
-    """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images, or of an
-    NPZ.
+    """Batches [B, C, H, W] in [−1, 1], or of points [B, d], of a folder or zip of images or an NPZ.
 
-    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, in whatever folders,
-    as in EDM's zips; B ≤ size, less where images are large. They are read as clean-fid reads them,
-    by Pillow's conversion to RGB: alpha is dropped, a palette looked up, CMYK mixed. Where no image
-    has colours, one channel of the three is given, C = 1. An NPZ holds an array `samples` (or
-    images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats taken as they are. Memory
-    does not grow with the number of samples. Raises InputError for a missing or empty place, for
-    what is no image, for latents (.npy), and for images of mixed sizes, naming the file.
+    Images are u/127.5 − 1 of their 0…255 values, in the order of their names, in any subfolders, as
+    in EDM's zips; B ≤ size, smaller for large images. They are read as clean-fid reads them, by
+    Pillow's conversion to RGB: alpha is dropped, a palette looked up, CMYK mixed. If no image has
+    colours, one of the three channels is returned, C = 1. An NPZ holds an array `samples` (or
+    images, x, arr_0): uint8 images [n, H, W], [n, H, W, C], or floats, which are not changed.
+    Memory does not grow with the number of samples. Raises InputError, naming the file, if the path
+    is missing or empty, a file is not an image, there are latents (.npy), or images differ in size.
     """
     if os.path.isdir(path):
         yield from _images(path, size)
@@ -65,23 +61,23 @@ def batches(path: Path, size: int = 500) -> Iterator[Tensor]:
         yield from _images(path, size)
     else:
         raise InputError(
-            f"{path}: neither a folder nor a zip of images ({', '.join(SUFFIXES)}), nor an .npz of "
-            "samples."
+            f"{path}: found another file; accepted: a folder or zip of images "
+            f"({', '.join(SUFFIXES)}), or an .npz of samples."
         )
 
 
 def _images(path: Path, size: int) -> Iterator[Tensor]:
     batch: list[npt.NDArray[np.uint8]] = []
     first: tuple[str, tuple[int, ...]] | None = None
-    # Only where they begin without colours are all of them looked at twice.
+    # All are opened twice only if the first ones have no colours.
     grey = all(_opened(name, content).mode in GREY for name, content in _files(path))
     for name, image in _decoded(_files(path), grey):
         if first is None:
             first = name, image.shape
         if image.shape != first[1]:
             raise InputError(
-                f"{name}: {_say(image.shape)}, but {first[0]} is {_say(first[1])}; all must be "
-                "alike."
+                f"{name}: {_size_in_words(image.shape)}, but {first[0]} is "
+                f"{_size_in_words(first[1])}; all must be alike."
             )
         batch.append(image)
         if len(batch) == size or (len(batch) + 1) * image.nbytes > MOST_TOGETHER:
@@ -96,8 +92,7 @@ def _images(path: Path, size: int) -> Iterator[Tensor]:
 def _decoded(
     files: Iterator[tuple[str, bytes]], grey: bool
 ) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """The images of files in their order, a few decoded ahead: Pillow decodes without the
-    interpreter's lock."""
+    """The images of files in order, a few decoded ahead, since Pillow releases Python's lock."""
     ahead: deque[tuple[str, int, Future[npt.NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for name, content in files:
@@ -138,49 +133,49 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
 def _refuse_latents(name: str) -> None:
     if name.lower().endswith(LATENTS):
         raise InputError(
-            f"{name}: an array such as EDM2's latents; images ({', '.join(SUFFIXES)}) are expected."
+            f"{name}: found an array, such as EDM2's latents; accepted: images "
+            f"({', '.join(SUFFIXES)})."
         )
 
 
 def _opened(name: str, content: bytes) -> Image.Image:
-    """An image of which only the header was read. Raises InputError for what is none, or too
-    large."""
+    """An image of which only the header was read. Raises InputError if it is none, or too large."""
     try:
-        # of sizes, which are checked here, and of odd entries, which play no part
+        # about sizes, which are checked here, and about odd entries, which are not used
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         raise InputError(
-            f"{name}: not a whole image of an accepted format ({', '.join(FORMATS)})."
+            f"{name}: not a complete image of an accepted format ({', '.join(FORMATS)})."
         ) from None
     except Image.DecompressionBombError:
-        raise InputError(f"{name}: too many pixels; accepted are at most {MOST_PIXELS}.") from None
-    except Exception as error:  # of a damaged header, from any of these formats
+        raise InputError(f"{name}: too many pixels; accepted: at most {MOST_PIXELS}.") from None
+    except Exception as error:  # from a damaged header of any of these formats
         raise _damaged(name, error) from None
-    # Twice: the size of the image, and that of a tile of it, which a TIFF says apart.
+    # The size of the image, and that of a tile, which a TIFF declares separately.
     for width, height in (image.size, _tile(image)):
         if width * height > MOST_PIXELS or max(width, height) > MOST_SIDE:
             raise InputError(
-                f"{name}: {width}×{height} pixels; at most {MOST_PIXELS} are accepted, {MOST_SIDE} "
-                "a side."
+                f"{name}: {width}×{height} pixels; accepted: at most {MOST_PIXELS}, {MOST_SIDE} "
+                "per side."
             )
         if width * height > max(FLAT_PIXELS, FLAT_SHARE * len(content)):
             raise InputError(
-                f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted are at most "
-                f"{FLAT_SHARE} pixels a byte from {FLAT_PIXELS} pixels on."
+                f"{name}: {width}×{height} pixels in {len(content)} bytes; accepted: at most "
+                f"{FLAT_SHARE} pixels per byte above {FLAT_PIXELS} pixels."
             )
     return image
 
 
 def _pixels(name: str, image: Image.Image, grey: bool) -> npt.NDArray[np.uint8]:
-    """An image as [H, W, C], C = 1 of one without colours where that is wanted, else 3."""
+    """An image as [H, W, C]: C = 1 for one without colours if `grey`, else 3."""
     try:
         with image:
             if grey and image.mode == "L":
                 return np.asarray(image)[..., None]
             if image.mode != "RGB":
-                image.info.pop("transparency", None)  # which the conversion drops, and warns of
+                image.info.pop("transparency", None)  # dropped by the conversion, with a warning
                 image = image.convert("RGB")
             return np.asarray(image) if not grey else np.asarray(image)[..., :1].copy()
     except Exception as error:  # as above
@@ -188,11 +183,11 @@ def _pixels(name: str, image: Image.Image, grey: bool) -> npt.NDArray[np.uint8]:
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    return InputError(f"{name}: not a whole image ({type(error).__name__}: {str(error)[:200]}).")
+    return InputError(f"{name}: not a complete image ({type(error).__name__}: {str(error)[:200]}).")
 
 
 def _tile(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a tile of a TIFF; of other images (0, 0)."""
+    """Width and height of a tile of a TIFF; (0, 0) for other images."""
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     width, height = (tags.get(tag, 0) for tag in (TILEWIDTH, TILELENGTH))
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
@@ -203,7 +198,7 @@ def _npz(path: Path, size: int) -> Iterator[Tensor]:
         name = next((name for name in ARRAYS if name in arrays.entries), None)
         if name is None:
             found = str(list(arrays.entries))[1:-1][:200] or "none"
-            raise InputError(f"{path}: no array {', '.join(ARRAYS)} in it, found {found}.")
+            raise InputError(f"{path}: found arrays {found}; accepted: one of {', '.join(ARRAYS)}.")
         with arrays.open(name) as array:
             _check(path, array)
             together = max(min(size, MOST_TOGETHER // array.row_bytes), 1)
@@ -217,11 +212,11 @@ def _npz(path: Path, size: int) -> Iterator[Tensor]:
 
 
 def _check(path: Path, array: Array) -> None:
-    """Raises InputError for what are no samples, by the header."""
+    """Raises InputError, by the header, if an array does not contain samples."""
     shape, dtype = array.shape, array.dtype
     if len(shape) < 2 or 0 in shape:
         raise InputError(
-            f"{path}: '{array.name}' has shape {shape}; samples [n, …] are expected, n ≥ 1."
+            f"{path}: '{array.name}' has shape {shape}; accepted: samples [n, …], n ≥ 1."
         )
     if dtype == np.uint8:
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
@@ -230,10 +225,10 @@ def _check(path: Path, array: Array) -> None:
                 "W, 1 or 3]."
             )
     elif not np.issubdtype(dtype, np.floating):
-        raise InputError(f"{path}: '{array.name}' is {dtype}; uint8 images or floats are expected.")
+        raise InputError(f"{path}: '{array.name}' is {dtype}; accepted: uint8 images or floats.")
     if array.row_bytes > min(MOST_NUMBERS * dtype.itemsize, MOST_SAMPLE_BYTES):
         raise InputError(
-            f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted are samples of at most "
+            f"{path}: '{array.name}' has shape {shape}, {dtype}; accepted: samples of at most "
             f"{MOST_NUMBERS} numbers and {MOST_SAMPLE_BYTES} bytes."
         )
 
@@ -245,13 +240,15 @@ def _to_tensor(images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(floats).div_(127.5).sub_(1)
 
 
-def _say(shape: tuple[int, ...]) -> str:
+def _size_in_words(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}×{shape[0]} {'grey' if shape[2] == 1 else 'RGB'}"
 
 
 def to_uint8(samples: Tensor) -> npt.NDArray[np.uint8]:
-    """Images [n, C, H, W] in [−1, 1] as uint8 [n, H, W, C]: 127.5·x + 128, clipped and truncated
-    (as EDM's scripts)."""
+    """Images [n, C, H, W] in [−1, 1] as uint8 [n, H, W, C]: 127.5·x + 128, clipped and truncated.
+
+    As in EDM's scripts.
+    """
     pixels: npt.NDArray[np.uint8] = (
         (samples * 127.5 + 128).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     )
@@ -259,7 +256,7 @@ def to_uint8(samples: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """One image, uint8 [H, W] or [H, W, 1 or 3], as PNG, whole or not at all."""
+    """Write one image, uint8 [H, W] or [H, W, 1 or 3], as PNG, atomically."""
     with replacing(path) as part:
         Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(
             part
@@ -267,6 +264,6 @@ def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def write_npz(path: Path, samples: Tensor) -> None:
-    """Samples as they are, float32, in an NPZ under the name `samples`, whole or not at all."""
+    """Write samples unchanged, float32, to an NPZ under the name `samples`, atomically."""
     with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, samples=samples.numpy())

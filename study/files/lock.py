@@ -1,4 +1,4 @@
-"""A lock between processes of one machine."""
+"""A lock between processes on one machine."""
 
 import fcntl
 from collections.abc import Iterator
@@ -8,11 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file for the length of the block; it is freed when the process ends, however it
-    ends.
+    """Hold a lock file during the block; it is released when the process ends, for any reason.
 
-    A shared lock keeps out only those that are not. Raises BlockingIOError, unless it is to wait,
-    where another process holds it.
+    A shared lock excludes only exclusive ones. Raises BlockingIOError if another process holds the
+    lock and `wait` is false.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:

@@ -1,5 +1,4 @@
-"""NPZ files from outside: the headers of their arrays are checked, and large ones read a part at a
-time."""
+"""NPZ files from outside: array headers are checked, large arrays read in parts."""
 
 import io
 import math
@@ -17,18 +16,20 @@ from numpy.lib import format as npy
 from degradations import InputError
 from study.files.zips import open_entry, open_zip, read_into
 
-KINDS = "fiub"  # floats, integers with and without a sign, truth values
+KINDS = "fiub"  # floats, signed and unsigned integers, booleans
 MAGIC = b"\x93NUMPY\1\0"
 MOST_TEXT = 4000  # bytes of a text
-# What is held in memory as float64 is at most this much, or this many times the file: numbers
-# compress little.
+# Arrays held in memory as float64 take at most this much, or this many times the file's size:
+# numbers hardly compress.
 LEAST_HELD, HELD_SHARE = 2**26, 2
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array of a file that is open, of which only the header was read: `dtype`, and `shape`, no
-    entry negative."""
+    """An array of an open file, of which only the header was read.
+
+    No entry of `shape` is negative.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -43,14 +44,14 @@ class Array:
         return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     def rows(self, most: int) -> Iterator[npt.NDArray[Any]]:
-        """The array in parts of at most `most` entries along its first axis, read one by one.
+        """The array in parts of at most `most` entries along its first axis, read one at a time.
 
-        Raises InputError for a damaged file, which is known at its end at the latest, and where it
-        is stored column by column, so that its rows lie apart.
+        Raises InputError if the file is damaged, at its end at the latest, or if the array is
+        stored column by column, so that its rows are not contiguous.
         """
         if self.fortran and len(self.shape) > 1:
             raise self.refusal(
-                "is stored column by column (Fortran's order); save numpy.ascontiguousarray of it"
+                "is stored column by column (Fortran order); save numpy.ascontiguousarray of it"
             )
         for start in range(0, self.shape[0], most):
             count = min(most, self.shape[0] - start)
@@ -58,7 +59,7 @@ class Array:
         self._end()
 
     def all(self) -> npt.NDArray[Any]:
-        """The whole array. Raises InputError for a damaged file."""
+        """The whole array. Raises InputError if the file is damaged."""
         found = self._next(self.shape, "F" if self.fortran else "C")
         self._end()
         return found
@@ -69,13 +70,15 @@ class Array:
         return flat.reshape(shape, order=order)
 
     def _end(self) -> None:
-        if self.file.read(1):  # reading up to the end has the checksum compared
-            raise self.refusal("goes on after its end")
+        if self.file.read(1):  # reading to the end makes zipfile compare the checksum
+            raise self.refusal("has further bytes after its end")
 
 
 class Arrays:
-    """The arrays of an NPZ file by name. Methods raise InputError, naming file and array, for what
-    is damaged."""
+    """The arrays of an NPZ file by name.
+
+    Methods raise InputError, naming file and array, if something is damaged.
+    """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self._archive = path, archive
@@ -86,13 +89,17 @@ class Arrays:
 
     @contextmanager
     def open(self, name: str, kinds: str = KINDS) -> Iterator[Array]:
-        """An array, its header read. Raises InputError for dtypes of other kinds, of which objects
-        are never read."""
+        """An array whose header has been read.
+
+        Raises InputError if its dtype is not of `kinds`; objects are never read.
+        """
         entry, refusal = self.entries[name], _Refusal(self.path, name)
         with open_entry(self.path, self._archive, entry) as file:
             shape, fortran, dtype = _header(file, refusal)
             if dtype.kind not in kinds or dtype.hasobject:
-                raise refusal(f"is of the type {str(dtype)[:100]}; accepted are {_said(kinds)}")
+                raise refusal(
+                    f"is of the type {str(dtype)[:100]}; accepted: {_kinds_in_words(kinds)}"
+                )
             if any(type(n) is not int or n < 0 for n in shape):
                 raise refusal(f"has the shape {str(shape)[:100]}")
             wanted, found = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
@@ -103,8 +110,10 @@ class Arrays:
             yield Array(name, shape, dtype, fortran, file, refusal)
 
     def numbers(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
-        """A whole array of numbers as float64. Raises InputError for another shape, in which None
-        is any size, and for more than is held in memory.
+        """A whole array of numbers as float64.
+
+        Raises InputError if it has another shape, in which None is any size, or is larger than the
+        limit on memory.
         """
         with self.open(name, "fiu") as array:
             sizes = zip(array.shape, shape, strict=False)
@@ -112,24 +121,24 @@ class Arrays:
                 want not in (have, None) for have, want in sizes
             ):
                 wanted = str(shape).replace("None", "any")
-                raise array.refusal(f"has shape {array.shape}; expected is {wanted}")
+                raise array.refusal(f"has shape {array.shape}; accepted: {wanted}")
             if (size := 8 * math.prod(array.shape)) > self._held:
                 raise array.refusal(
-                    f"takes {size} bytes of memory; at most {self._held} of a file of this size"
+                    f"takes {size} bytes of memory; accepted: at most {self._held} for this file"
                 )
             return array.all().astype(np.float64, copy=False)
 
     def text(self, name: str) -> str:
-        """A text. Raises InputError for anything else, and for a long one."""
+        """A text. Raises InputError if the array is not a text or is too long."""
         with self.open(name, "U") as array:
             if array.shape != () or array.dtype.itemsize > MOST_TEXT:
-                raise array.refusal(f"is no text of at most {MOST_TEXT // 4} letters")
+                raise array.refusal(f"is not a text of at most {MOST_TEXT // 4} letters")
             return str(array.all())
 
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[Arrays]:
-    """The arrays of an NPZ file, never unpickled. Raises InputError for what is no such file."""
+    """The arrays of an NPZ file, never unpickled. Raises InputError if it is not an NPZ file."""
     with open_zip(path, "NPZ file") as archive:
         yield Arrays(path, archive)
 
@@ -144,17 +153,19 @@ class _Refusal:
 
 
 def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether stored column by column, and dtype. Version 1.0 is what NumPy writes for
-    arrays of numbers; the headers of later ones can be of any length."""
+    """Shape, whether stored column by column, and dtype.
+
+    NumPy writes version 1.0 for arrays of numbers; headers of later versions can have any length.
+    """
     magic, length = file.read(len(MAGIC)), file.read(2)
     header = io.BytesIO(length + file.read(int.from_bytes(length, "little")))
     try:
         if magic != MAGIC:
             raise ValueError
         return npy.read_array_header_1_0(header)
-    except Exception:  # whose texts advise to trust the file
+    except Exception:  # its texts advise trusting the file
         raise refusal("does not begin as an array of numbers in NumPy's format 1.0 does") from None
 
 
-def _said(kinds: str) -> str:
+def _kinds_in_words(kinds: str) -> str:
     return "text" if kinds == "U" else "floats and integers"

@@ -1,73 +1,44 @@
-"""The machine that carries out the instructions of a pickle: its stack, its memo, and the limits of
-what it may take.
+"""An interpreter of pickle instructions, with a stack, a memo and limits on memory.
 
-It knows no class and no function: what the names in a file stand for is given to it, and nothing
-else is ever called.
+It contains no classes or functions of files: the meaning of each name is supplied by the caller,
+and nothing else is ever called.
 """
 
 import io
 import pickle
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from degradations import InputError
+from study.files.pickle_values import (
+    LONGEST_NAME,
+    MOST_DEPTH,
+    MOST_PARTS,
+    MOST_STEPS,
+    OBJECT_BYTES,
+    SMALL,
+    Budget,
+    Call,
+    Class,
+    Unbuilt,
+    is_key,
+    is_name,
+)
 
-# instructions, each of which can leave 100 bytes; a network of 200 tensors takes some 40 000
-MOST_STEPS = 2**20
-OBJECT_BYTES = 400  # of an empty object, which one instruction to three make of as many bytes
-MOST_DEPTH = 100
-# values, counting one as often as it is reached, so that no walk over the result takes for ever
-MOST_PARTS = 2**22
-# of a class, a module, a key: what is compared or joined again and again is short
-LONGEST_NAME = 200
-SMALL = 2**16  # bytes that may be used more than once
-
-
-@dataclass
-class Budget:
-    """What is left to a file and to the streams inside it."""
-
-    bytes: int  # to be copied: a few bytes of a file could otherwise be copied again and again
-    steps: int = MOST_STEPS
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """What a file may call, given the machine and the arguments."""
-
-    make: Callable[["Machine", tuple[Any, ...]], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Class:
-    """What a file may make an empty instance of."""
-
-    make: Callable[["Machine"], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Unbuilt:
-    """An object whose state comes in a later instruction, and where it is remembered until then."""
-
-    build: Callable[[Any], Any]
-    keys: list[int] = field(default_factory=list)
-
-
-# in the memo for large bytes, which no writer uses twice, so that they can be freed
+# stands in the memo for large bytes, which no writer uses twice, so that they can be freed
 _LARGE = object()
 
 
 class Machine:
-    """The instructions of one pickle after another out of a file of which `left` bytes are left.
+    """Interprets one pickle after another from a file of which `left` bytes remain.
 
-    `known` says what a module and a name in it stand for, None where nothing does; `persistent`
-    what a value stands for that lies outside of the pickle, None where none may. Methods raise
-    InputError, naming the path, for what is not read.
+    `known` maps a module and a name in it to their meaning, None if there is none; `persistent`
+    maps an identifier of a value outside the pickle to the value, None if there are no such values.
+    Methods raise InputError, naming the path, if the content is not supported.
     """
 
     def __init__(
@@ -87,7 +58,7 @@ class Machine:
             }
 
     def refusal(self, why: str) -> InputError:
-        """What to raise: the path and why."""
+        """The error to raise: the path and the reason."""
         return InputError(f"{self.path}: {why}.")
 
     def run(self) -> Any:
@@ -96,25 +67,23 @@ class Machine:
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
         if self._read(1) != pickle.PROTO or not 2 <= self._read(1)[0] <= 5:
-            raise self.refusal("not a pickle, or none of protocols 2 to 5")
+            raise self.refusal("not a pickle of protocols 2 to 5")
         while (code := self._read(1)[0]) != pickle.STOP[0]:
             self.budget.steps -= 1
             if self.budget.steps < 0:
-                raise self.refusal(f"more than {MOST_STEPS} instructions")
+                raise self.refusal(f"has more than {MOST_STEPS} instructions")
             step = self._steps.get(code)
             if step is None:
-                raise self.refusal(
-                    f"has the instruction {bytes([code])!r}, which is not among what is read"
-                )
+                raise self.refusal(f"has the instruction {bytes([code])!r}, which is not supported")
             step(self)
         self.expect(len(self._stack) == 1 and not self._below, "its end")
         return self._stack[0]
 
     def check(self, root: Any, inside: Callable[["Machine", Any], list[Any]]) -> None:
-        """Refuses a value that holds itself, is nested too deep, or has too many parts if shared
-        ones count each time.
+        """Raises InputError if a value contains itself, is nested too deep, or has too many parts.
 
-        `inside` gives the parts of a value, and refuses values that are not read.
+        Shared parts count each time. `inside` gives the parts of a value, and raises InputError for
+        unsupported values.
         """
         measured: dict[int, tuple[int, int]] = {}  # the depth and the parts of each container
         around: set[int] = set()
@@ -133,46 +102,48 @@ class Machine:
                 )
                 if depth > MOST_DEPTH or parts > MOST_PARTS:
                     raise self.refusal(
-                        f"nested deeper than {MOST_DEPTH}, or more than {MOST_PARTS} values"
+                        f"is nested deeper than {MOST_DEPTH} or has more than {MOST_PARTS} values"
                     )
             elif id(value) in around:
-                raise self.refusal("holds a value that holds itself")
+                raise self.refusal("has a value that contains itself")
             elif held:
                 around.add(id(value))
                 todo.append((value, True))
                 todo += [(part, False) for part in held]
 
     def number(self, layout: str) -> Any:
-        """The next number, in a layout of struct."""
+        """The next number, in a format of `struct`."""
         return struct.unpack(layout, self._read(struct.calcsize(layout)))[0]
 
     def fill(self, buffer: memoryview) -> None:
-        """The next bytes, as many as a buffer takes, without a copy of them."""
+        """Read the next bytes into a buffer, without a copy."""
         if len(buffer) > self.left or self._file.readinto(buffer) != len(buffer):
             raise self.refusal("ends in the middle")
         self.left -= len(buffer)
 
     def charge(self, size: int) -> None:
-        """Takes bytes that are copied from what is left to the file."""
+        """Subtract copied bytes from the file's budget. Raises InputError if it is exhausted."""
         self.budget.bytes -= size
         if self.budget.bytes < 0:
-            raise self.refusal("makes more of its bytes than it has")
+            raise self.refusal("creates more bytes than the file allows")
 
     def expect(self, good: bool, what: str) -> None:
-        """Refuses what is not `good`."""
+        """Raises InputError unless `good`."""
         if not good:
-            raise self.refusal(f"{what} in a form that is not read")
+            raise self.refusal(f"{what} in an unsupported form")
 
     def _read(self, size: int) -> bytes:
-        """The next `size` bytes; refused before anything is allocated where the file has not so
-        many."""
+        """The next `size` bytes.
+
+        Raises InputError, before anything is allocated, if the file has fewer.
+        """
         if size > self.left or len(content := self._file.read(size)) != size:
             raise self.refusal("ends in the middle")
         self.left -= size
         return content
 
     def _frame(self) -> None:
-        # frames say how far to read ahead, and are not needed otherwise
+        # frames only say how far to read ahead
         if self.number("<Q") > self.left:
             raise self.refusal("ends in the middle")
 
@@ -181,7 +152,7 @@ class Machine:
         self._stack = []
 
     def _gather(self, use: Callable[[list[Any]], None]) -> None:
-        """Hands on all that lies above the last mark."""
+        """Pass on all values above the last mark."""
         items, self._stack = self._stack, self._below.pop()
         use(items)
 
@@ -204,14 +175,12 @@ class Machine:
         return int.from_bytes(self._read(size), "little", signed=True)
 
     def _find(self, module: Any, name: Any) -> None:
-        """Puts what stands for a name of the file: looked up, never imported."""
+        """Push the meaning of a name in the file: looked up, never imported."""
         self.expect(is_name(module) and is_name(name), "a name")
         value = self._known((module, name))
         if value is None:
             wanted = ascii(f"{module}.{name}")[1:-1][:100]
-            raise self.refusal(
-                f"wants {wanted}, which is not among what is read; nothing of it was run"
-            )
+            raise self.refusal(f"refers to {wanted}, which is not supported; nothing was executed")
         self._stack.append(value)
 
     def _call(self, call: Any, arguments: Any) -> None:
@@ -225,7 +194,7 @@ class Machine:
 
     def _build(self, state: Any) -> None:
         value = self._stack[-1]
-        if isinstance(value, np.dtype):  # already whole: its state only says so again
+        if isinstance(value, np.dtype):  # already complete: its state only repeats it
             good = type(state) is tuple and state[:1] + state[2:] == (
                 3,
                 None,
@@ -238,7 +207,7 @@ class Machine:
             self.expect(good and state[1] in ("<", "|", "="), "a dtype of NumPy")
             return
         if type(value) is dict and type(state) is dict and state.keys() == {"_metadata"}:
-            return  # the versions of modules, which a state dict says beside its tensors
+            return  # the versions of modules, an attribute of state dicts
         self.expect(type(value) is Unbuilt, "a state")
         self._stack[-1] = built = value.build(state)
         for key in value.keys:
@@ -250,7 +219,7 @@ class Machine:
         value = self._stack[-1]
         if type(value) is Unbuilt:
             value.keys.append(key)
-        # the arguments of what is made of bytes
+        # the arguments of objects made of bytes
         parts = value[:5] if type(value) is tuple else (value,)
         large = any(type(part) is bytes and len(part) > SMALL for part in parts)
         self._memo[key] = _LARGE if large else value
@@ -277,18 +246,6 @@ class Machine:
             "a dict or its keys",
         )
         target.update(zip(keys, items[1::2], strict=True))
-
-
-def is_name(name: Any) -> bool:
-    """Whether this is a text short enough for a name."""
-    return type(name) is str and len(name) <= LONGEST_NAME
-
-
-def is_key(key: Any) -> bool:
-    """Whether this may be a key of a dict or an entry of a set: a name, or a number that is not
-    large."""
-    # of larger numbers many can share a hash
-    return is_name(key) or (type(key) is int and abs(key) < 2**31)
 
 
 def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:

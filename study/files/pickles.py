@@ -1,9 +1,9 @@
-"""Pickles of public networks and statistics, read without running anything of them.
+"""Pickles of public networks and statistics, read without executing anything in them.
 
-A pickle is a program, and these come from the internet. So none of its instructions reaches
-Python's own unpickler: the few that such files need are carried out by a Machine, on plain values.
-What a file names is looked up in one table here and never imported; an object of a class becomes a
-Record, whatever its class is, and code in the file stays text.
+A pickle is a program, and these come from the internet. None of its instructions therefore reaches
+Python's own unpickler: the few that such files need are interpreted by a Machine, on plain values.
+Names in a file are looked up in a table here and never imported; an object of any class becomes a
+Record, and code in the file stays text.
 """
 
 import io
@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.files.pickle_machine import Budget, Call, Class, Machine, Unbuilt, is_key, is_name
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import Budget, Call, Class, Unbuilt, is_key, is_name
 from study.files.regular import check_regular, seems
 from study.files.tensors import DTYPES, STORAGES, TENSORS, Storage, count_entries, is_finite, stream
 
@@ -30,46 +31,46 @@ LEAVES = (type(None), bool, int, float, str, bytes, Tensor, np.ndarray, torch.dt
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """An object of a class that is not built: the name of its class and its state."""
+    """An object of a class that is not instantiated: the name of its class and its state."""
 
     name: str
     state: Mapping[str, Any] = field(repr=False)
 
 
 def load(path: Path) -> Any:
-    """What a pickle holds, as plain values, tensors, NumPy arrays and Records; nothing in the file
-    is run or imported.
+    """The content of a pickle: plain values, tensors, NumPy arrays and Records.
 
-    Dicts of any kind come back as dicts, parameters as tensors, NumPy's scalars as numbers, devices
-    as strings. Raises InputError, naming the file, where it is missing, damaged, too large, or
-    wants anything else than such values.
+    Nothing in the file is executed or imported. Dicts of any kind become dicts, parameters tensors,
+    NumPy's scalars numbers, devices strings. Raises InputError, naming the file, if it is missing,
+    damaged, too large, or contains anything other than such values.
     """
     size = check_regular(path, MOST_BYTES)
     try:
         with path.open("rb") as file:
             if file.read(1) != b"\x80":
-                raise InputError(f"{path}: not a pickle of protocols 2 to 5, but {seems(path)}.")
+                raise InputError(
+                    f"{path}: found {seems(path)}; accepted: a pickle of protocols 2 to 5."
+                )
             file.seek(0)
             machine = Machine(path, file, size, Budget(3 * size + 2**20), _meaning)
             value = machine.run()
         if machine.left:
-            raise machine.refusal(f"goes on for {machine.left} bytes after its end")
+            raise machine.refusal(f"has {machine.left} further bytes after its end")
         machine.check(value, _inside)
         return value
     except InputError:
         raise
-    # a damaged file can be wrong in any way; the checks below say what they can
+    # damage can cause any error; the checks below report what they recognise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(f"{path}: not a whole pickle of the kind that is read ({why}).") from None
+        raise InputError(f"{path}: not a complete pickle of a supported kind ({why}).") from None
 
 
 def tensors(record: Record) -> dict[str, Tensor]:
     """All parameters and buffers of a module by dotted name, as its state_dict would have them.
 
     Buffers that are None, or that the module does not keep, are left out. Raises InputError, naming
-    the tensor, where one is not finite, and for a record that is no module, or is nested without
-    end.
+    the tensor, if one is not finite, and if the record is not a module or is nested without end.
     """
     found: dict[str, Tensor] = {}
     finite: set[int] = set()
@@ -87,8 +88,8 @@ def tensors(record: Record) -> dict[str, Tensor]:
                 )
             if not is_name(name) or not name or "." in name or prefix + name in found:
                 raise InputError(
-                    f"{record.name}: {ascii(name)[:100]} in '{prefix}' is no name of a module or "
-                    "tensor."
+                    f"{record.name}: {ascii(name)[:100]} in '{prefix}' is not a name of a module "
+                    "or tensor."
                 )
             if isinstance(value, Record):
                 children.append((f"{prefix}{name}.", value))
@@ -104,8 +105,7 @@ def tensors(record: Record) -> dict[str, Tensor]:
 
 
 def _members(module: Record, prefix: str) -> Iterator[tuple[Any, Any]]:
-    """The names of a module's parameters, buffers and modules, each with a Tensor, a Record or
-    None."""
+    """The names of a module's parameters, buffers and modules, with a Tensor, a Record or None."""
     groups: dict[str, Any] = {
         key: module.state.get(key) for key in ("_parameters", "_buffers", "_modules")
     }
@@ -125,7 +125,7 @@ def _members(module: Record, prefix: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _record(machine: Machine, name: str, state: Any) -> Record:
-    # its keys are checked at the end, once
+    # its keys are checked once, at the end
     machine.expect(type(state) is dict, f"the state of {name}")
     return Record(name, state)
 
@@ -147,7 +147,7 @@ def _persistent(machine: Machine, arguments: tuple[Any, ...]) -> Record:
 
 
 def _storage(machine: Machine, arguments: tuple[Any, ...]) -> Storage:
-    """A storage as torch.save writes one by itself."""
+    """A storage that torch.save wrote by itself."""
     (content,) = arguments
     machine.expect(type(content) is bytes, "a storage")
     machine.charge(len(content))
@@ -161,7 +161,7 @@ def _easy_dict(machine: Machine) -> dict[Any, Any]:
 
 
 def _encode(machine: Machine, arguments: tuple[Any, ...]) -> bytes:
-    text, encoding = arguments  # how protocol 2 writes bytes
+    text, encoding = arguments  # protocol 2 writes bytes so
     machine.expect(type(text) is str and encoding == "latin1", "bytes")
     machine.charge(len(text))
     return bytes(text.encode("latin1"))
@@ -190,7 +190,7 @@ def _array(
     )
     machine.charge(len(content))
     flat = np.array(memoryview(content))
-    machine.expect(dtype != np.bool_ or not (flat > 1).any(), "truth values")
+    machine.expect(dtype != np.bool_ or not (flat > 1).any(), "booleans")
     array = flat.view(dtype).reshape(shape, order="F" if order == "F" else "C")
     return array if axes is None else array.transpose(axes)
 
@@ -231,7 +231,7 @@ for _module in ("numpy.core", "numpy._core"):  # as NumPy 1 and 2 call it
 
 
 def _meaning(name: tuple[str, str]) -> Any:
-    """What a module and a name in it stand for, None where that is not among what is read."""
+    """The meaning of a module and a name in it, None if it is not supported."""
     full = ".".join(name)
     if name[0].startswith("torch.nn.modules.") and full.replace(".", "").isidentifier():
         return Class(lambda machine: Unbuilt(lambda state: _record(machine, full, state)))
@@ -241,7 +241,7 @@ def _meaning(name: tuple[str, str]) -> Any:
 def _inside(machine: Machine, value: Any) -> list[Any]:
     kind = type(value)
     if kind is Record:
-        machine.charge(len(value.state))  # many may have the same
+        machine.charge(len(value.state))  # several records may share it
         machine.expect(all(map(is_name, value.state)), f"the state of {value.name}")
         return [value.state]
     if kind in (dict, list, tuple):

@@ -1,4 +1,4 @@
-"""What a path from outside leads to, before anything of it is read."""
+"""Checks of a file from outside before it is read."""
 
 import json
 import os
@@ -8,8 +8,7 @@ from typing import Any
 
 from degradations import InputError
 
-# How files begin, and what they are, for messages about a file that is of another kind than was
-# expected.
+# The first bytes of files and their kinds, for messages about files of an unexpected kind.
 _BEGINNINGS = (
     (b"PK\x03\x04", "a zip, as .npz files and those of torch.save are"),
     (b"PK\x05\x06", "an empty zip"),
@@ -26,33 +25,33 @@ _PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
 def check_regular(path: Path, most: int) -> int:
-    """The size of a file in bytes. Raises InputError for what is missing, no regular file, or
-    larger than `most`.
+    """The size of a file in bytes.
 
-    A pipe or a device would be waited for, or read, without end.
+    Raises InputError if it is missing, not a regular file, or larger than `most`. A pipe or a
+    device could block, or be read without end.
     """
     try:
         found = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
-    # a name too long, or with a zero byte in it; a folder that may not be read
+    # the name is too long or contains a zero byte, or a folder is not readable
     except (OSError, ValueError) as error:
         raise InputError(
             f"{ascii(str(path))[1:-1][:300]}: cannot be opened ({_reason(error)})."
         ) from None
     if stat.S_ISDIR(found.st_mode):
-        raise InputError(f"{path}: a folder; a file is expected.")
+        raise InputError(f"{path}: found a folder; accepted: a file.")
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: a pipe, socket or device; a regular file is expected.")
+        raise InputError(f"{path}: found a pipe, socket or device; accepted: a regular file.")
     if found.st_size > most:
-        raise InputError(f"{path}: {found.st_size} bytes; at most {most} are read.")
+        raise InputError(f"{path}: found {found.st_size} bytes; accepted: at most {most}.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: cannot be opened (permission denied).")
     return found.st_size
 
 
 def seems(path: Path) -> str:
-    """What a file is by its first bytes, for a message."""
+    """The kind of a file by its first bytes, for a message."""
     with path.open("rb") as file:
         beginning = file.read(32)
     if not beginning:
@@ -68,8 +67,10 @@ def seems(path: Path) -> str:
 
 
 def read_json(path: Path, most: int, what: str) -> Any:
-    """What a file of JSON holds. Raises InputError where it holds none, in words that begin with
-    `what`."""
+    """The value of a JSON file.
+
+    Raises InputError if it is not JSON, with a message that begins with `what`.
+    """
     check_regular(path, most)
     try:
         return json.loads(path.read_text(encoding="utf-8"))

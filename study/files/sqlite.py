@@ -1,5 +1,4 @@
-"""SQLite databases under the root: made whole or not at all, read without permission to write,
-checked for damage."""
+"""SQLite databases: created atomically, readable without write permission, checked for damage."""
 
 import os
 import sqlite3
@@ -9,17 +8,20 @@ from pathlib import Path
 
 from study.files.atomic import replacing
 
-PATIENCE = 60  # seconds that a process waits for another's transaction
-BESIDE = ("", "-wal", "-shm", "-journal")  # a database, and what SQLite keeps beside it
+PATIENCE = 60  # seconds to wait for another process's transaction
+BESIDE = (
+    "",
+    "-wal",
+    "-shm",
+    "-journal",
+)  # suffixes of a database and of the files that SQLite keeps beside it
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a database that is there, for SQLAlchemy's pools, which hand it from thread
-    to thread.
+    """A connection to an existing database, for SQLAlchemy's pools, which share it between threads.
 
-    Where this process may not write, it reads alone. A database in write-ahead mode can then be
-    read only if SQLite is told that nobody changes it, and nobody does while there is no log beside
-    it.
+    Without write permission the connection is read-only. A database in write-ahead mode can then be
+    read only if SQLite is told that nobody changes it; this holds while there is no log beside it.
     """
     mode = "mode=rw"
     if not all(os.access(place, os.W_OK) for place in (path, path.parent)):
@@ -31,20 +33,18 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def make_whole(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a database beside its place and rename it: a process that is killed meanwhile leaves
-    none.
+    """Create a database atomically: a process that is killed meanwhile leaves none.
 
-    make: fills the empty file at the path that it is given, and closes it.
+    make: fills the empty file at the path that it receives, and closes it.
     """
     with replacing(path) as part:
         make(part)
 
 
 def damage(path: Path, tables: tuple[str, ...]) -> str | None:
-    """What is wrong with a database: SQLite's own finding, or a table that is missing; None where
-    nothing is.
+    """What is wrong with a database: SQLite's finding, or a missing table; None if nothing is.
 
-    Raises sqlite3.OperationalError where it cannot be read for another reason, such as a lock or a
+    Raises sqlite3.OperationalError if it cannot be read for another reason, such as a lock or a
     permission.
     """
     try:
@@ -61,11 +61,11 @@ def damage(path: Path, tables: tuple[str, ...]) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     missing = [f"no table {table}" for table in tables if table not in known]
-    return next((said for said in [str(found).splitlines()[0], *missing] if said != "ok"), None)
+    return next((text for text in [str(found).splitlines()[0], *missing] if text != "ok"), None)
 
 
 def set_aside(path: Path, new: Path) -> None:
-    """Rename a database with what SQLite keeps beside it."""
+    """Rename a database together with the files that SQLite keeps beside it."""
     for suffix in BESIDE:
         file = path.with_name(path.name + suffix)
         if file.exists():
@@ -73,7 +73,6 @@ def set_aside(path: Path, new: Path) -> None:
 
 
 def _in_wal_mode(path: Path) -> bool:
-    """Whether a database is in write-ahead mode, by the versions of its format in its header (bytes
-    18 and 19)."""
+    """Whether a database is in write-ahead mode, by the versions in bytes 18 and 19."""
     with path.open("rb") as file:
         return file.read(20)[18:20] == b"\2\2"

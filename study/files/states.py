@@ -1,8 +1,8 @@
-"""State dicts of PyTorch, as torch.save writes them, read without running anything of them.
+"""State dicts of PyTorch, as torch.save writes them, read without executing anything in them.
 
-PyTorch's own reader of weights alone still makes objects of any size that a few bytes ask for, and
-unpacks what is packed. Here the pickle inside is carried out by the Machine that reads public
-pickles, and of the rest of the file the storages are read, each as large as it lies there.
+PyTorch's own weights-only reader still creates objects of any size that a few bytes request, and
+unpacks compressed entries. Here the pickle is interpreted by the Machine that reads public pickles,
+and each storage is read at the size that it has in the file.
 """
 
 import io
@@ -15,25 +15,23 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.files.pickle_machine import Budget, Machine
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import Budget
 from study.files.regular import check_regular, seems
 from study.files.tensors import STORAGES, TENSORS, Storage, declared, stream
 from study.files.zips import open_entry, open_zip, read_entry, read_into
 
 MOST_BYTES = 64 * 2**30
-ACCEPTED = (
-    "accepted is a state dict, tensors by name, as torch.save(model.state_dict(), …) writes it"
-)
-# which every file of torch.save has, and which only a TorchScript has
+ACCEPTED = "accepted: a state dict, tensors by name, as torch.save(model.state_dict(), …) writes it"
+# the first is in every file of torch.save, the second only in a TorchScript
 PICKLE, SCRIPT = "data.pkl", "constants.pkl"
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by name, from a file of torch.save in its present form, a zip, or
-    in its old one.
+    """The tensors of a state dict by name, from a file of torch.save, a zip or the older format.
 
-    Nothing in the file is run or imported, and it takes no more memory than it has bytes. Raises
-    InputError, naming the file, where it is missing, damaged or of another kind.
+    Nothing in the file is executed or imported, and reading takes no more memory than the file has
+    bytes. Raises InputError, naming the file, if it is missing, damaged or of another kind.
     """
     size = check_regular(path, MOST_BYTES)
     try:
@@ -48,11 +46,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 )
     except InputError as error:
         raise InputError(f"{str(error).removesuffix('.')}; {ACCEPTED}.") from None
-    # a damaged file can be wrong in any way; the checks say what they can
+    # damage can cause any error; the checks report what they recognise
     except Exception as error:
         why = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(f"{path}: not a whole file of torch.save ({why}); {ACCEPTED}.") from None
-    raise InputError(f"{path}: {seems(path)}, not one of torch.save; {ACCEPTED}.")
+        raise InputError(
+            f"{path}: not a complete file of torch.save ({why}); {ACCEPTED}."
+        ) from None
+    raise InputError(f"{path}: found {seems(path)}, not a file of torch.save; {ACCEPTED}.")
 
 
 def _of_zip(path: Path, size: int) -> Any:
@@ -64,14 +64,14 @@ def _of_zip(path: Path, size: int) -> Any:
             if name.endswith(f"/{PICKLE}") and name.count("/") == 1
         ]
         if len(roots) != 1:
-            raise InputError(f"{path}: a zip, but not one of torch.save.")
+            raise InputError(f"{path}: a zip, but not a file of torch.save.")
         (root,) = roots
         if root + SCRIPT in entries:
-            raise InputError(f"{path}: a TorchScript, which is a program and not run here.")
+            raise InputError(f"{path}: found a TorchScript, a program, which is not executed.")
         _check_sizes(path, entries.values(), size)
         order = entries.get(f"{root}byteorder")
         if order is not None and read_entry(path, archive, order, 100) != b"little":
-            raise InputError(f"{path}: its numbers are not in the order of bytes 'little'.")
+            raise InputError(f"{path}: its byte order is not 'little'.")
         content = read_entry(path, archive, entries[root + PICKLE], size)
         storages: dict[str, Storage] = {}
 
@@ -98,13 +98,15 @@ def _of_zip(path: Path, size: int) -> Any:
 
 
 def _check_sizes(path: Path, entries: Any, size: int) -> None:
-    """Raises InputError for entries that are packed, or take more bytes than the file has: PyTorch
-    writes none such."""
+    """Raises InputError if entries are compressed or take more bytes than the file has.
+
+    PyTorch writes no such files.
+    """
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise InputError(
-                f"{path}: its entry {ascii(entry.filename)[:100]} is packed; PyTorch writes none "
-                "that is."
+                f"{path}: its entry {ascii(entry.filename)[:100]} is compressed, which PyTorch's "
+                "files never are."
             )
     if (total := sum(entry.file_size for entry in entries)) > size:
         raise InputError(f"{path}: its entries have {total} bytes together, the file has {size}.")
@@ -115,7 +117,7 @@ def _checked(path: Path, value: Any) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds a {type(value).__name__}.")
     for name, tensor in value.items():
         if type(name) is not str:
-            raise InputError(f"{path}: has the key {ascii(name)[:100]}, which is no name.")
+            raise InputError(f"{path}: its key {ascii(name)[:100]} is not a name.")
         if type(tensor) is not Tensor:
             raise InputError(
                 f"{path}: under {ascii(name)[:100]} it holds a {type(tensor).__name__}, not a "

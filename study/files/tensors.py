@@ -1,5 +1,4 @@
-"""Tensors as PyTorch's pickles hold them: what a storage, a tensor and a parameter say of
-themselves, checked."""
+"""Tensors in PyTorch's pickles: the declarations of storages, tensors and parameters, checked."""
 
 import io
 import math
@@ -11,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.files.pickle_machine import OBJECT_BYTES, Budget, Call, Machine, is_name
+from study.files.pickle_machine import Machine
+from study.files.pickle_values import OBJECT_BYTES, Budget, Call, is_name
 
 MOST_DIMS = 16
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -33,7 +33,7 @@ STORAGES: dict[tuple[str, str], Any] = {("torch", name): dtype for name, dtype i
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Numbers of one type, [n], in which tensors lie."""
+    """Numbers of one type, [n], in which tensors are stored."""
 
     flat: Tensor
 
@@ -42,21 +42,20 @@ class Storage:
         return self.flat.view(torch.uint8).numpy().data
 
     def check(self, machine: Machine) -> None:
-        """Refuses truth values that are neither 0 nor 1."""
+        """Raises InputError for booleans that are neither 0 nor 1."""
         machine.expect(
-            self.flat.dtype != torch.bool or not (self.flat.view(torch.uint8) > 1).any(),
-            "truth values",
+            self.flat.dtype != torch.bool or not (self.flat.view(torch.uint8) > 1).any(), "booleans"
         )
 
 
 def stream(
     path: Path, file: io.BufferedIOBase, size: int, budget: Budget, known: Callable[[Any], Any]
 ) -> Any:
-    """What torch.save wrote before it wrote zips: five pickles, the fourth the value, then the
-    numbers of each storage.
+    """The value in the format that torch.save wrote before zips.
 
-    Memory is taken for no more numbers than the file goes on for. Raises InputError for anything
-    else, naming the path.
+    Five pickles, the fourth of which is the value, then the numbers of each storage. Memory is
+    taken for no more numbers than the rest of the file has. Raises InputError, naming the path, if
+    the file has another form.
     """
     storages: dict[str, Storage] = {}
     total = 0
@@ -76,7 +75,9 @@ def stream(
 
     def fits(good: bool) -> None:
         if not good:
-            raise machine.refusal(f"a storage of other than the {machine.left} bytes that follow")
+            raise machine.refusal(
+                f"a storage that does not have the {machine.left} bytes that follow"
+            )
 
     machine = Machine(path, file, size, budget, known, storage)
     magic, version, system = (machine.run() for _ in range(3))
@@ -97,7 +98,7 @@ def stream(
 
 
 def declared(machine: Machine, about: Any) -> tuple[str, torch.dtype, int]:
-    """Key, type and count of numbers of a storage by its ('storage', type, key, device, count)."""
+    """Key, dtype and length of a storage from its ('storage', type, key, device, count)."""
     kind, dtype, key, device, count = about
     machine.expect(
         kind == "storage" and type(dtype) is torch.dtype and is_name(key) and is_name(device),
@@ -108,8 +109,7 @@ def declared(machine: Machine, about: Any) -> tuple[str, torch.dtype, int]:
 
 
 def count_entries(machine: Machine, sizes: Any, most: int) -> int:
-    """The number of entries of a shape, none more than `most`; a 0 among the sizes hides no huge
-    ones."""
+    """The number of entries of a shape, at most `most`; a 0 among the sizes hides no huge ones."""
     good = (
         type(sizes) is tuple
         and len(sizes) <= MOST_DIMS
@@ -122,10 +122,10 @@ def count_entries(machine: Machine, sizes: Any, most: int) -> int:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether all entries are; integers are."""
+    """Whether all entries are finite; integers always are."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
-    low, high = tensor.aminmax()  # each is NaN where any entry is, and no copy is made
+    low, high = tensor.aminmax()  # both are NaN if any entry is; makes no copy
     return bool(low.isfinite() and high.isfinite())
 
 
@@ -161,7 +161,7 @@ def _plain_dict(machine: Machine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
     return {}
 
 
-# What a state dict names beside its storages.
+# The names in a state dict other than its storages.
 TENSORS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): Call(_tensor),
     ("torch._utils", "_rebuild_parameter"): Call(_parameter),

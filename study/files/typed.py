@@ -1,5 +1,4 @@
-"""From the plain values of a file to dataclasses: every type is checked here, and every message
-names its key."""
+"""Plain values of a file to dataclasses: types are checked, and messages name the key."""
 
 import re
 import unicodedata
@@ -14,19 +13,19 @@ from degradations.errors import InputError
 from study.files.yaml_text import read_yaml
 from study.specs.checks import SHOWN, shown, shown_key
 
-# bytes of a text, and of what stands between its slashes: a file's name is no longer
+# bytes of a text, and of a part between slashes: the limit on a file's name
 MOST_TEXT, MOST_PART = 1024, 255
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 SEVERAL = {int: "whole numbers", float: "numbers", bool: "values true or false", str: "texts"}
 
 
 def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
-    """A value of a file as a type: a scalar, a choice, one or none, a tuple of a list, a dataclass
-    of keys with values.
+    """A value of a file converted to a type: scalar, choice, optional, tuple or dataclass.
 
-    Text in the place of anything else is read as YAML, so quoted numbers are numbers. key: the
-    value's full path, for messages; said: the type that they name, if it is another. Raises
-    InputError for any other value, an unknown key and a missing one.
+    Tuples come from lists, dataclasses from keys with values. Text in place of another type is read
+    as YAML, so quoted numbers are numbers. key: the value's full path, for messages; said: the type
+    that they name, if it is another. Raises InputError if the value is of another type, or if a key
+    is unknown or missing.
     """
     said = said or type_
     if NoneType in get_args(type_):
@@ -52,7 +51,7 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
 
 
 def accepted(type_: Any) -> str:
-    """What a type accepts, in words."""
+    """The values that a type accepts, in words."""
     if NoneType in get_args(type_):
         return f"{accepted(_of_optional(type_))}, or null"
     if get_origin(type_) is Literal:
@@ -66,12 +65,11 @@ def accepted(type_: Any) -> str:
 
 def refuse(type_: Any, value: Any, key: str) -> NoReturn:
     """Raises InputError for a value that a type does not accept."""
-    be = "are" if get_origin(type_) is Literal or is_dataclass(type_) else "is"
-    raise InputError(f"{key}: found {shown(value)}; accepted {be} {accepted(type_)}.")
+    raise InputError(f"{key}: found {shown(value)}; accepted: {accepted(type_)}.")
 
 
 def group_of(type_: Any) -> Any:
-    """The dataclass of a type that is one, or one or none; None of any other."""
+    """The dataclass of a type that is a dataclass or an optional one; None for other types."""
     inner = _of_optional(type_) if NoneType in get_args(type_) else type_
     return inner if is_dataclass(inner) else None
 
@@ -83,7 +81,7 @@ def hints(type_: Any) -> dict[str, Any]:
 
 
 def keys_of(type_: Any, prefix: str = "") -> list[str]:
-    """The full paths of the keys of a dataclass, and of the dataclasses among its fields."""
+    """The full paths of the keys of a dataclass and of its nested dataclasses."""
     found = []
     for name, inner in hints(type_).items():
         group = group_of(inner)
@@ -92,7 +90,7 @@ def keys_of(type_: Any, prefix: str = "") -> list[str]:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """` Did you mean …?` for the known word that is nearest, or nothing."""
+    """` Did you mean …?` with the nearest known word, or nothing."""
     close = get_close_matches(word[:SHOWN], list(known), n=1)
     return f" Did you mean {close[0]}?" if close else ""
 
@@ -100,10 +98,10 @@ def meant(word: str, known: Iterable[str]) -> str:
 def unknown_key(
     name: str, known: Sequence[str], prefix: str, everywhere: Iterable[str] = ()
 ) -> str:
-    """What is said of a key that is none: the nearest at its level, keys of its name elsewhere, or
-    all at its level.
+    """The advice for an unknown key: the nearest ones, or all at its level.
 
-    prefix: before it in its full path.
+    Near are similar keys at its level and keys of the same name elsewhere. prefix: before it in its
+    full path.
     """
     close = get_close_matches(name[:SHOWN], known, n=1)
     options = [prefix + each for each in close] + [
@@ -124,7 +122,7 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
     for field in fields(type_):
         if field.name not in made and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(
-                f"{prefix}{field.name}: missing; accepted is {accepted(known[field.name])}."
+                f"{prefix}{field.name}: missing; accepted: {accepted(known[field.name])}."
             )
     return type_(**made)
 
@@ -139,15 +137,13 @@ def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str):
         quoted = " (in quotes, if it is meant as text)" if isinstance(value, int | float) else ""
-        raise InputError(f"{key}: found {shown(value)}; accepted is text{quoted}.")
+        raise InputError(f"{key}: found {shown(value)}; accepted: text{quoted}.")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise InputError(
-            f"{key}: found {shown(value)}; accepted is text without control characters."
-        )
+        raise InputError(f"{key}: found {shown(value)}; accepted: text without control characters.")
     longest = max(len(part.encode()) for part in value.split("/"))
     if len(value.encode()) > MOST_TEXT or longest > MOST_PART:
         raise InputError(
-            f"{key}: found {len(value)} characters, {shown(value)}; accepted are {MOST_TEXT} "
+            f"{key}: found {len(value)} characters, {shown(value)}; accepted: {MOST_TEXT} "
             f"bytes, and {MOST_PART} between slashes."
         )
     return value
@@ -158,8 +154,10 @@ def _keys(type_: Any) -> str:
 
 
 def _plain(text: str) -> Any:
-    """Text as YAML; the text itself where it is none. Digits are a decimal number, whatever they
-    begin with."""
+    """Text as YAML, or the text itself if it is not YAML.
+
+    Digits are a decimal number, even with leading zeros.
+    """
     if re.fullmatch(r"\s*[-+]?\d{1,30}\s*", text, re.ASCII):
         return int(text)
     try:
@@ -169,7 +167,7 @@ def _plain(text: str) -> Any:
 
 
 def _too_large(value: float) -> bool:
-    """Whether a whole number is beyond all floats."""
+    """Whether a whole number is larger than all floats."""
     try:
         float(value)
     except OverflowError:
@@ -178,6 +176,6 @@ def _too_large(value: float) -> bool:
 
 
 def _of_optional(type_: Any) -> Any:
-    """The other one of a type or None."""
+    """The type X of an optional type X | None."""
     assert get_origin(type_) in (Union, UnionType)
     return next(each for each in get_args(type_) if each is not NoneType)

@@ -1,4 +1,4 @@
-"""Reading YAML from outside: plain values of bounded size, every key once."""
+"""YAML from outside: plain values of bounded size, every key once."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import yaml
 from degradations.errors import InputError
 
 MOST_BYTES = 4 * 2**20
-MOST_VALUES = 400_000  # with every alias written out; a pairing has seven
+MOST_VALUES = 400_000  # with every alias expanded; a pairing has seven
 MOST_DEPTH = 32
 CORE = {
     f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")
@@ -36,16 +36,15 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML document: None, a bool, int, float or str, or lists of such and dicts
-    with keys of str.
+    """The value of a YAML document: None, a bool, int, float or str, or lists and dicts of them.
 
-    Nothing is built before its size is known: its values are counted with every alias written out,
-    so that aliases of aliases take no memory. Raises InputError, with the line, for what is not
-    YAML, for more than one document, a key given twice, a key that is not text, other tags than
-    those of plain values, and for too many or too deeply nested values.
+    Keys are texts. Nothing is built before its size is known: values are counted with every alias
+    expanded, so that aliases of aliases take no memory. Raises InputError, with the line, if the
+    text is not YAML, has several documents, a key given twice, a key that is not text or a tag
+    other than those of plain values, or if it has too many or too deeply nested values.
     """
     if len(text) > MOST_BYTES:
-        raise InputError(f"{len(text):,} characters; at most {MOST_BYTES:,} are accepted.")
+        raise InputError(f"found {len(text):,} characters; accepted: at most {MOST_BYTES:,}.")
     try:
         _check_events(text)
         loader = _Loader(text)
@@ -63,7 +62,7 @@ def read_yaml(text: str) -> Any:
         raise InputError(
             f"{_at(error.problem_mark or error.context_mark)}not YAML: {what}."
         ) from None
-    # of PyYAML's constructors, for a value that is not of its explicit tag
+    # from PyYAML's constructors, for a value that does not fit its explicit tag
     except Exception as error:
         raise InputError(
             f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}."
@@ -71,8 +70,7 @@ def read_yaml(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raises InputError for what is not to be built: judged by the parser's events, which take no
-    memory."""
+    """Raises InputError if the document exceeds a limit, by parser events, which take no memory."""
     depth = total = documents = 0
     begun: list[tuple[str | None, int]] = []
     sizes: dict[str, int] = {}
@@ -80,7 +78,7 @@ def _check_events(text: str) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise InputError(f"{_at(event.start_mark)}a second document; one is accepted.")
+                raise InputError(f"{_at(event.start_mark)}found a second document; accepted: one.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
             anchor, before = begun.pop()
@@ -90,8 +88,8 @@ def _check_events(text: str) -> None:
             if isinstance(event, yaml.AliasEvent):
                 if event.anchor not in sizes:
                     raise InputError(
-                        f"{_at(event.start_mark)}the alias *{event.anchor} stands for nothing, or "
-                        "for a value that it is part of."
+                        f"{_at(event.start_mark)}the alias *{event.anchor} is undefined, or refers "
+                        "to a value that contains it."
                     )
                 total += sizes[event.anchor]
             else:
@@ -104,8 +102,8 @@ def _check_events(text: str) -> None:
                 begun.append((event.anchor, total - 1))
             if total > MOST_VALUES or depth > MOST_DEPTH:
                 raise InputError(
-                    f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases written "
-                    f"out, or more than {MOST_DEPTH} one within another."
+                    f"{_at(event.start_mark)}more than {MOST_VALUES:,} values, aliases "
+                    f"expanded, or more than {MOST_DEPTH} nested levels."
                 )
 
 
@@ -114,7 +112,7 @@ def _check_tag(event: Any) -> None:
     if tag is not None and tag != "!" and tag not in CORE:
         raise InputError(
             f"{_at(event.start_mark)}the tag {tag.replace('tag:yaml.org,2002:', '!!')[:80]}; "
-            "accepted are plain values, without tags."
+            "accepted: plain values, without tags."
         )
 
 
@@ -146,7 +144,7 @@ def _check_keys(mapping: Any) -> None:
                 else "a list or mapping as a key"
             )
             raise InputError(
-                f"{where}{found}, where text is accepted (put it in quotes if it is meant as text)."
+                f"{where}found {found}; accepted: text (put it in quotes if it is meant as text)."
             )
         if key.value in lines:
             raise InputError(

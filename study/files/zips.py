@@ -1,5 +1,4 @@
-"""Zips from outside: what they declare is checked, and what they unpack to is bounded, before it is
-read."""
+"""Zips from outside: declared sizes are checked and unpacked sizes bounded before reading."""
 
 import zipfile
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from degradations import InputError
 from study.files.regular import check_regular, seems
 
 MOST_BYTES = 2**40
-# Python's reader takes some 800 bytes for an entry of a zip's directory, which takes 46 there at
-# the least.
+# Python's reader takes about 800 bytes for each entry of a zip's directory, which takes at least
+# 46 in the file.
 LEAST_DIRECTORY, DIRECTORY_SHARE = 2**23, 16
-# Weights and images are packed already: what unpacks to more than this, and this many times its
-# size, holds neither.
+# Weights and images hardly compress: an entry that unpacks to more than this, and to more than
+# this many times its size, contains neither.
 LEAST_UNPACKED, MOST_RATIO = 2**24, 2
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1
@@ -24,42 +23,41 @@ BLOCK = 2**20
 
 @contextmanager
 def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
-    """A zip, or `what` its users call it, open for reading.
+    """A zip open for reading; what: the name of its format in messages.
 
-    Raises InputError for what is none, and for a directory out of proportion to the file.
+    Raises InputError if it is not a zip, or its directory is out of proportion to the file.
     """
     size = check_regular(path, MOST_BYTES)
     with path.open("rb") as file:
-        whole = _Whole(file, LEAST_DIRECTORY + size // DIRECTORY_SHARE)
+        reader = _BoundedReader(file, LEAST_DIRECTORY + size // DIRECTORY_SHARE)
         try:
-            archive = zipfile.ZipFile(whole)
+            archive = zipfile.ZipFile(reader)
         except _TooLarge:
             raise InputError(
-                f"{path}: a directory of its entries that is out of proportion to its {size} "
-                f"bytes; at most {whole.most} bytes of it are read."
+                f"{path}: its directory of entries is out of proportion to its {size} "
+                f"bytes; at most {reader.most} bytes of it are read."
             ) from None
-        except Exception as error:  # a damaged directory can be wrong in any way
+        except Exception as error:  # a damaged directory can cause any error
             but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
-            raise InputError(f"{path}: not a whole {what}{but} ({str(error)[:200]}).") from None
-        whole.most = size
+            raise InputError(f"{path}: not a complete {what}{but} ({str(error)[:200]}).") from None
+        reader.most = size
         with archive:
             yield archive
 
 
 @contextmanager
 def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    """An entry of a zip, unpacked as it is read, to no more than its directory declares; its CRC is
-    checked at its end.
+    """An entry of a zip, unpacked as it is read, to no more than its directory declares.
 
-    Raises InputError, naming the entry, for one that is encrypted, packed otherwise than by
-    deflate, or damaged.
+    Its CRC is checked at its end. Raises InputError, naming the entry, if it is encrypted,
+    compressed by another method than deflate, or damaged.
     """
     name = entry_name(path, entry)
     if entry.flag_bits & ENCRYPTED:
-        raise InputError(f"{name} is encrypted; accepted are entries that are not.")
+        raise InputError(f"{name} is encrypted; accepted: entries that are not.")
     if entry.compress_type not in METHODS:
         raise InputError(
-            f"{name} is packed by method {entry.compress_type}; accepted are stored (0) and "
+            f"{name} is compressed by method {entry.compress_type}; accepted: stored (0) and "
             "deflated (8)."
         )
     try:
@@ -72,8 +70,10 @@ def open_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> 
 
 
 def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """All of an entry. Raises InputError as `open_entry` does, for one of more than `most` bytes,
-    and for a large one that is packed to a small part of it.
+    """The whole content of an entry.
+
+    Raises InputError as `open_entry` does, and if the entry has more than `most` bytes or is large
+    and compressed to a small part of its size.
     """
     if entry.file_size > most:
         raise InputError(
@@ -86,8 +86,7 @@ def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, mos
             f"times its size in the zip, {entry.compress_size}."
         )
     with open_entry(path, archive, entry) as unpacked:
-        # Block by block: asked for all at once, Python's reader unpacks further than the directory
-        # declares.
+        # In blocks: asked for everything at once, Python's reader unpacks more than is declared.
         content = b"".join(iter(lambda: unpacked.read(BLOCK), b""))
         if len(content) != entry.file_size:
             raise EOFError(f"ends after {len(content)} of {entry.file_size} bytes")
@@ -95,7 +94,7 @@ def read_entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, mos
 
 
 def read_into(file: IO[bytes], buffer: memoryview) -> None:
-    """Fill a buffer of bytes from a file. Raises EOFError where it has fewer."""
+    """Fill a buffer of bytes from a file. Raises EOFError if the file has fewer."""
     filled = 0
     while filled < len(buffer):
         block = file.read(min(BLOCK, len(buffer) - filled))
@@ -106,7 +105,7 @@ def read_into(file: IO[bytes], buffer: memoryview) -> None:
 
 
 def entry_name(path: Path, entry: zipfile.ZipInfo) -> str:
-    """Path and name of an entry, as a message may show them."""
+    """The path and name of an entry, as messages show them."""
     name = entry.filename
     return f"{path}: {name if name.isprintable() and len(name) <= 200 else ascii(name[:200])}"
 
@@ -115,9 +114,11 @@ class _TooLarge(Exception):
     pass
 
 
-class _Whole:
-    """A file that gives at most so many bytes at once. A zip's directory is read at once, before
-    anything else is."""
+class _BoundedReader:
+    """A file that gives at most a number of bytes at once.
+
+    A zip's directory is read at once, before anything else.
+    """
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self._file, self.most = file, most

@@ -18,10 +18,10 @@ HELD_OUT, EPOCHS, SEED = 360, 40, 0
 
 
 class TrainClassifier(pl.LightningModule):
-    """Cross-entropy, AdamW, a cosine of the learning rate to zero.
+    """Trains the classifier: cross-entropy, AdamW, a cosine decay of the learning rate to zero.
 
-    No augmentation: features trained to ignore shifts also ignored much of what input noise does to
-    a sample.
+    No augmentation: features trained to ignore shifts also ignored much of the effect of input
+    noise.
     """
 
     def __init__(self) -> None:
@@ -38,8 +38,10 @@ class TrainClassifier(pl.LightningModule):
 
 
 def train_classifier(folder: Path, made_by: str) -> Path:
-    """Train on 1437 digits, test on the 360 held out, and keep weights and card in a folder, which
-    is returned."""
+    """Train on 1437 digits, test on the 360 held out, and save weights and card in a folder.
+
+    Returns the folder.
+    """
     data = load_data("digits")
     assert data.labels is not None
     with quiet(), torch.random.fork_rng(devices=[]):

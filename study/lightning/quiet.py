@@ -1,4 +1,4 @@
-"""Lightning within a larger program: no banners, and Ctrl-C comes through as what it is."""
+"""Lightning within a larger program: no banners, and Ctrl-C raises KeyboardInterrupt."""
 
 import logging
 import signal
@@ -12,11 +12,10 @@ from study.parallel.signals import interrupt
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No banners and no hints about workers, hardware and loggers, and KeyboardInterrupt for Ctrl-C
-    and SIGTERM.
+    """Suppress Lightning's banners and hints, and raise KeyboardInterrupt for Ctrl-C and SIGTERM.
 
-    Lightning answers Ctrl-C by `sys.exit(1)` and leaves SIGINT ignored, and swallows SIGTERM unless
-    another handles it.
+    The hints are about workers, hardware and loggers. Lightning answers Ctrl-C with `sys.exit(1)`
+    and leaves SIGINT ignored, and it swallows SIGTERM unless another handler is set.
     """
     names = [
         "pytorch_lightning",

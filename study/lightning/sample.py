@@ -1,5 +1,4 @@
-"""Sampling through Lightning: a base with a pairing of its degradations, sampled and scored by
-`Trainer.predict`."""
+"""Sampling through Lightning: a base with a pairing, sampled and scored by `Trainer.predict`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +35,7 @@ See = Callable[[Tensor], Tensor]
 
 
 class Job(NamedTuple):
-    """What is sampled of a pairing: all samples of a source on a seed, at a weight, by a rule."""
+    """What to sample of a pairing: all samples of a source with a seed, at a weight, by a rule."""
 
     source: Source
     seed: int
@@ -52,10 +51,9 @@ class Sampled(NamedTuple):
 
 
 class PairSampler(pl.LightningModule):
-    """Holds a base and a pairing of its degradations and samples the guided denoiser of a job, a
-    chunk a batch.
+    """Samples the guided denoiser of a job, from a base and a pairing of its degradations.
 
-    The base alone is the pairing of `none` with anything at weight 1.
+    One chunk is one batch. The base alone is the pairing of `none` with any guide at weight 1.
     """
 
     def __init__(
@@ -70,19 +68,18 @@ class PairSampler(pl.LightningModule):
         churn: Churn | None = None,
     ) -> None:
         super().__init__()
-        # Not a submodule: Lightning moves its module to the CPU after every prediction, and others
-        # share the base.
+        # Not a submodule: Lightning moves its module to the CPU after every prediction, but the
+        # base is shared.
         self.pair = Pair(base, main or Identity(), guide or Identity(), coupling)
         self.sigmas, self.solver, self.churn = list(sigmas), solver, churn
         self.assigned: tuple[Job, Denoiser] | None = None
 
     def assign(self, job: Job) -> None:
-        """Set what the next `predict` samples."""
+        """Set the job of the next `predict`."""
         self.assigned = job, self.pair.at(job.weight, job.rule)
 
     def on_predict_start(self) -> None:
-        """Move main and guide, and with them what they share with the base, to where this is
-        sampled."""
+        """Move main and guide, and the tensors that they share with the base, to this device."""
         assert self.assigned is not None
         job, denoiser = self.assigned
         denoiser.to(self.device)
@@ -97,7 +94,7 @@ class PairSampler(pl.LightningModule):
 
 
 class _EachChunk(BasePredictionWriter):
-    """Hands every chunk on as it comes, so that none is kept."""
+    """Passes on each chunk when it is finished, so that none is kept."""
 
     take: Callable[[int, Sampled], None]
     progress: OnSamples | None
@@ -120,11 +117,10 @@ def score(
     progress: OnSamples | None = None,
     see: See | None = None,
 ) -> Tally:
-    """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks, and all
-    get the sum.
+    """Sample and fold into a tally; a launched group (torchrun, SLURM) shares the chunks.
 
-    see: what makes images of samples, where they are latents. Raises RunError, in all processes of
-    a group, where one of them fails.
+    All processes of a group get the sum. see: decodes samples to images, if they are latents.
+    Raises RunError, in all processes of a group, if one of them fails.
     """
 
     def fold(chunk: int, part: Sampled) -> None:
@@ -136,7 +132,7 @@ def score(
 
 
 def collect(module: PairSampler, job: Job, progress: OnSamples | None = None) -> Tensor:
-    """The samples themselves, [n, …], on the CPU, in all processes of a launched group."""
+    """The samples, [n, …], on the CPU, in all processes of a launched group."""
     chunks: dict[int, Tensor] = {}
 
     def keep(chunk: int, part: Sampled) -> None:
@@ -148,14 +144,16 @@ def collect(module: PairSampler, job: Job, progress: OnSamples | None = None) ->
 
 
 def _raise_everywhere(problem: tuple[type[Exception], str] | None) -> None:
-    """Raises the error of one process of a group in all of them."""
+    """Raise the error of one process of a group in all of them."""
     for kind, message in filter(None, group().gather(problem)):
         raise kind(message)
 
 
 def _sum(tally: Tally) -> Tally:
-    """The sum of every process's tally, in all of them. Moments are added where they are, so memory
-    does not grow."""
+    """The sum of all processes' tallies, in all of them.
+
+    Moments are added in place, so memory does not grow.
+    """
     together = group()
     if together.world == 1:
         return tally
@@ -175,34 +173,38 @@ def _sum(tally: Tally) -> Tally:
 def _predict(
     module: PairSampler, job: Job, take: Callable[[int, Sampled], None], progress: OnSamples | None
 ) -> tuple[type[Exception], str] | None:
-    """Sample this process's chunks, every world-th of them; returns what made it fail, if it
-    did."""
+    """Sample this process's chunks, every world-th of them.
+
+    Returns the error's type and message if this process failed, else None.
+    """
     together = group()
     module.assign(job)
     mine = list(range(len(job.source)))[together.rank :: together.world]
     shown = (lambda n: progress(n * together.world)) if progress else None
     where = device()
     try:
-        with quiet(), _aside(take) as later:
+        with quiet(), _in_background(take) as later:
             trainer, each_chunk = _trainer(where)
             each_chunk.take, each_chunk.progress = later, shown
             chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
-    # of this process's samples; else the others would wait for ever
+    # returned, not raised: otherwise the other processes would wait for ever
     except (RunError, InputError) as error:
         _trainer.cache_clear()
         return type(error), str(error)
     except BaseException:
-        _trainer.cache_clear()  # what was interrupted is not used again
+        _trainer.cache_clear()  # an interrupted trainer is not used again
         raise
     return None
 
 
 @cache
 def _trainer(where: torch.device) -> tuple[pl.Trainer, _EachChunk]:
-    """A trainer for every sampling on a device: to make one takes as long as to sample a few
-    images."""
+    """A trainer for all sampling on a device, cached.
+
+    Creating one takes as long as sampling a few images.
+    """
     each_chunk = _EachChunk()
     trainer = pl.Trainer(
         accelerator="auto",
@@ -218,15 +220,14 @@ def _trainer(where: torch.device) -> tuple[pl.Trainer, _EachChunk]:
 
 
 @contextmanager
-def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampled], None]]:
-    """What is done with finished samples, decoding and features, beside the sampling of the next
-    ones.
+def _in_background(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampled], None]]:
+    """Processes finished samples (decoding, features) while the next ones are sampled.
 
-    On an accelerator in a thread and a stream of its own, one chunk ahead at most, so that memory
-    is bounded; on a CPU, where it would take the sampling's cores, at once.
+    On an accelerator this uses a thread and a stream of its own, at most one chunk ahead, so that
+    memory is bounded; on a CPU, where it would compete with sampling, it runs at once.
     """
     waiting: list[Future[None]] = []
-    stream = cache(torch.Stream)  # one a device
+    stream = cache(torch.Stream)  # one per device
     with ThreadPoolExecutor(1) as thread:
 
         def later(chunk: int, part: Sampled) -> None:
@@ -253,12 +254,15 @@ def _aside(act: Callable[[int, Sampled], None]) -> Iterator[Callable[[int, Sampl
 
 
 def _overlaps(where: torch.device) -> bool:
-    """Whether a device computes while the processor does something else."""
+    """Whether a device computes while the CPU does something else."""
     return where.type != "cpu"
 
 
 def _now(where: torch.device) -> torch.Event | None:
-    """The end of what has been given to a device so far; None on a CPU, which has no such queue."""
+    """The end of the work submitted to a device so far.
+
+    None on a CPU, which has no such queue.
+    """
     return None if where.type == "cpu" else torch.accelerator.current_stream(where).record_event()
 
 

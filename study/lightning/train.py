@@ -26,8 +26,10 @@ from study.training import STATE, check_recipe, exponent, objective_of, update
 
 
 class _Steps(IterableDataset[int]):
-    """Nothing but a step to take: a batch is drawn in the module, from (seed, step), so that
-    resuming repeats none."""
+    """Step numbers only: the module draws each batch from (seed, step).
+
+    A resumed training therefore repeats no batch.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -39,8 +41,8 @@ class _Steps(IterableDataset[int]):
 class TrainDenoiser(pl.LightningModule):
     """Trains a denoiser by a recipe: its objective, by Adam.
 
-    Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, those of which
-    snapshots are kept.
+    Power-function EMAs of the weights: `average`, the recipe's, and `profiles`, of which snapshots
+    are kept.
     """
 
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
@@ -54,9 +56,8 @@ class TrainDenoiser(pl.LightningModule):
         self.profiles = nn.ModuleList(copy.deepcopy(self.average) for _ in WIDTHS)
         averages = zip((self.average, *self.profiles), (recipe.ema, *WIDTHS), strict=True)
         self.averages = [(list(module.parameters()), exponent(width)) for module, width in averages]
-        self.weights = list(
-            self.denoiser.parameters()
-        )  # flat, since to walk the tree at each step takes longer than the sum
+        # a flat list, since walking the module tree at each step takes longer than the update
+        self.weights = list(self.denoiser.parameters())
 
     def training_step(self, batch: int, index: int) -> Tensor:
         recipe, data = self.recipe, self.data
@@ -80,7 +81,7 @@ class TrainDenoiser(pl.LightningModule):
         checkpoint["recipe"] = asdict(self.recipe)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_recipe(checkpoint.get("recipe", {}), self.recipe, "the training begun here")
+        check_recipe(checkpoint.get("recipe", {}), self.recipe, "the training state in this folder")
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
@@ -100,8 +101,10 @@ class TrainDenoiser(pl.LightningModule):
 
 
 class _InPlace(TorchCheckpointIO):
-    """Writes a training state to the very file it is given; Lightning's own way leaves a copy in
-    the temporary folder where it is killed."""
+    """Writes a training state directly to the given file.
+
+    Lightning's own writer leaves a copy in the temporary folder if it is killed.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -110,11 +113,10 @@ class _InPlace(TorchCheckpointIO):
 
 
 class _KeepState(pl.Callback):
-    """Saves Lightning's training state every so many steps and at the end: whole, or the one before
-    stays.
+    """Saves Lightning's training state atomically, every `every` steps and at the end.
 
-    Before a batch, since callbacks hear of a batch's end before the module, which then still
-    averages its weights.
+    It is saved before a batch, since callbacks receive a batch's end before the module, which then
+    still updates its averages.
     """
 
     def __init__(self, path: Path, every: int) -> None:
@@ -133,10 +135,10 @@ class _KeepState(pl.Callback):
 
 
 class _KeepSnapshots(pl.Callback):
-    """Writes the profiles at the steps of which snapshots are kept.
+    """Writes the profiles at the steps whose snapshots are kept.
 
-    Before a batch, as the state is saved, and before the state, which then is never ahead of its
-    snapshots.
+    They are written before a batch, like the state, and before the state, which is therefore never
+    ahead of its snapshots.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -158,7 +160,7 @@ class _KeepSnapshots(pl.Callback):
 
 
 class _Bar(pl.Callback):
-    """A bar with the loss, over steps; Lightning's own counts epochs, of which there are none."""
+    """A progress bar over steps with the loss; Lightning's own counts epochs instead."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.bar = tqdm(
@@ -190,11 +192,10 @@ def train(
     save_every: int = 1000,
     until: int | None = None,
 ) -> Path:
-    """Train a base by a recipe into a folder, going on from the state found there; returns the
-    folder.
+    """Train a base by a recipe into a folder, resuming from a state there; returns the folder.
 
     The folder then has the averaged weights with their card, snapshots, and Lightning's state; with
-    `until`, which ends the training early at that step, the state and the snapshots so far. Raises
+    `until`, a step at which training stops early, the state and the snapshots so far. Raises
     RunError if the loss diverges.
     """
     module = TrainDenoiser(recipe, load_data(recipe.data))
@@ -222,8 +223,8 @@ def train(
         raise KeyboardInterrupt
     if not all(torch.isfinite(p).all() for p in module.average.parameters()):
         raise RunError(
-            f"Training by the recipe of '{recipe.data}' diverged: weights are not finite. Try a "
-            "lower lr."
+            f"training on '{recipe.data}': diverged, the weights are not finite; try a lower "
+            "recipe.lr."
         )
     if last < recipe.steps:
         return folder

@@ -1,10 +1,9 @@
-"""clean-fid (Parmar et al. 2022), by which a score is computed again: the only file that imports
-it, when it is called.
+"""Scores by clean-fid (Parmar et al. 2022); the only file that imports it, when it is called.
 
-Importing it downloads nothing, but takes a second and torchvision with it. What it keeps for itself
-is passed by: its weights lie under a fixed name in the temporary folder, downloaded unchecked and
-in place, and its statistics within the installed package; it is given files of our cache instead,
-and statistics as arrays.
+Importing it downloads nothing, but takes a second and imports torchvision. Its own storage is
+bypassed: it downloads weights unchecked, in place, to a fixed name in the temporary folder, and
+statistics into the installed package. It receives files of our cache instead, and statistics as
+arrays.
 """
 
 import math
@@ -37,8 +36,10 @@ UNIT32, UNIT64 = 2.0**-24, 2.0**-53  # unit roundoff
 
 @dataclass(frozen=True)
 class Verified:
-    """A Fréchet distance, what clean-fid makes of the same images, and by how much rounding lets
-    the two differ."""
+    """A Fréchet distance, clean-fid's value for the same images, and the tolerance.
+
+    The tolerance is the difference that rounding can cause.
+    """
 
     metric: str
     score: float
@@ -59,13 +60,13 @@ class Verified:
         return {f"{self.metric}_{key}": value for key, value in found.items()}
 
     def __str__(self) -> str:
-        said = (
+        text = (
             f"{self.metric} {self.score:.6g}, clean-fid {self.clean_fid:.6g} (difference "
             f"{self.difference:.1g}"
         )
         if self.difference <= self.tolerance:
-            return f"{said}, within the {self.tolerance:.1g} of rounding)"
-        return f"{said}) WARNING: rounding explains {self.tolerance:.1g} only; the two do not agree"
+            return f"{text}, within the {self.tolerance:.1g} of rounding)"
+        return f"{text}) WARNING: rounding explains only {self.tolerance:.1g}; the two do not agree"
 
 
 def verify(
@@ -75,21 +76,22 @@ def verify(
     score: float,
     device: torch.device,
 ) -> Verified:
-    """The Fréchet distance of images to a reference through clean-fid: its reading of PNG files,
-    its resizing, its Inception with the extractor's weights, its moments and its distance.
+    """The Fréchet distance of images to a reference, computed by clean-fid.
 
-    images: batches [n, H, W, 1 or 3], each written into a temporary folder and removed when its
-    features are known. score: ours, to compare with. Raises InputError for an extractor that
-    clean-fid cannot run, and RunError where it finds no root of the covariances' product.
+    Used are its reading of PNG files, its resizing, its Inception with the extractor's weights, its
+    moments and its distance. images: batches [n, H, W, 1 or 3], each written into a temporary
+    folder and removed when its features are computed. score: ours, for comparison. Raises
+    InputError if clean-fid cannot run the extractor, and RunError if it finds no root of the
+    covariances' product.
     """
     script, features = _script(extractor), []
     if script is None:
         raise InputError(_foreign([extractor]))
     with tempfile.TemporaryDirectory(prefix="clean-fid-") as place, warnings.catch_warnings():
-        for known in (FutureWarning, DeprecationWarning, LinAlgWarning):
-            # TorchScript and sqrtm's `disp` are deprecated; of fewer images than features
-            # covariances are singular.
-            warnings.simplefilter("ignore", known)
+        for category in (FutureWarning, DeprecationWarning, LinAlgWarning):
+            # TorchScript and sqrtm's `disp` are deprecated; covariances of fewer images than
+            # features are singular.
+            warnings.simplefilter("ignore", category)
         from cleanfid import fid
 
         network = _network(script, len(reference.frechet.mean), Path(place), device)
@@ -106,22 +108,22 @@ def verify(
         mean, covariance = (
             np.mean(f, axis=0),
             np.cov(f, rowvar=False),
-        )  # as `cleanfid.fid.fid_folder` has them
+        )  # as in `cleanfid.fid.fid_folder`
         try:
-            with redirect_stdout(sys.stderr):  # where its remarks do not mix with a table or JSON
+            with redirect_stdout(sys.stderr):  # keeps its remarks out of a table or JSON
                 found = fid.frechet_distance(
                     mean, covariance, reference.frechet.mean, reference.frechet.covariance
                 )
         except ValueError as error:
             raise RunError(
-                f"clean-fid finds no root of the covariances' product ({error})."
+                f"clean-fid: found no root of the covariances' product ({error})."
             ) from None
     tolerance = rounding(score, len(f), mean, covariance, reference.frechet.covariance)
     return Verified(f"fd_{extractor.name}", score, float(found), tolerance)
 
 
 def verifiable(extractors: Sequence[Extractor]) -> list[Extractor]:
-    """Those extractors that clean-fid can run. Raises InputError where it can run none of them."""
+    """The extractors that clean-fid can run. Raises InputError if it can run none of them."""
     found = [extractor for extractor in extractors if _script(extractor)]
     if not found:
         raise InputError(_foreign(extractors))
@@ -129,8 +131,7 @@ def verifiable(extractors: Sequence[Extractor]) -> list[Extractor]:
 
 
 def rounding(distance: float, n: int, mean: Array, covariance: Array, other: Array) -> float:
-    """By how much a Fréchet distance of n samples' moments to N(·, other) may differ by rounding
-    alone.
+    """The difference that rounding can cause in a Fréchet distance of n samples to N(·, other).
 
     Features that differ by ε of their norm move a Gaussian fit by at most δ = ε·√(|μ|² + Tr Σ) in
     the Wasserstein distance, whose square the Fréchet distance is, hence the distance by 2δ·√FD +
@@ -150,14 +151,16 @@ def rounding(distance: float, n: int, mean: Array, covariance: Array, other: Arr
 def _foreign(extractors: Sequence[Extractor]) -> str:
     names = ", ".join(extractor.name for extractor in extractors)
     return (
-        f"--verify: clean-fid cannot run {names}; accepted are inception, and cards with "
+        f"--verify: clean-fid cannot run {names}; accepted: inception, and cards with "
         '"mode": "clean".'
     )
 
 
 def _script(extractor: Extractor) -> Script | None:
-    """The network of an extractor that is Inception's by its interface, after clean-fid's resizing;
-    None of others."""
+    """The network of an extractor, if it is Inception's by its interface with clean-fid's resizing.
+
+    None for others.
+    """
     network = extractor.network if isinstance(extractor, Images) else None
     return network if isinstance(network, Script) and network.mode == "clean" else None
 
@@ -165,7 +168,7 @@ def _script(extractor: Extractor) -> Script | None:
 def _network(
     script: Script, d: int, folder: Path, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
-    """clean-fid's Inception with the weights of ours, from a file of the one name that it reads."""
+    """clean-fid's Inception with our weights, from a file with the one name that it reads."""
     from cleanfid.inception_torchscript import InceptionV3W
 
     (folder / INCEPTION.name).write_bytes(read_script(script.path, script.sha256))

@@ -1,5 +1,4 @@
-"""DINOv2 ViT-L/14 (Oquab et al. 2023), whose class token is what FD_DINOv2 sees of an image (Stein
-et al. 2023)."""
+"""DINOv2 ViT-L/14 (Oquab et al. 2023), the feature network of FD_DINOv2 (Stein et al. 2023)."""
 
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from study.files.cache import PublicFile
 from study.files.states import read_state
 from study.files.tensors import is_finite
 
-# Size and hash as finegrain-ai/refiners and several evaluations published on GitHub have them.
+# Size and hash as in finegrain-ai/refiners and several evaluations published on GitHub.
 DINOV2 = PublicFile(
     "dinov2_vitl14_pretrain.pth",
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
@@ -25,8 +24,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
 
 class Block(nn.Module):
-    """x + γ₁·attention(norm(x)), then x + γ₂·mlp(norm(x)); the names are those of the published
-    weights."""
+    """x + γ₁·attention(norm(x)), then x + γ₂·mlp(norm(x)), with the published parameter names."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -53,9 +51,9 @@ class Block(nn.Module):
 class DinoV2(nn.Module):
     """The normalised class token [B, width] of images [B, 3, H, W] of 0…255.
 
-    Images are resized to 224 × 224 as EDM2's script does, by PyTorch's antialiased bicubic of
-    floats, not clipped. The defaults are ViT-L/14's; `grid` is the side, in patches, of the images
-    that it was last trained on.
+    Images are resized to 224 × 224 as in EDM2's script, by PyTorch's antialiased bicubic filter of
+    floats, not clipped. The defaults are ViT-L/14's; grid: side, in patches, of the last training
+    images.
     """
 
     def __init__(self, width: int = 1024, depth: int = 24, heads: int = 16, grid: int = 37) -> None:
@@ -63,7 +61,9 @@ class DinoV2(nn.Module):
         self.grid = grid
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid**2, width))
-        self.mask_token = nn.Parameter(torch.zeros(1, width))  # of training; it is in the file
+        self.mask_token = nn.Parameter(
+            torch.zeros(1, width)
+        )  # used in training only; it is in the file
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, PATCH, stride=PATCH)})
         self.blocks = nn.ModuleList([Block(width, heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -74,7 +74,7 @@ class DinoV2(nn.Module):
         return self.encode((x / 255 - mean) / std)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The features of images that are resized and normalised, [B, 3, 224, 224]."""
+        """The features of resized and normalised images, [B, 3, 224, 224]."""
         patches = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1) + self._positions(
             SIDE // PATCH
@@ -86,17 +86,19 @@ class DinoV2(nn.Module):
     def _positions(self, side: int) -> Tensor:
         """The position embedding of side × side patches, [1, 1 + side², width]."""
         patches = self.pos_embed[:, 1:].view(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
-        # The published network was evaluated with these scale factors, a tenth of a patch off: they
-        # are part of it.
+        # The published network was evaluated with these scale factors, which are a tenth of a patch
+        # off.
         scale = (side + 0.1) / self.grid
         patches = functional.interpolate(patches, scale_factor=(scale, scale), mode="bicubic")
         return torch.cat([self.pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], 1)
 
 
 def load_dinov2(path: Path) -> DinoV2:
-    """The network of a file of published weights. Raises InputError for one that is damaged or of
-    another network."""
-    # without memory or random weights, which the file's take the place of
+    """The network with published weights from a file.
+
+    Raises InputError if the file is damaged or of another network.
+    """
+    # without memory or random weights, since the file's replace them
     with torch.device("meta"):
         network = DinoV2()
     network.load_state_dict(read(path, network), assign=True)
@@ -106,8 +108,8 @@ def load_dinov2(path: Path) -> DinoV2:
 def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """The tensors of a file of weights, by name.
 
-    Raises InputError for a file that holds anything else, and for names, shapes or types that are
-    not the network's.
+    Raises InputError if the file has other content, or names, shapes or types that are not the
+    network's.
     """
     found = read_state(path)
     wanted = network.state_dict()
@@ -118,8 +120,8 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
         have = found[name]
         if have.shape != tensor.shape or have.dtype != torch.float32:
             raise InputError(
-                f"{path}: '{name}' is {have.dtype} {list(have.shape)}, float32 "
-                f"{list(tensor.shape)} is wanted."
+                f"{path}: '{name}' is {have.dtype} {list(have.shape)}; accepted: float32 "
+                f"{list(tensor.shape)}."
             )
         if not is_finite(have):
             raise InputError(f"{path}: '{name}' has entries that are not finite.")

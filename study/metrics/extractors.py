@@ -1,5 +1,4 @@
-"""Feature extractors: what a metric sees of a sample. A metric's name says which: `fd_pixels`,
-`fd_rff`, `fd_digits`.
+"""Feature extractors, which determine a metric and its name: `fd_pixels`, `fd_rff`, `fd_digits`.
 
 Only Inception-v3 pool features may be called FID: `fd_inception` is clean-fid's, `fd_inception_tf`
 the one that most papers report, and `fd_dinov2` their FD_DINOv2.
@@ -23,11 +22,10 @@ from study.metrics.inception import INCEPTION, MODES, load_script
 
 
 class Extractor(nn.Module, ABC):
-    """Features [B, d] of samples [B, …], float32; `name` is part of the metric's name, `sha256` of
-    its identity.
+    """Features [B, d] of samples [B, …], float32.
 
-    d is known from the first features. Raises InputError for samples of another shape than it
-    takes.
+    `name` is part of the metric's name, `sha256` of its identity. d is known from the first
+    features. Raises InputError if the samples have a shape that it does not accept.
     """
 
     name: str
@@ -38,13 +36,15 @@ class Extractor(nn.Module, ABC):
         raise NotImplementedError
 
     def logits(self, features: Tensor) -> Tensor | None:
-        """What the extractor's classifier makes of features, [B, classes]; None of an extractor
-        without one."""
+        """The logits of the extractor's classifier from features, [B, classes].
+
+        None for an extractor without a classifier.
+        """
         return None
 
 
 class Pixels(Extractor):
-    """The samples themselves, flattened; of images of 8 bits, u/127.5 − 1, as those of files."""
+    """The samples themselves, flattened; 8-bit images u, such as those of files, as u/127.5 − 1."""
 
     name, sha256 = "pixels", "pixels"
 
@@ -53,10 +53,10 @@ class Pixels(Extractor):
 
 
 class RandomFourier(Extractor):
-    """√(2/d)·cos(ωᵀx + φ), ω ~ N(0, I/h²) in equal parts for the bandwidths h, φ ~ U[0, 2π), drawn
-    once, d = 256.
+    """√(2/d)·cos(ωᵀx + φ), ω ~ N(0, I/h²), φ ~ U[0, 2π), drawn once, d = 256.
 
-    For points in two dimensions. (Rahimi & Recht 2007)
+    The bandwidths h have equal numbers of features. For points in two dimensions. (Rahimi & Recht
+    2007)
     """
 
     name, sha256 = "rff", "rff: 256 features, bandwidths 1 0.3 0.1 0.03, seed 0"
@@ -75,7 +75,7 @@ class RandomFourier(Extractor):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (2,):
             raise InputError(
-                f"extractor 'rff' takes points [n, 2], found samples of shape {list(x.shape[1:])}."
+                f"extractor 'rff': found samples of shape {list(x.shape[1:])}; accepted: [n, 2]."
             )
         return math.sqrt(2 / len(self.phases)) * (x @ self.frequencies + self.phases).cos()
 
@@ -101,8 +101,10 @@ class DigitsNetwork(nn.Module):
 
 
 class Digits(Extractor):
-    """The 64 activations that the last layer of a classifier of the digits sees; it ships with the
-    project."""
+    """The 64 activations before the last layer of a classifier of the digits.
+
+    It ships with the project.
+    """
 
     name = "digits"
 
@@ -114,8 +116,8 @@ class Digits(Extractor):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != (1, 8, 8):
             raise InputError(
-                "extractor 'digits' takes images [n, 1, 8, 8], found samples of shape "
-                f"{list(x.shape[1:])}."
+                f"extractor 'digits': found samples of shape {list(x.shape[1:])}; accepted: images "
+                "[n, 1, 8, 8]."
             )
         return nn.functional.silu(self.network.body(x))
 
@@ -123,19 +125,18 @@ class Digits(Extractor):
         return self.network.head[-1](features)
 
 
-# images of 299 × 299 that a processor's cache holds: with more, resizing and features take twice as
-# long
+# images of 299 × 299 that fit in a CPU's cache: with more, resizing and features take twice as long
 CACHED = 16
 
 
 class Images(Extractor):
-    """What a network of images makes of samples as files of 8 bits would hold them.
+    """Features by a network of images, of samples converted as if they were written to 8-bit files.
 
-    Samples are images [B, 3 or 1, H, W], grey ones taken three times: uint8, or floats of [−1, 1],
-    which are quantised to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM
-    write them. The network takes floats of 0…255, [b, 3, H, W], and so few at a time that memory
+    Samples are images [B, 3 or 1, H, W], grey ones repeated three times: uint8, or floats in [−1,
+    1], which are quantised to 127.5·x + 128, clipped to 0…255 and truncated, as the scripts of EDM
+    write them. The network receives floats of 0…255, [b, 3, H, W], with b small, so that memory
     does not grow with B. The features of an image that is not finite are not finite. Raises
-    InputError for samples that are no images.
+    InputError if the samples are not images.
     """
 
     def __init__(self, name: str, sha256: str, network: nn.Module, most: int = 64) -> None:
@@ -149,8 +150,8 @@ class Images(Extractor):
             or not (x.is_floating_point() or x.dtype == torch.uint8)
         ):
             raise InputError(
-                f"extractor '{self.name}' takes images [n, 3 or 1, H, W], uint8 or floats, found "
-                f"samples of shape {list(x.shape)}, {x.dtype}."
+                f"extractor '{self.name}': found samples of shape {list(x.shape)}, {x.dtype}; "
+                "accepted: images [n, 3 or 1, H, W], uint8 or floats."
             )
         most = min(self.most, CACHED) if x.device.type == "cpu" else self.most
         return torch.cat([self._features(part) for part in torch.split(x, most)])
@@ -158,13 +159,13 @@ class Images(Extractor):
     def _features(self, x: Tensor) -> Tensor:
         images = x if x.dtype == torch.uint8 else (x.float() * 127.5 + 128).clamp(0, 255).byte()
         features: Tensor = self.network(images.float().expand(-1, 3, -1, -1)).float()
-        if x.is_floating_point():  # quantised they would pass for images
+        if x.is_floating_point():  # quantisation would hide that they are not finite
             features[~x.flatten(1).isfinite().all(1)] = torch.nan
         return features
 
 
 EXTRACTORS: dict[str, type[Extractor]] = {"digits": Digits, "pixels": Pixels, "rff": RandomFourier}
-# These need a file that others publish; their names are only theirs.
+# These need a published file; their names are reserved.
 PUBLIC: dict[str, PublicFile] = {
     "dinov2": DINOV2,
     "inception": INCEPTION,
@@ -173,13 +174,12 @@ PUBLIC: dict[str, PublicFile] = {
 
 
 def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
-    """The extractor of a name, or of a card of the user's own, a .json file; published weights are
-    in root/cache.
+    """The extractor of a name, or of a card of the user's own, a .json file.
 
-    A card mine.json, {"kind": "extractor", "file": "net.pt", "sha256": "…", "mode": "clean"},
-    vouches for a TorchScript beside it, called as `inception` (mode clean) or `inception_tf` (mode
-    tf) is; its metric is `fd_mine`. Raises InputError for unknown names, for files that are damaged
-    or cannot be had, and for a card that is none.
+    Published weights are in root/cache. A card mine.json, {"kind": "extractor", "file": "net.pt",
+    "sha256": "…", "mode": "clean"}, declares a trusted TorchScript beside it, called like
+    `inception` (mode clean) or `inception_tf` (mode tf); its metric is `fd_mine`. Raises InputError
+    if the name is unknown, a file is damaged or cannot be obtained, or the card is not valid.
     """
     if name.endswith(".json"):
         return _of_card(Path(name))
@@ -195,14 +195,16 @@ def load_extractor(name: str, root: Path = Path("mlruns")) -> Extractor:
 
 
 def files_of(name: str) -> list[PublicFile]:
-    """The public files that an extractor wants in root/cache. Raises InputError for an unknown
-    name."""
+    """The public files that an extractor needs in root/cache.
+
+    Raises InputError if the name is unknown.
+    """
     if name in EXTRACTORS or name.endswith(".json"):
         return []
     if name not in PUBLIC:
         known = f"{', '.join(sorted(EXTRACTORS))}, of images {', '.join(sorted(PUBLIC))}"
         raise InputError(
-            f"extractor '{name}': known are {known}, and the path of a card, a .json file."
+            f"extractor: found '{name}'; accepted: {known}, and the path of a card, a .json file."
         )
     return [PUBLIC[name]]
 
@@ -212,26 +214,27 @@ def _of_card(path: Path) -> Extractor:
     card = read_json(path, MOST_CARD, "not the card of an extractor")
     try:
         if not isinstance(card, dict) or card.get("kind") != "extractor":
-            raise ValueError('an object with "kind": "extractor" is wanted')
+            raise ValueError('accepted: an object with "kind": "extractor"')
         if not all(isinstance(card.get(key), str) for key in wanted) or card.keys() - {
             "kind",
             *wanted,
         }:
             raise ValueError(
-                f"it has {', '.join(card)[:200]}; {', '.join(wanted)} are wanted, all of them text"
+                f"found {', '.join(card)[:200]}; accepted: {', '.join(wanted)}, all of them text"
             )
         file, digest, mode = (str(card[key]) for key in wanted)
     except ValueError as error:
         raise InputError(f"{path}: not the card of an extractor ({error}).") from None
     if not re.fullmatch("[a-z][a-z0-9_]*", name) or name in {*EXTRACTORS, *PUBLIC}:
         raise InputError(
-            f"{path}: small letters, digits and _ are wanted for its name, and no known "
-            "extractor's."
+            f"{path}: found name '{name[:80]}'; accepted: small letters, digits and _, other than "
+            "the name of a known extractor."
         )
     if mode not in MODES:
-        raise InputError(f"{path}: mode '{mode[:80]}': {' or '.join(MODES)} is wanted.")
+        raise InputError(f"{path}: found mode '{mode[:80]}'; accepted: {' or '.join(MODES)}.")
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise InputError(
-            f"{path}: sha256 '{digest[:80]}': 64 hexadecimal digits in small letters are wanted."
+            f"{path}: found sha256 '{digest[:80]}'; accepted: 64 hexadecimal digits, in small "
+            "letters."
         )
     return Images(name, f"{digest} {mode}", load_script(path.parent / file, digest, mode))

@@ -1,12 +1,12 @@
-"""Inception-v3 as the field's scripts call it: the TorchScript that NVIDIA publishes, in two modes.
+"""Inception-v3 as the usual scripts call it: the TorchScript that NVIDIA publishes, in two modes.
 
 Mode `clean` could be clean-fid's own code: `cleanfid.inception_torchscript.InceptionV3W` behind the
 resizer of `cleanfid.resize.build_resizer("clean")`. Ours is used because it is faster and gives the
-same features. Images of 64 × 64 become features twice as fast on a CPU (`pixels_speedup` 2.0:
-`python benchmarks/bench_scoring.py`), and nothing leaves an accelerator, while theirs resizes each
-image on the processor. Resized pixels of 0…255 agree to 6e-5, features to the rounding of float32
-(`pytest tests/test_inception.py -k clean_fid`). Theirs also reads its weights from a fixed name in
-the temporary folder, whatever is there. `--verify` computes a score by clean-fid itself
+same features. Features of 64 × 64 images take half the time on a CPU (`pixels_speedup` 2.0: `python
+benchmarks/bench_scoring.py`), and everything stays on an accelerator, whereas clean-fid resizes
+each image on the CPU. Resized pixels of 0…255 agree to 6e-5, features to the rounding of float32
+(`pytest tests/test_inception.py -k clean_fid`). clean-fid also reads its weights, unchecked, from a
+fixed name in the temporary folder. `--verify` computes a score by clean-fid itself
 (`clean_fid.py`).
 """
 
@@ -24,7 +24,7 @@ from study.files.cache import PublicFile
 from study.files.regular import check_regular, seems
 from study.metrics.resize import clean_resize
 
-# Size and hash as crowsonkb/k-diffusion and several evaluations published on GitHub have them.
+# Size and hash as in crowsonkb/k-diffusion and several evaluations published on GitHub.
 INCEPTION = PublicFile(
     "inception-2015-12-05.pt",
     "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
@@ -37,11 +37,11 @@ MOST_BYTES = 2**32
 
 
 class Script(nn.Module):
-    """Features [B, d] by a TorchScript with NVIDIA's interface, of images [B, 3, H, W] of 0…255.
+    """Features [B, d] of images [B, 3, H, W] of 0…255, by a TorchScript with NVIDIA's interface.
 
     Mode `clean`: clean-fid's resizing, then the script's `layers` on (x − 128)/128 (Parmar et al.
-    2022). Mode `tf`: the script's own resizing, as TensorFlow's of 2015 had it, which the scores of
-    EDM and EDM2 are by (Karras et al. 2022).
+    2022). Mode `tf`: the script's own resizing, that of TensorFlow in 2015, used by the scores of
+    EDM and EDM2 (Karras et al. 2022).
     """
 
     script: Any
@@ -55,20 +55,24 @@ class Script(nn.Module):
             features = self.script(images, return_features=True)
         else:
             features = self.script.layers((clean_resize(images) - 128) / 128)
-        return features.flatten(1)  # of a script that keeps a side of 1
+        return features.flatten(1)  # for scripts that keep sides of 1
 
 
 def load_script(path: Path, sha256: str, mode: str) -> Script:
-    """A TorchScript of that hash. Raises InputError for another one: it is a program, and only the
-    vouched for is run."""
+    """A TorchScript with this hash.
+
+    Raises InputError if its hash is another: it is a program, and only a trusted one is run.
+    """
     content = read_script(path, sha256)
     try:
         with warnings.catch_warnings():
             # TorchScript is deprecated, but that is what is published
             warnings.simplefilter("ignore", FutureWarning)
             script = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-    except Exception:  # whose texts speak of PyTorch's insides
-        raise InputError(f"{path}: {seems(path)}, not a TorchScript that can be loaded.") from None
+    except Exception:  # whose texts are about PyTorch's internals
+        raise InputError(
+            f"{path}: found {seems(path)}; accepted: a TorchScript that can be loaded."
+        ) from None
     _check_interface(path, script, mode)
     for parameter in script.parameters():
         parameter.requires_grad_(False)
@@ -76,8 +80,10 @@ def load_script(path: Path, sha256: str, mode: str) -> Script:
 
 
 def read_script(path: Path, sha256: str) -> bytes:
-    """The bytes of a file of that hash, for whoever runs these very bytes. Raises InputError for
-    another file."""
+    """The bytes of a file with this hash, for a caller that runs these very bytes.
+
+    Raises InputError if the hash is another.
+    """
     check_regular(path, MOST_BYTES)
     try:
         content = path.read_bytes()
@@ -86,14 +92,14 @@ def read_script(path: Path, sha256: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise InputError(
-            f"{path}: SHA-256 {found}, {sha256} is wanted: it is a program, and only that one is "
-            "run."
+            f"{path}: found SHA-256 {found}; accepted: {sha256}, since it is a program, and only "
+            "that one is run."
         )
     return content
 
 
 def _check_interface(path: Path, script: Any, mode: str) -> None:
-    """Raises InputError for a TorchScript that cannot be called as `Script` calls it."""
+    """Raises InputError if a TorchScript cannot be called as `Script` calls it."""
     if mode == "clean":
         good = isinstance(getattr(script, "layers", None), nn.Module) and _gives_tensor(
             script.layers

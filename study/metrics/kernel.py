@@ -1,4 +1,4 @@
-"""Kernel distance between two sets of features."""
+"""The kernel distance between two sets of features."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +14,24 @@ BLOCK = 256  # rows of products at a time
 def kernel_distance(
     x: Features, y: Features, subsets: int = 0, subset_size: int = 1000, seed: int = 0
 ) -> float:
-    """MMD² under k(a, b) = (a·b/d + 1)³, unbiased of two independent sets of independent samples.
+    """MMD² with k(a, b) = (a·b/d + 1)³, unbiased for two independent sets of independent samples.
 
-    Other sets lower it. A set of n whose classes are in exact proportions has too few pairs of one
-    class: by (K_same − K_all)/(n − 1), K the mean of k over the pairs of one class, and over all
-    pairs. A reference of m that the samples were drawn from, or a model trained on: by up to
-    (K_self − K_all)/m, K_self the mean of k(y, y). The first is nearly the same for all models that
-    are sampled alike. (Bińkowski et al. 2018, § 4)
+    Other sets lower it. A set of n samples with classes in exact proportions has too few pairs
+    within a class, which lowers it by (K_same − K_all)/(n − 1), K the mean of k over the pairs of
+    one class, and over all pairs. A reference of m samples that the samples were drawn from, or
+    that the model was trained on, lowers it by up to (K_self − K_all)/m, K_self the mean of k(y,
+    y). The first is nearly the same for all models that are sampled in the same way. (Bińkowski et
+    al. 2018, § 4)
 
-    x: [n, d]; y: [m, d]. With `subsets` > 0 the mean over so many random subsets of min(n, m,
-    subset_size) of each, as the field's scripts have it; by default of all samples, which has less
-    variance. Raises InputError for fewer than two samples or differing dimensions.
+    x: [n, d]; y: [m, d]. With `subsets` > 0 the result is the mean over that many random subsets of
+    min(n, m, subset_size) of each, as in the usual scripts; by default all samples are used, which
+    has less variance. Raises InputError if there are fewer than two samples or the dimensions
+    differ.
     """
     if min(len(x), len(y)) < 2 or x.shape[1] != y.shape[1]:
         raise InputError(
-            f"kernel distance: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and "
-            f"{y.shape}."
+            f"kernel distance: found {x.shape} and {y.shape}; accepted: two sets [≥ 2, d] of the "
+            "same d."
         )
     if not subsets:
         return _mmd(x, y)
@@ -42,18 +44,19 @@ def kernel_distance(
 
 
 def within(x: Features, total: float | None = None) -> float:
-    """The mean of k over the pairs of different samples of one set: what one side adds to the
-    distance.
+    """The mean of k over the pairs of different samples of one set, one part of the distance.
 
-    total: Σ k(xᵢ, xⱼ) over all pairs, where it is known.
+    total: Σ k(xᵢ, xⱼ) over all pairs, if it is known.
     """
     own = (((x.astype(np.float64) ** 2).sum(axis=1) / x.shape[1] + 1) ** 3).sum()
     return float(((_sum(x, x) if total is None else total) - own) / (len(x) * (len(x) - 1)))
 
 
 def across(x: Features, y: Features) -> float:
-    """The mean of k over the pairs of two sets: the distance is within(x) + within(y) − 2·across(x,
-    y)."""
+    """The mean of k over the pairs of two sets.
+
+    The distance is within(x) + within(y) − 2·across(x, y).
+    """
     return _sum(x, y) / (len(x) * len(y))
 
 
@@ -68,7 +71,7 @@ def cubes(products: Tensor, d: int) -> float:
 
 
 def _sum(x: Features, y: Features) -> float:
-    """Σ k(xᵢ, yⱼ), in blocks of rows that a cache holds."""
+    """Σ k(xᵢ, yⱼ), in blocks of rows that fit in a cache."""
     # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down
     # while sampling.
     left, right = torch.from_numpy(x).double(), torch.from_numpy(y).double().T

@@ -13,10 +13,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass
 class Moments:
-    """Running (n, Σf, Σffᵀ) in float64; two of them merge by `+`, equal to one over both streams to
-    rounding.
+    """Running (n, Σf, Σffᵀ) in float64; two of them are merged by `+`.
 
-    total: [d]; product: [d, d]; memory does not depend on n.
+    The sum equals that over both streams, to rounding. total: [d]; product: [d, d]; memory does not
+    depend on n.
     """
 
     total: Array
@@ -28,7 +28,7 @@ class Moments:
         return cls(np.zeros(d), np.zeros((d, d)))
 
     def fold(self, features: Tensor) -> None:
-        """Take in features, [B, d]. Raises RunError where some are not finite."""
+        """Add features, [B, d]. Raises RunError if some are not finite."""
         f = features.double()
         bad = int((~f.isfinite().all(dim=1)).sum())
         if bad:
@@ -49,9 +49,9 @@ class Moments:
 
     @property
     def covariance(self) -> Array:
-        """Σ with the divisor n − 1, [d, d]. Raises RunError for fewer than two samples."""
+        """Σ with the divisor n − 1, [d, d]. Raises RunError if there are fewer than two samples."""
         if self.n < 2:
-            raise RunError(f"A covariance wants at least 2 samples, found {self.n}.")
+            raise RunError(f"covariance: found {self.n} samples; accepted: at least 2.")
         mean: Array = self.mean
         covariance: Array = (self.product - self.n * np.outer(mean, mean)) / (self.n - 1)
         return covariance

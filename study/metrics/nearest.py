@@ -1,14 +1,14 @@
-"""How far samples are from the training data: a check against memorising."""
+"""Distances of samples to the training data, a check against memorisation."""
 
 import torch
 from torch import Tensor
 
 
 def nearest(samples: Tensor, data: Tensor, block: int = 1024) -> Tensor:
-    """Distance of every sample to its nearest datum, ‖x − y‖₂ over all elements, [n].
+    """The distance of every sample to its nearest datum, ‖x − y‖₂ over all elements, [n].
 
-    samples: [n, …]; data: [N, …]. For `samples` = `data` pass `nearest_other`, which leaves a
-    datum's own out.
+    samples: [n, …]; data: [N, …]. For the data themselves use `nearest_other`, which excludes each
+    datum itself.
     """
     return torch.cat(
         [
@@ -19,7 +19,7 @@ def nearest(samples: Tensor, data: Tensor, block: int = 1024) -> Tensor:
 
 
 def nearest_other(data: Tensor, block: int = 1024) -> Tensor:
-    """Distance of every datum to its nearest other datum, [N]."""
+    """The distance of every datum to its nearest other datum, [N]."""
     flat = data.flatten(1)
     parts = []
     for start in range(0, len(flat), block):

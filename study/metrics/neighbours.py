@@ -1,5 +1,4 @@
-"""Precision and recall, density and coverage: is a sample near the data, and are the data near
-samples."""
+"""Precision, recall, density and coverage: whether samples are near data and data near samples."""
 
 import torch
 from torch import Tensor
@@ -7,19 +6,18 @@ from torch import Tensor
 from degradations import InputError
 from study.metrics.kernel import BLOCK, Features
 
-PRECISION_K, DENSITY_K = 3, 5  # as their papers have them
+PRECISION_K, DENSITY_K = 3, 5  # as in their papers
 
 
 def radii(features: Features) -> Tensor:
-    """Distances of every row to its five nearest other rows, rising: float64 [n, 5]; the k-th is
-    the row's r_k.
+    """Distances of every row to its five nearest other rows, rising: float64 [n, 5].
 
-    features: [n, d]. Raises InputError for fewer than six rows.
+    The k-th is the row's r_k. features: [n, d]. Raises InputError if there are fewer than six rows.
     """
     if len(features) <= DENSITY_K:
         raise InputError(
-            f"neighbours: at least {DENSITY_K + 1} features [n, d] are wanted, found "
-            f"{features.shape}."
+            f"neighbours: found features {features.shape}; accepted: at least {DENSITY_K + 1}, "
+            "[n, d]."
         )
     # PyTorch's threads, not NumPy's: two pools that wait by spinning would slow each other down
     # while sampling.
@@ -37,20 +35,19 @@ def squared(products: Tensor, x_squares: Tensor, y_squares: Tensor) -> Tensor:
 
 
 def _nearest(distances: Tensor, k: int) -> Tensor:
-    """The k least of every row, rising, but for the very least, which is the row itself."""
+    """The k smallest of every row, rising, without the very smallest, which is the row itself."""
     return distances.topk(k + 1, largest=False).values[:, 1:]
 
 
 class Neighbours:
-    """Counts from which precision and recall (Kynkäänniemi et al. 2019, k = 3), density and
-    coverage (Naeem et al. 2020, k = 5) of samples are made, from products of features, block by
-    block:
+    """Counts for precision, recall, density and coverage, from products of features, by blocks.
 
         precision = meanₓ [∃y: |x − y| ≤ r₃(y)]      recall   = mean_y [∃x: |x − y| ≤ r₃(x)]
         density   = meanₓ #{y: |x − y| ≤ r₅(y)} / 5  coverage = mean_y [∃x: |x − y| ≤ r₅(y)]
 
-    x_squares: [n], |x|² of the samples; y_squares: [m], of the data; y_radii: [m, 5], `radii` of
-    the data.
+    x: samples, y: data. x_squares: [n], |x|² of the samples; y_squares: [m], of the data; y_radii:
+    [m, 5], `radii` of the data. (Precision and recall: Kynkäänniemi et al. 2019, k = 3; density and
+    coverage: Naeem et al. 2020, k = 5)
     """
 
     def __init__(self, x_squares: Tensor, y_squares: Tensor, y_radii: Tensor) -> None:
@@ -62,8 +59,10 @@ class Neighbours:
         )
 
     def add(self, rows: slice, own: Tensor, across: Tensor) -> None:
-        """Take in the samples of some rows: their products with all samples, [b, n], and with the
-        data, [b, m]."""
+        """Count the samples of some rows.
+
+        own, across: products with all samples, [b, n], and with the data, [b, m].
+        """
         squares = self._x_squares[rows]
         radius = _nearest(squared(own, squares, self._x_squares), PRECISION_K)[:, -1:]
         distances = squared(across, squares, self._y_squares)

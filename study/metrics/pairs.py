@@ -1,4 +1,4 @@
-"""Kernel distance and neighbours of samples and data, from the same products of their features."""
+"""Kernel distance and neighbours of samples and data, from the same products of features."""
 
 import torch
 from torch import Tensor
@@ -11,17 +11,17 @@ from study.metrics.neighbours import DENSITY_K, Neighbours
 def pair_scores(
     x: Features, y: Features, y_within: float, y_radii: Tensor | None
 ) -> dict[str, float]:
-    """`kd`, the kernel distance, and, of at least six samples and data, `precision`, `recall`,
-    `density`, `coverage`.
+    """`kd`, the kernel distance, and `precision`, `recall`, `density` and `coverage`.
 
-    x: features of samples, [n, d]; y: of the data, [m, d]; y_within, y_radii: `within` and `radii`
-    of y. See `kernel_distance` and `Neighbours` for the formulas; precision and the like depend on
-    n and m. Raises InputError for fewer than two samples or another d.
+    The last four need at least six samples and six data. x: features of samples, [n, d]; y: of the
+    data, [m, d]; y_within, y_radii: `within` and `radii` of y. See `kernel_distance` and
+    `Neighbours` for the formulas; precision and the others depend on n and m. Raises InputError if
+    there are fewer than two samples or the dimensions differ.
     """
     if x.shape[1] != y.shape[1] or len(x) < 2:
         raise InputError(
-            f"metrics of pairs: two sets [≥ 2, d] of the same d are wanted, found {x.shape} and "
-            f"{y.shape}."
+            f"metrics of pairs: found {x.shape} and {y.shape}; accepted: two sets [≥ 2, d] of the "
+            "same d."
         )
     samples, data = torch.from_numpy(x).double(), torch.from_numpy(y).double()
     counted = None

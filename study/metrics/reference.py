@@ -1,6 +1,6 @@
-"""What samples are compared with."""
+"""References that samples are compared with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -22,19 +21,13 @@ from study.metrics.extractors import Extractor, load_extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
 from study.metrics.neighbours import radii
+from study.metrics.statistics_files import SUFFIXES, check_moments, read_npz, read_pickle
 from study.metrics.tally import Tally
-
-SUFFIXES = (".npz", *PICKLES)
-# What the extractors of published statistics are called in EDM2's files, and how many features they
-# have.
-PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
-MOST_FEATURES = 2**14  # their covariance takes 2 GiB
-DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What samples are compared with, as one extractor sees it.
+    """A reference that samples are compared with, for one extractor.
 
     Args:
         extractor, sha256: the extractor's name and identity
@@ -79,18 +72,22 @@ class Reference:
         return radii(self.features)
 
     def want_size(self, samples: Tensor) -> None:
-        """Raises InputError for images of another resolution than the reference's, where both are
-        known."""
+        """Raises InputError if images have another resolution than the reference's.
+
+        Only if both are known.
+        """
         found = _size(samples)
         if None not in (self.size, found) and found != self.size:
             raise InputError(
-                f"The reference is of images of {_say(self.size)} pixels, the samples have "
-                f"{_say(found)}."
+                f"reference: found samples of {_size_in_words(found)} pixels; accepted: "
+                f"{_size_in_words(self.size)}, as in the reference."
             )
 
     def save(self, path: Path) -> None:
-        """Write the statistics as NPZ: mu, sigma, n (0: not known), extractor and its hash, and
-        size where known."""
+        """Write the statistics as NPZ.
+
+        Entries: mu, sigma, n (0: not known), extractor and its hash, and size if known.
+        """
         size: dict[str, Any] = {} if self.size is None else {"size": self.size}
         with replacing(path) as part, part.open("wb") as file:
             np.savez(
@@ -105,8 +102,10 @@ class Reference:
 
     @classmethod
     def is_one(cls, path: Path) -> bool:
-        """Whether a file holds statistics rather than samples: a pickle, or an NPZ whose entries'
-        names say so."""
+        """Whether a file contains statistics rather than samples.
+
+        That is a pickle, or an NPZ with the names of statistics.
+        """
         if path.suffix not in SUFFIXES or not path.is_file():
             return False
         if path.suffix in PICKLES:
@@ -121,19 +120,20 @@ class Reference:
     def load(
         cls, path: Path, extractor: Extractor, size: tuple[int, int] | None = None
     ) -> "Reference":
-        """Read statistics: ours (NPZ), clean-fid's and EDM's (NPZ of mu and sigma), or EDM2's (a
-        pickle).
+        """Read statistics: ours, clean-fid's or EDM's (NPZ), or EDM2's (a pickle).
 
-        Those of clean-fid and EDM do not say their extractor, and are taken at the caller's word
-        for Inception's. size: the resolution they are known to be of, where the file does not say
-        it. Raises InputError for a damaged file, one that is no mean and covariance, and the
-        statistics of another extractor or resolution.
+        Those of clean-fid and EDM, mu and sigma, do not name their extractor; the caller declares
+        them to be Inception's. size: their known resolution, if the file does not contain it.
+        Raises InputError if the file is damaged, is not a mean and covariance, or has another
+        extractor or resolution.
         """
-        found = _of_pickle(path, extractor) if path.suffix in PICKLES else _of_npz(path, extractor)
+        read = read_pickle if path.suffix in PICKLES else read_npz
+        found = read(path, extractor)
         own = found["size"]
         if None not in (own, size) and own != size:
             raise InputError(
-                f"{path}: statistics of images of {_say(own)} pixels, {_say(size)} are wanted."
+                f"{path}: found statistics of images of {_size_in_words(own)} pixels; accepted: "
+                f"{_size_in_words(size)}."
             )
         name, digest, n, mu, sigma = (
             found[key] for key in ("extractor", "sha256", "n", "mu", "sigma")
@@ -141,31 +141,27 @@ class Reference:
         if (name, digest) != (extractor.name, extractor.sha256):
             same = name == extractor.name
             raise InputError(
-                f"{path}: statistics of the extractor "
-                f"'{name}'{' with other weights' if same else ''}, '{extractor.name}' is wanted."
+                f"{path}: found statistics of the extractor "
+                f"'{name}'{' with other weights' if same else ''}; accepted: '{extractor.name}'."
             )
-        _check(path, mu, sigma, n)
-        if len(mu) != DIMENSIONS.get(name, len(mu)):
-            raise InputError(
-                f"{path}: statistics of {len(mu)} features, the extractor '{name}' has "
-                f"{DIMENSIONS[name]}."
-            )
+        check_moments(path, name, mu, sigma, n)
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 
 def references(
     samples: Tensor, extractors: Sequence[Extractor], block: int = 1024
 ) -> dict[str, Reference]:
-    """The reference of a data set for each extractor, by the extractor's name."""
+    """The references of a data set by the extractor's name."""
     return stream_references(torch.split(samples, block), extractors)
 
 
 def stream_references(
     stream: Iterable[Tensor], extractors: Sequence[Extractor]
 ) -> dict[str, Reference]:
-    """The reference of samples that come in batches, for each extractor, by the extractor's name.
+    """The references of samples that come in batches, by the extractor's name.
 
-    Memory does not depend on the number of batches. Raises InputError for fewer than two samples.
+    Memory does not depend on the number of batches. Raises InputError if there are fewer than two
+    samples.
     """
     tally, first, size = Tally(extractors), 0, None
     for batch in stream:
@@ -173,7 +169,7 @@ def stream_references(
         first, size = first + len(batch), _size(batch)
     if first < 2:
         raise InputError(
-            f"{first} sample{'' if first == 1 else 's'}; a reference wants at least 2."
+            f"reference: found {first} sample{'' if first == 1 else 's'}; accepted: at least 2."
         )
     return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
 
@@ -185,14 +181,13 @@ def write_reference(
     root: Path = Path("mlruns"),
     device: torch.device | None = None,
 ) -> Reference:
-    """Write the statistics of images or samples in files, or of a data set by its name, as an
-    extractor sees them.
+    """Write the statistics of images or samples in files, or of a named data set, for an extractor.
 
     out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as
-    `batches` and `load_extractor` do, and for another kind of file to write.
+    `batches` and `load_extractor` do, and if `out` is another kind of file.
     """
     if out.suffix != ".npz":
-        raise InputError(f"{out}: statistics are written as .npz.")
+        raise InputError(f"{out}: found another suffix; accepted: .npz.")
     chosen = load_extractor(extractor, root).eval()
     stream = (
         torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
@@ -204,124 +199,9 @@ def write_reference(
     return reference
 
 
-def _of_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
-    with open_npz(path) as file:
-        ours = {"n", "extractor", "sha256"} & file.entries.keys()
-        missing = {
-            "mu",
-            "sigma",
-            *(("n", "extractor", "sha256") if ours else ()),
-        } - file.entries.keys()
-        if missing:
-            raise InputError(
-                f"{path}: no statistics of ours, {', '.join(sorted(missing))} missing."
-            )
-        mu = file.numbers("mu", (None,))
-        d = len(mu)
-        if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
-            raise InputError(
-                f"{path}: statistics of {d} features that do not say of which extractor; "
-                f"'{extractor.name}' is wanted, and only Inception's of 2048 features are taken "
-                "so; `study reference` writes those that say it."
-            )
-        if not 0 < d <= MOST_FEATURES:
-            raise InputError(
-                f"{path}: statistics of {d} features; accepted are 1 to {MOST_FEATURES}."
-            )
-        found: dict[str, Any] = {"mu": mu, "sigma": file.numbers("sigma", (d, d))}
-        if not ours:
-            return found | {
-                "extractor": extractor.name,
-                "sha256": extractor.sha256,
-                "n": None,
-                "size": None,
-            }
-        n = _whole(path, "n", float(file.numbers("n", ())))
-        sides = file.numbers("size", (2,)) if "size" in file.entries else np.zeros(2)
-        height, width = (_whole(path, "size", float(side)) for side in sides)
-        return found | {
-            "extractor": file.text("extractor"),
-            "sha256": file.text("sha256"),
-            "n": n or None,
-            "size": (height, width) if height else None,
-        }
-
-
-def _whole(path: Path, name: str, value: float) -> int:
-    if not (0 <= value < 2**53 and value == int(value)):
-        raise InputError(f"{path}: '{name}' is {value:g}; a whole number is expected.")
-    return int(value)
-
-
-def _of_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
-    from study.files import pickles
-
-    found = pickles.load(path)
-    entries: Mapping[Any, Any] = found if isinstance(found, dict) else {}
-    names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
-    if extractor.name not in names:
-        has = f"those of {' and '.join(names)}" if names else "none"
-        raise InputError(f"{path}: statistics of '{extractor.name}' are wanted, found {has}.")
-    statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
-    mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
-    for array in (mu, sigma):
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
-            raise InputError(
-                f"{path}: no mean and covariance in it: of arrays 'mu' and 'sigma', one is a "
-                f"{type(array).__name__}."
-            )
-    if n is not None and type(n) not in (int, float):
-        raise InputError(
-            f"{path}: 'num_images' is a {type(n).__name__}; a whole number is expected."
-        )
-    return {
-        "mu": mu.astype(np.float64, copy=False),
-        "sigma": sigma.astype(np.float64, copy=False),
-        "size": None,
-        "n": None if n is None else _whole(path, "num_images", n),
-        "extractor": extractor.name,
-        "sha256": extractor.sha256,
-    }
-
-
-def _check(
-    path: Path, mu: npt.NDArray[np.float64], sigma: npt.NDArray[np.float64], n: int | None
-) -> None:
-    if (
-        mu.ndim != 1
-        or len(mu) == 0
-        or sigma.shape != (len(mu), len(mu))
-        or not np.isfinite(mu).all()
-        or not _symmetric(sigma)
-        or (n is not None and n < 2)
-    ):
-        of = "an unknown number of" if n is None else n
-        raise InputError(
-            f"{path}: mu {mu.shape} and sigma {sigma.shape} of {of} samples are no mean [d] and "
-            "covariance [d, d]."
-        )
-    # Rounding makes zero eigenvalues slightly negative; that Σ + 1e-5·Tr(Σ)·I has a root says that
-    # none is more so.
-    shifted = sigma.copy()
-    shifted[np.diag_indices(len(mu))] += max(1e-5 * np.trace(sigma), np.finfo(np.float64).tiny)
-    # in place: it may be large
-    _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
-    if failed:
-        raise InputError(f"{path}: sigma has negative eigenvalues: no covariance.")
-
-
-def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
-    """Whether a square matrix is finite and symmetric to rounding, looked at by some rows at a
-    time."""
-    blocks = (slice(start, start + rows) for start in range(0, len(sigma), rows))
-    return all(
-        np.isfinite(sigma[at]).all() and np.allclose(sigma[at], sigma[:, at].T) for at in blocks
-    )
-
-
 def _size(samples: Tensor) -> tuple[int, int] | None:
     return (samples.shape[2], samples.shape[3]) if samples.ndim == 4 else None
 
 
-def _say(size: tuple[int, int] | None) -> str:
+def _size_in_words(size: tuple[int, int] | None) -> str:
     return "?" if size is None else f"{size[1]}×{size[0]}"

@@ -1,5 +1,4 @@
-"""The resizing of clean-fid's "clean" mode (Parmar et al. 2022): Pillow's bicubic, its filter
-widened to shrink."""
+"""The resizing of clean-fid's mode "clean" (Parmar et al. 2022): Pillow's antialiased bicubic."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,12 +12,12 @@ SIDE = 299  # what Inception-v3 takes
 
 
 def clean_resize(images: Tensor) -> Tensor:
-    """Images [B, C, H, W] of 0…255 at 299 × 299, float32 as Pillow makes them of each channel,
-    clipped to 0…255.
+    """Images [B, C, H, W] of 0…255 at 299 × 299, float32, as Pillow resizes each channel.
 
-    A separable filter is a matrix on either side, A_H·x·A_Wᵀ, which agrees with Pillow, and so with
-    clean-fid's resizer (`inception.py` says why it is not used), to 1e-4. Shrinking large images on
-    a CPU Pillow itself is faster, for it leaves out the matrices' zeros.
+    Clipped to 0…255. A separable filter is a matrix on either side, A_H·x·A_Wᵀ, which agrees with
+    Pillow, and so with clean-fid's resizer (`inception.py` says why that is not used), to 1e-4. To
+    shrink large images on a CPU Pillow itself is used, which is faster because it skips the
+    matrices' zeros.
     """
     height, width = images.shape[2:]
     if images.device.type == "cpu" and max(height, width) > SIDE:
@@ -29,13 +28,12 @@ def clean_resize(images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _matrix(size: int) -> Tensor:
-    """What Pillow makes of a column of so many pixels, [299, size]: its columns resized, each pixel
-    one at a time."""
+    """The matrix of Pillow's resizing of a column, [299, size], from its result for each pixel."""
     return _pillow(torch.eye(size), (size, SIDE))
 
 
 def _by_pillow(images: Tensor) -> Tensor:
-    # Pillow resizes without the interpreter's lock
+    # Pillow releases the interpreter's lock
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         channels = list(pool.map(_pillow, images.float().flatten(0, 1)))
     return torch.stack(channels).view(*images.shape[:2], SIDE, SIDE).clamp_(0, 255)

@@ -1,4 +1,4 @@
-"""From a tally to scores, and to what their intervals are made of."""
+"""Scores of a tally, and the values from which their intervals are computed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -16,15 +16,14 @@ Curve = list[tuple[float, float]]  # (n, FD of n samples)
 
 
 def scores(tally: Tally, references: Mapping[str, Reference], suffix: str = "") -> dict[str, float]:
-    """The scores of samples, each named by what it is and its extractor: `fd_digits`, `kd_digits`,
-    ….
+    """The scores of samples, each named by metric and extractor: `fd_digits`, `kd_digits`, ….
 
-    `fd`, the Fréchet distance, with its parts `fd_…_mean`, |μ − μ_r|², and `fd_…_cov`, the rest.
-    Where the reference kept features: `kd`, the kernel distance, and, for at least six samples,
-    `precision`, `recall`, `density` and `coverage`. Where the extractor has a classifier and the
-    samples have labels: `accuracy`, the share of them that it takes for what they were conditioned
-    on. With a suffix (`_held_out`: `fd_digits_held_out`) the references are further ones, to which
-    only the two distances are given.
+    `fd`, the Fréchet distance, with its parts `fd_…_mean`, |μ − μ_r|², and `fd_…_cov`, the rest. If
+    the reference kept features: `kd`, the kernel distance, and, for at least six samples,
+    `precision`, `recall`, `density` and `coverage`. If the extractor has a classifier and the
+    samples have labels: `accuracy`, the share of samples that it assigns to the class they were
+    conditioned on. With a suffix (`_held_out`: `fd_digits_held_out`), for additional references,
+    only the two distances are computed.
     """
     found: dict[str, float] = {}
     moments = tally.moments
@@ -45,8 +44,10 @@ def scores(tally: Tally, references: Mapping[str, Reference], suffix: str = "") 
 
 
 def replicates(tally: Tally, references: Mapping[str, Reference]) -> dict[str, list[float]]:
-    """`fd_<extractor>` without each of the G groups of a tally, for a jackknife; none of a tally in
-    one group."""
+    """`fd_<extractor>` without each of the G groups of a tally, for a jackknife.
+
+    Empty if the tally has one group.
+    """
     found = {}
     for name, reference in references.items():
         parts = tally.parts[name]
@@ -57,14 +58,13 @@ def replicates(tally: Tally, references: Mapping[str, Reference]) -> dict[str, l
 
 
 def size_curves(tally: Tally, references: Mapping[str, Reference]) -> dict[str, list[Curve]]:
-    """`fd_<extractor>` as a function of the number of samples: of all groups, then without each,
-    for `extrapolate`.
+    """`fd_<extractor>` as a function of the number of samples, for `extrapolate`.
 
-    A curve has the mean FD of all its groups, of halves and of thirds of them: of each size every
-    run of neighbouring groups, the last followed by the first, so that all groups count the same.
-    Smaller parts would add less precision than bias, for FD is linear in 1/n only while n is far
-    above d. Ten groups take 101 distances, for runs come again. None of a tally in fewer than three
-    groups.
+    First of all groups, then without each group. A curve has the mean FD over all its groups, over
+    halves and over thirds of them: for each size every run of neighbouring groups, cyclically, so
+    that all groups count the same. Smaller parts would add more bias than precision, because FD is
+    linear in 1/n only if n is far above d. Ten groups take 101 distances, since runs recur. Empty
+    if the tally has fewer than three groups.
     """
     return {
         f"fd_{name}": _curves(tally.parts[name], reference)
@@ -93,6 +93,6 @@ def _curves(parts: Sequence[Moments], reference: Reference) -> list[Curve]:
 
 
 def _point(parts: Sequence[Moments], reference: Reference) -> tuple[float, float]:
-    """(n, FD) of some parts of a tally together."""
+    """(n, FD) of several parts of a tally together."""
     moments = reduce(add, parts)
     return moments.n, reference.frechet.distance(moments.mean, moments.covariance)

@@ -1,4 +1,4 @@
-"""What was seen of a stream of samples, folded in chunk by chunk, mergeable, and kept by groups."""
+"""Accumulated features of a stream of samples: folded in by chunks, mergeable, by groups."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,22 +15,21 @@ from degradations import InputError
 from study.metrics.extractors import Extractor
 from study.metrics.moments import Moments
 
-KEPT = 5000  # features kept for kernel and neighbours, whatever the number of samples
-# More groups take more memory, and narrow an interval by 13 % at most: its t-quantile falls from
+KEPT = 5000  # features kept for kernel and neighbours, for any number of samples
+# More groups take more memory and narrow an interval by 13 % at most: its t-quantile falls from
 # 2.26 to 1.96.
 GROUPS = 10
 
 
 def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor:
-    """The group of each of n samples, int64 [n]: groups as equal as can be, of the samples and of
-    each label, to ± 1.
+    """The group of each of n samples, int64 [n]: groups equal to ± 1, in total and per label.
 
     The position in a stable order by label, modulo the number of groups; without labels the index
-    modulo it. Fewer groups where one would have less than two samples. labels: [n] or None. Raises
-    InputError for another number of them.
+    modulo it. There are fewer groups if one would have less than two samples. labels: [n] or None.
+    Raises InputError if their number is not n.
     """
     if labels is not None and len(labels) != n:
-        raise InputError(f"groups: {n} samples want as many labels, found {len(labels)}.")
+        raise InputError(f"groups: found {len(labels)} labels; accepted: as many as samples, {n}.")
     order = torch.arange(n) if labels is None else labels.cpu().argsort(stable=True)
     found = torch.empty(n, dtype=torch.int64)
     found[order] = torch.arange(n) % max(min(groups, n // 2), 1)
@@ -39,13 +38,12 @@ def strata(n: int, labels: Tensor | None = None, groups: int = GROUPS) -> Tensor
 
 @dataclass
 class Tally:
-    """Moments of a stream's samples as some extractors see them, by group, and the features of the
-    first KEPT samples.
+    """Moments of samples for some extractors, by group, and the features of the first KEPT samples.
 
-    groups: the group of every sample of the stream, [n], as `strata` gives them; None: all in one.
-    right, labelled: how many samples an extractor's classifier took for what they were conditioned
-    on, and how many it was asked about. Two tallies of one stream's parts merge by `+`. Memory does
-    not grow with the number of samples, but for `groups`.
+    groups: the group of every sample of the stream, [n], from `strata`; None: a single group.
+    right, labelled: the number of samples that an extractor's classifier assigned to the class they
+    were conditioned on, and the number that it classified. Tallies of parts of a stream are merged
+    by `+`. Memory does not grow with the number of samples, except for `groups`.
     """
 
     extractors: Sequence[Extractor]
@@ -57,8 +55,7 @@ class Tally:
 
     @torch.inference_mode()
     def fold(self, samples: Tensor, first: int, labels: Tensor | None = None) -> None:
-        """Take in samples, [B, …], of which the first has the index `first` in the stream, and
-        their labels, [B]."""
+        """Add samples, [B, …], and labels, [B]; first: the stream's index of the first sample."""
         for extractor in self.extractors:
             name, features = extractor.name, extractor.to(samples.device)(samples)
             self._fold_moments(name, features, first)
@@ -95,7 +92,7 @@ class Tally:
         return {name: reduce(add, parts) for name, parts in self.parts.items()}
 
     def features(self, name: str) -> npt.NDArray[np.float32]:
-        """The kept features of an extractor, in the stream's order."""
+        """The stored features of an extractor, in the stream's order."""
         kept = self.kept[name]
         return np.concatenate([kept[first] for first in sorted(kept)])
 

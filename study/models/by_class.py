@@ -1,5 +1,4 @@
-"""Denoisers as published pickles ask for them: by the name of a class and its arguments, none of
-them trusted."""
+"""Denoisers by the class name and arguments of a published pickle, which are not trusted."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,29 +17,28 @@ from study.models.songunet import SongUNet
 MOST_PARAMETERS = 4 * 10**9
 MOST_ENTRIES = 16  # of a list
 
-Check = Callable[[Any], str | None]  # what is accepted, where a value is not
+Check = Callable[[Any], str | None]  # returns what is accepted if a value is not, else None
 
 
 def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False) -> Preconditioned:
-    """The denoiser of a class of EDM or EDM2 by its published constructor arguments, its weights
-    still random, in fp32.
+    """The denoiser of a class of EDM or EDM2 by its published constructor arguments, in fp32.
 
-    empty: its network is on the meta device, without memory, to compare with a file what it will
-    need.
+    Its weights are random. empty: the network is on the meta device, without memory, so that its
+    size can be compared with a file.
 
-    `dropout` and `label_dropout` act in training only, `use_fp16` is the caller's to decide
-    (`Network.use`): they are checked, no more. Raises InputError for an unknown class, for
-    arguments that are unknown, missing, of another type or out of range, and for a network of more
-    than 4·10⁹ parameters, before anything of it takes memory. (Karras et al. 2022, tables 1 and 7)
+    `dropout` and `label_dropout` act in training only, and `use_fp16` is left to the caller
+    (`Network.use`): they are only checked. Raises InputError if the class is unknown, if arguments
+    are unknown, missing, of another type or out of range, or if the network has more than 4·10⁹
+    parameters, before it takes memory. (Karras et al. 2022, tables 1 and 7)
     """
     if class_name not in _PRECONDITIONINGS:
         raise InputError(
-            f"a published network of the class {_shown(class_name)}; known are "
+            f"published network: found class {_shown(class_name)}; accepted: "
             f"{', '.join(_PRECONDITIONINGS)}."
         )
     kind = _PRECONDITIONINGS[class_name]
     model = arguments.get("model_type", kind.network)
-    # else refused as the value of model_type
+    # otherwise the check of model_type raises
     of_network = _NETWORKS[model] if model in tuple(_NETWORKS) else {}
     check(
         class_name,
@@ -53,15 +51,15 @@ def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False
         return _network(model, dict(arguments), twice=class_name == "iDDPMPrecond")
 
     with torch.device("meta"):
-        frame = network()
-    count = sum(parameter.numel() for parameter in frame.parameters())
+        skeleton = network()
+    count = sum(parameter.numel() for parameter in skeleton.parameters())
     if count > MOST_PARAMETERS:
         raise InputError(
-            f"{class_name}: its arguments ask for a network of {count} parameters; at most "
-            f"{MOST_PARAMETERS} are accepted."
+            f"{class_name}: its arguments request a network of {count} parameters; accepted: "
+            f"at most {MOST_PARAMETERS}."
         )
     given = {ours: arguments[name] for name, ours in kind.names.items() if name in arguments}
-    return kind.make(frame if empty else network(), **given)
+    return kind.make(skeleton if empty else network(), **given)
 
 
 def check(
@@ -70,16 +68,15 @@ def check(
     checks: Mapping[str, Check],
     required: tuple[str, ...],
 ) -> None:
-    """Raises InputError for the first argument that is unknown, missing or not accepted by its
-    check."""
+    """Raises InputError for the first argument that is unknown, missing or not accepted."""
     for name, value in arguments.items():
         if name not in checks:
             raise InputError(
-                f"{class_name}: argument {_shown(name)} is unknown; known are {', '.join(checks)}."
+                f"{class_name}: argument {_shown(name)} is unknown; accepted: {', '.join(checks)}."
             )
         if (accepted := checks[name](value)) is not None:
             raise InputError(
-                f"{class_name}: argument '{name}' is {_shown(value)}, accepted is {accepted}."
+                f"{class_name}: argument '{name}' is {_shown(value)}; accepted: {accepted}."
             )
     for name in required:
         if name not in arguments:
@@ -87,7 +84,7 @@ def check(
 
 
 def integer(least: int, most: int) -> Check:
-    """An integer between two others."""
+    """Accepts an integer in a range."""
 
     def wanted(value: Any) -> str | None:
         good = type(value) is int and least <= value <= most
@@ -97,7 +94,7 @@ def integer(least: int, most: int) -> Check:
 
 
 def number(least: float, most: float) -> Check:
-    """An integer or a float between two others, which nan is not."""
+    """Accepts an integer or a float in a range, not nan."""
 
     def wanted(value: Any) -> str | None:
         good = type(value) in (int, float) and least <= value <= most
@@ -107,7 +104,7 @@ def number(least: float, most: float) -> Check:
 
 
 def or_none(each: Check) -> Check:
-    """None, or what another check accepts."""
+    """Accepts None, or what another check accepts."""
 
     def wanted(value: Any) -> str | None:
         found = None if value is None else each(value)
@@ -117,7 +114,7 @@ def or_none(each: Check) -> Check:
 
 
 def one_of(*accepted: Any) -> Check:
-    """One of some values, of its type too: 1 is not True."""
+    """Accepts one of some values, of the same type: 1 is not True."""
 
     def wanted(value: Any) -> str | None:
         good = any(type(value) is type(each) and value == each for each in accepted)
@@ -127,7 +124,7 @@ def one_of(*accepted: Any) -> Check:
 
 
 def entries(each: Check, least: int = 0) -> Check:
-    """A list or tuple of at most 16 values, each accepted by a check."""
+    """Accepts a list or tuple of at most 16 values, each accepted by a check."""
 
     def wanted(value: Any) -> str | None:
         good = type(value) in (list, tuple) and least <= len(value) <= MOST_ENTRIES
@@ -161,8 +158,7 @@ _COMMON: Mapping[str, Check] = {
 
 
 class _Kind(NamedTuple):
-    """A preconditioning: what makes it, the network that it takes where none is named, its
-    arguments and our names."""
+    """A preconditioning: constructor, default network, argument checks, and our argument names."""
 
     make: Callable[..., Preconditioned]
     network: str
@@ -245,7 +241,7 @@ _NETWORKS: Mapping[str, Mapping[str, Check]] = {
         "resample_filter": one_of([1, 1], (1, 1)),
     },
 }
-# The published names of arguments of networks, and ours.
+# The published names of network arguments, and ours.
 _NAMES: Mapping[str, str] = {
     "augment_dim": "augmentations",
     "model_channels": "width",
@@ -268,8 +264,10 @@ _NAMES: Mapping[str, str] = {
 
 
 def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
-    """A network by checked arguments; twice: with an output that says as much of variances as of
-    means."""
+    """A network by checked arguments.
+
+    twice: with an output that has as many channels for variances as for means.
+    """
     options = {_NAMES[name]: value for name, value in arguments.items() if name in _NAMES}
     resolution, channels, classes = (
         arguments["img_resolution"],
@@ -277,7 +275,7 @@ def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
         arguments.get("label_dim", 0),
     )
     if model == "EDM2UNet":
-        options.pop("taps", None)  # of which it has one kind
+        options.pop("taps", None)  # it has one kind only
         return EDM2UNet(resolution, channels, classes, **options)
     out_channels = channels * (2 if twice else 1)
     make = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}[model]
@@ -285,8 +283,10 @@ def _network(model: str, arguments: Mapping[str, Any], twice: bool) -> Network:
 
 
 def _shown(value: Any) -> str:
-    """A value of a file as a message may show it: short, and of plain types only, as others may
-    print anything."""
+    """A value of a file as a message may show it: short, and of plain types only.
+
+    Objects of other types could print anything.
+    """
     plain = (bool, int, float, str, type(None))
     listed = value if type(value) in (list, tuple) and len(value) <= MOST_ENTRIES else [value]
     try:

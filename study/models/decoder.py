@@ -1,4 +1,4 @@
-"""From what a denoiser works on to images."""
+"""Decoders of latents to images."""
 
 from abc import ABC, abstractmethod
 
@@ -6,8 +6,10 @@ from torch import Tensor
 
 
 class Decoder(ABC):
-    """Samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], where they are; sha256:
-    of its files."""
+    """Maps samples in latent space, [B, …], to 8-bit images, uint8 [B, 3, H, W], on their device.
+
+    sha256: of its files.
+    """
 
     sha256: str
 

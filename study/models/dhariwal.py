@@ -6,19 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import Conv, Positional, Style, UNet, columns, group_norm
+from study.models.unet import Positional, UNet, columns
+from study.models.unet_blocks import Conv, Style, group_norm
 
 EPS = 1e-5  # of every group norm
 
 
 class DhariwalUNet(UNet):
-    """ADM (Dhariwal & Nichol 2021): the embedding scales and shifts, heads of 64 channels,
-    attention at many levels.
+    """ADM (Dhariwal & Nichol 2021), with adaptive group norms and attention heads of 64 channels.
 
-    width, multipliers: channels of each level; embedding_multiplier: of the embedding, in widths;
-    augmentations: entries of a label of training that sampling never gives, whose weights are kept
-    and do nothing. The rest as in `UNet`. Raises InputError for numbers that do not fit together.
-    (as in Karras et al. 2022, appendix F and table 7)
+    The embedding scales and shifts, and many levels have attention. width, multipliers: channels of
+    each level; embedding_multiplier: of the embedding, in widths; augmentations: entries of a label
+    of augmentations in training, which sampling never gives; its weights are kept without effect.
+    The rest as in `UNet`. Raises InputError if the numbers do not fit together. (as in Karras et
+    al. 2022, appendix F and table 7)
     """
 
     def __init__(
@@ -35,8 +36,8 @@ class DhariwalUNet(UNet):
         attention_at: Sequence[int] = (32, 16, 8),
     ) -> None:
         out_channels = channels if out_channels is None else out_channels
-        widths, told = [width * m for m in multipliers], width * embedding_multiplier
-        style = Style(told, EPS, adaptive=True, gain=1.0, project=False, head_width=64)
+        widths, embedding = [width * m for m in multipliers], width * embedding_multiplier
+        style = Style(embedding, EPS, adaptive=True, gain=1.0, project=False, head_width=64)
         super().__init__(
             resolution,
             channels,
@@ -51,9 +52,9 @@ class DhariwalUNet(UNet):
         )
         self.map_noise = Positional(width, endpoint=False)
         self.map_augment = nn.Linear(augmentations, width, bias=False) if augmentations else None
-        self.map_layer0 = nn.Linear(width, told)
-        self.map_layer1 = nn.Linear(told, told)
-        self.map_label = nn.Linear(classes, told, bias=False) if classes else None
+        self.map_layer0 = nn.Linear(width, embedding)
+        self.map_layer1 = nn.Linear(embedding, embedding)
+        self.map_label = nn.Linear(classes, embedding, bias=False) if classes else None
         self.out_norm = group_norm(widths[0], EPS)
         self.out_conv = Conv(widths[0], out_channels, 3)
 

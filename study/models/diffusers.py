@@ -1,5 +1,4 @@
-"""Denoisers and decoders published in the format of diffusers, from a folder or from the Hugging
-Face hub."""
+"""Denoisers and decoders in the format of diffusers, from a folder or the Hugging Face hub."""
 
 import inspect
 from pathlib import Path
@@ -24,7 +23,7 @@ from study.models.diffusers_limits import limit_of
 from study.models.diffusers_network import DiffusersNetwork
 from study.models.diffusers_schedule import PREDICTIONS, DiscreteSchedule, noise_levels
 
-# What a folder may be of, and the class that it is built as: DiTs were published under the name of
+# The accepted classes, and the class that each is built as: DiTs were published under the name of
 # an older class.
 DENOISERS = {
     "UNet2DModel": "UNet2DModel",
@@ -32,7 +31,7 @@ DENOISERS = {
     "Transformer2DModel": "DiTTransformer2DModel",
 }
 VAE, SCHEDULE = "AutoencoderKL", "scheduler_config.json"
-SCALING = 0.18215  # of every autoencoder published before its settings said so
+SCALING = 0.18215  # of every autoencoder published before settings included it
 DOWN = (
     "DownBlock2D",
     "AttnDownBlock2D",
@@ -46,12 +45,11 @@ EDM2_MEAN, EDM2_STD, EDM2_FINAL_STD = (5.81, 3.25, 0.12, -2.15), (4.17, 4.62, 3.
 
 
 class Loaded(NamedTuple):
-    """A denoiser of samples of a shape (C, H, W), in σ from sigma_min to sigma_max, and what
-    belongs to it.
+    """A denoiser of samples of shape (C, H, W), in σ from sigma_min to sigma_max, and its parts.
 
-    decoder: from its latents to images, None where there is no autoencoder beside it, as for
-    denoisers of images, in [−1, 1]. sha256: of all files that were read, weights and settings, and
-    what limits the estimates.
+    decoder: of its latents to images, None if there is no autoencoder beside it, as for denoisers
+    of images in [−1, 1]. sha256: of all files that were read, weights and settings, and of the
+    limit on its estimates.
     """
 
     denoiser: Denoiser
@@ -64,21 +62,19 @@ class Loaded(NamedTuple):
 
 
 def load_diffusers(place: str, cache: Path) -> Loaded:
-    """The denoiser of a folder of diffusers' format, or of `hub:org/name`, which is downloaded into
-    cache/org/name.
+    """The denoiser of a folder in diffusers' format, or of `hub:org/name`.
 
-    The folder: a pipeline's, with `unet` or `transformer`, `scheduler` and, for latents, `vae`; or
-    a network's alone, with `scheduler` or a scheduler_config.json in it. Networks: UNet2DModel,
-    with classes or not, and DiTTransformer2DModel. Of the scheduler the noise schedule is read
-    (`noise_levels`) and the clipping or thresholding of estimates (`limit_of`), and not how it
-    would sample otherwise: its solver, its spacing. Only JSON and safetensors are read, and no code
-    is run from a folder. Raises InputError for all that is missing, damaged, or not of these kinds.
+    The latter is downloaded into cache/org/name. The folder is a pipeline's, with `unet` or
+    `transformer`, `scheduler` and, for latents, `vae`; or a single network's, with `scheduler` or a
+    scheduler_config.json in it. Networks: UNet2DModel, with or without classes, and
+    DiTTransformer2DModel. From the scheduler's settings the noise schedule (`noise_levels`) and the
+    clipping or thresholding of estimates (`limit_of`) are used, but not its way of sampling, such
+    as solver and spacing. Only JSON and safetensors are read, and no code of a folder is executed.
+    Raises InputError if something is missing, damaged, or not of these kinds.
     """
     root = folder_of(place, cache)
     if (root / "vqvae").exists():
-        raise InputError(
-            f"{root / 'vqvae'}: not read; the accepted autoencoder is an AutoencoderKL, in vae."
-        )
+        raise InputError(f"{root / 'vqvae'}: not supported; accepted: an AutoencoderKL, in vae.")
     config = read_config(_part(root, "unet", "transformer") / CONFIG)
     kind = DENOISERS[config.choice("_class_name", DENOISERS)]
     shape, classes = _SHAPES[kind](config)
@@ -105,11 +101,10 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
 
 
 class VAEDecoder(Decoder):
-    """Images of latents x, [B, C, h, w], through an AutoencoderKL's decoder: z = (x − bias)/scale,
-    y = decode(z).
+    """Images of latents x, [B, C, h, w], by an AutoencoderKL: y = decode(z), z = (x − bias)/scale.
 
     scale, bias: [C]. signed: y in [−1, 1], images 255·clamp(y/2 + ½, 0, 1) rounded, the convention
-    of latent diffusion; otherwise y in [0, 1], images 255·clamp(y, 0, 1) rounded down, EDM2's.
+    of latent diffusion; otherwise y in [0, 1], images 255·clamp(y, 0, 1) rounded down, as in EDM2.
     Decoded `batch` at a time, in float32. (Rombach et al. 2022; Peebles & Xie 2023; Karras et al.
     2024, EDM2)
     """
@@ -124,7 +119,7 @@ class VAEDecoder(Decoder):
         sha256: str = "",
     ) -> None:
         if batch < 1:
-            raise InputError(f"VAEDecoder: batch {batch}, 1 or more is wanted.")
+            raise InputError(f"VAEDecoder: found batch {batch}; accepted: 1 or more.")
         self.vae: Any = vae
         self.scale, self.bias, self.signed, self.batch, self.sha256 = (
             scale,
@@ -151,8 +146,7 @@ class VAEDecoder(Decoder):
 
 
 def edm2_decoder(place: str, cache: Path, batch: int = 8) -> VAEDecoder:
-    """The decoder of EDM2's latents, with the autoencoder of a folder or of
-    `hub:stabilityai/sd-vae-ft-mse`.
+    """The decoder of EDM2's latents, from a folder or `hub:stabilityai/sd-vae-ft-mse`.
 
     x = z·scale + bias, scale = 0.5/std, bias = −mean·scale, of the raw latents' mean [5.81, 3.25,
     0.12, −2.15] and std [4.17, 4.62, 3.71, 3.28]. Raises InputError as `load_diffusers` does.
@@ -189,13 +183,12 @@ def _check_vae(config: Config, channels: int) -> None:
 
 
 def _part(root: Path, *names: str) -> Path:
-    """The first of these folders of a pipeline that is there, or the root: a network's own
-    folder."""
+    """The first of these folders of a pipeline that exists, else the root (a network's folder)."""
     return next((root / name for name in names if (root / name).is_dir()), root)
 
 
 def _build(config: Config, kind: str) -> nn.Module:
-    """The network of settings of a class of diffusers, with the weights beside them."""
+    """The network of a diffusers class by its settings, with the weights beside them."""
     import diffusers
 
     make = getattr(diffusers, kind)
@@ -205,8 +198,10 @@ def _build(config: Config, kind: str) -> nn.Module:
 
 
 def _unet(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a UNet2DModel. Raises InputError for what is not a
-    denoiser of this kind."""
+    """The shape and the number of classes of a UNet2DModel.
+
+    Raises InputError if it is not a denoiser of this kind.
+    """
     blocks = {"down_block_types": DOWN, "up_block_types": UP}
     for key, accepted in blocks.items():
         found = config.entries.get(key)
@@ -216,7 +211,7 @@ def _unet(config: Config) -> tuple[tuple[int, ...], int]:
             or not all(block in accepted for block in found)
         ):
             config.refuse(key, f"a list of {', '.join(accepted)}")
-    # 'fourier' is told σ, not t
+    # 'fourier' receives σ, not t
     config.choice("time_embedding_type", ("positional", "learned"), default="positional")
     if config.entries.get("class_embed_type") is not None:
         config.choice("class_embed_type", ["timestep"])  # 'identity' has no classes
@@ -239,8 +234,10 @@ def _unet(config: Config) -> tuple[tuple[int, ...], int]:
 
 
 def _dit(config: Config) -> tuple[tuple[int, ...], int]:
-    """The shape and the number of classes of a DiTTransformer2DModel. Raises InputError as `_unet`
-    does."""
+    """The shape and the number of classes of a DiTTransformer2DModel.
+
+    Raises InputError as `_unet` does.
+    """
     config.choice("norm_type", ["ada_norm_zero"])
     side = config.whole("sample_size")
     if side % config.whole("patch_size"):
@@ -249,8 +246,10 @@ def _dit(config: Config) -> tuple[tuple[int, ...], int]:
 
 
 def _channels(config: Config) -> int:
-    """The channels of the input; the output has as many, or twice as many with a learned
-    variance."""
+    """The channels of the input.
+
+    The output has as many, or twice as many with a learned variance.
+    """
     channels = config.whole("in_channels")
     if config.entries.get("out_channels") not in (None, channels, 2 * channels):
         config.refuse("out_channels", f"{channels} or {2 * channels}")

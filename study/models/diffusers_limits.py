@@ -1,10 +1,10 @@
-"""What a scheduler of diffusers does to a network's estimate of the clean sample before it steps.
+"""The limits that a scheduler of diffusers applies to the estimate of the clean sample.
 
-Here it belongs to the denoiser: D(x; σ) is the limited estimate wherever it is asked for. That is
-what the schedulers named here step with, but for DDIM's default, which goes on with the noise
-estimate of the network as it was; with `use_clipped_model_output` it is an Euler step of the
-limited D. Under guidance main and guide are limited each by itself, and D_w = w·D1 + (1 − w)·D0 is
-not: a pipeline of diffusers would combine first, and limit what comes out.
+Here they belong to the denoiser: D(x; σ) is the limited estimate wherever it is evaluated. The
+schedulers named here step with it, except for DDIM's default, which steps with the unlimited noise
+estimate; with `use_clipped_model_output` its step is an Euler step of the limited D. With guidance,
+main and guide are each limited, and D_w = w·D1 + (1 − w)·D0 is not: a pipeline of diffusers would
+combine them first and limit the result.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,7 @@ from degradations.denoiser import column
 from study.models.diffusers_files import Config
 from study.models.preconditioning import Limit
 
-# The schedulers that clip, and whether they do where their settings do not say; and those that can
-# threshold.
+# The schedulers that clip, with their defaults, and those that can threshold.
 CLIPPING: Mapping[str, bool] = {
     "DDPMScheduler": True,
     "DDPMParallelScheduler": True,
@@ -49,10 +48,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Threshold:
-    """D ↦ D clipped to [−s, s], over s: s is a sample's quantile of |D|, at least 1 and at most
-    `most`.
+    """D ↦ D clipped to [−s, s], divided by s, a quantile of a sample's |D|.
 
-    ratio: which quantile. D: [B, …]. (Dynamic thresholding, Saharia et al. 2022, § 2.3)
+    s is at least 1 and at most `most`; ratio: the quantile. D: [B, …]. (Dynamic thresholding,
+    Saharia et al. 2022, § 2.3)
     """
 
     ratio: float
@@ -64,12 +63,12 @@ class Threshold:
 
 
 def limit_of(config: Config) -> Limit | None:
-    """What a scheduler's settings ask for; None for nothing, and of schedulers that would not do
-    it.
+    """The limit that a scheduler's settings request; None if they request none.
 
-    `thresholding` with `dynamic_thresholding_ratio` and `sample_max_value`, or else `clip_sample`
-    with `clip_sample_range`; what is not among the settings is as the scheduler has it by itself.
-    Raises InputError for values that are none of these.
+    None also for schedulers that do not apply limits. `thresholding` with
+    `dynamic_thresholding_ratio` and `sample_max_value`, or else `clip_sample` with
+    `clip_sample_range`; missing settings have the scheduler's defaults. Raises InputError if a
+    value is not valid.
     """
     name = config.entries["_class_name"]
     on_estimate = name != "UniPCMultistepScheduler" or _flag(config, "predict_x0", default=True)

@@ -1,4 +1,4 @@
-"""A network of diffusers with sites, in diffusers' own modules."""
+"""A network of diffusers with sites in its own modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,7 @@ from study.models.preconditioning import PRECISIONS, Network
 
 
 class Call:
-    """What the modules within a network need of its forward call under way, and diffusers does not
-    pass on to them."""
+    """The inputs of a network's forward call that diffusers does not pass on to its modules."""
 
     def __init__(self) -> None:
         self.draws: Draws | None = None
@@ -22,7 +21,7 @@ class Call:
 
     @contextmanager
     def of(self, draws: Draws | None, label: Tensor | None) -> Iterator[None]:
-        """Within this block they are these, and after it what they were before."""
+        """Set draws and label within this block, and restore the previous ones after it."""
         before = self.draws, self.label
         self.draws, self.label = draws, label
         try:
@@ -32,19 +31,17 @@ class Call:
 
 
 class DiffusersNetwork(Network):
-    """A UNet2DModel or DiTTransformer2DModel F(x, t, label, draws), x [B, C, H, W], with sites in
-    its modules.
+    """A UNet2DModel or DiTTransformer2DModel F(x, t, label, draws) with sites in its modules.
 
-    Of an output with 2C channels the first C are the prediction, and the others a learned variance,
-    which is not used. A sample without a label gets a UNet2DModel's embedding of zeros, or a DiT's
-    row for no class.
+    x: [B, C, H, W]. Of an output with 2C channels the first C are the prediction; the others, a
+    learned variance, are not used. A sample without a label has the embedding zero in a
+    UNet2DModel, and the row for no class in a DiT.
 
     Sites: 'dropout' in place of the nn.Dropout of a U-Net's residual blocks and of a DiT's
     feed-forward; 'map' the features that enter a U-Net's residual block, its skip features
     included, or a DiT's block, as [B, C, H, W]; 'block' the output of a residual block's
     convolutions, of an attention, and of a DiT's feed-forward, before a DiT's gate; 'attention'
-    every map; 'label' where there are classes. The model that is given is changed, its weights are
-    not.
+    every map; 'label' if there are classes. The given model is modified, its weights are not.
     """
 
     precisions = PRECISIONS
@@ -55,11 +52,11 @@ class DiffusersNetwork(Network):
         self.model = model
         self.label = LabelSite(classes) if classes else None
         table = getattr(model, "class_embedding", None)
-        self.unlabelled = classes if table is None else 0  # what a model is given in place of −1
+        self.unlabelled = classes if table is None else 0  # the model's input in place of −1
         if table is not None:
             model.class_embedding = _Labels(table, self.call)
         integer = getattr(model, "time_proj", None)
-        # a learned vector for each, none in between
+        # a learned vector for each whole timestep
         self.whole_timesteps = isinstance(integer, nn.Embedding)
         for parent in list(model.modules()):
             for name, child in list(parent.named_children()):
@@ -81,15 +78,15 @@ class DiffusersNetwork(Network):
     def _round(self, precision: torch.dtype) -> None:
         for module in self.modules():
             for name, weight in list(module.named_parameters(recurse=False)):
-                # In place of, not into: denoisers that share a parameter with this network compute
-                # as before.
+                # Replaced, not changed in place: denoisers that share a parameter with this network
+                # compute as before.
                 setattr(
                     module, name, nn.Parameter(weight.detach().to(precision), weight.requires_grad)
                 )
 
 
-class _Spot(nn.Module):
-    """A site where diffusers has, or could have, a module of one argument."""
+class _CallSite(nn.Module):
+    """A site in place of a module of one argument in diffusers."""
 
     def __init__(self, role: str, call: Call) -> None:
         super().__init__()
@@ -106,7 +103,7 @@ class _Branch(nn.Module):
     def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
         self.inner = inner
-        self.block = _Spot("block", call)
+        self.block = _CallSite("block", call)
 
     def forward(self, h: Tensor) -> Tensor:
         return self.block(self.inner(h))
@@ -117,9 +114,9 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
-        self.map = _Spot("map", call)
+        self.map = _CallSite("map", call)
         self.inner = inner
-        inner.dropout = _Spot("dropout", call)
+        inner.dropout = _CallSite("dropout", call)
         inner.conv2 = _Branch(inner.get_submodule("conv2"), call)
 
     def forward(self, h: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -127,21 +124,21 @@ class _ResidualBlock(nn.Module):
 
 
 class _TransformerBlock(nn.Module):
-    """A DiT's block; its attention is wrapped by itself."""
+    """A DiT's block; its attention is wrapped separately."""
 
     def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
-        self.map = _Spot("map", call)
+        self.map = _CallSite("map", call)
         self.inner = inner
         steps = inner.get_submodule("ff.net")
         for name, step in list(steps.named_children()):
             if isinstance(step, nn.Dropout):
-                setattr(steps, name, _Spot("dropout", call))
+                setattr(steps, name, _CallSite("dropout", call))
         inner.ff = _Branch(inner.get_submodule("ff"), call)
 
     @property
     def norm1(self) -> nn.Module:
-        """What the model itself asks its first block for: the embedding of timestep and label."""
+        """The embedding of timestep and label, which the model reads from its first block."""
         return self.inner.get_submodule("norm1")
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -151,18 +148,17 @@ class _TransformerBlock(nn.Module):
 
 
 class _SelfAttention(nn.Module):
-    """An Attention, whose map, [B, heads, N, N], is only made where its site has something to do
-    with it.
+    """An Attention whose map, [B, heads, N, N], is computed only if its site has an action.
 
-    h: [B, C, H, W] or [B, N, C]. What else diffusers passes, for attention to other things, is None
-    in these models.
+    h: [B, C, H, W] or [B, N, C]. The other arguments that diffusers passes, for cross-attention,
+    are None in these models.
     """
 
     def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
         self.inner: Any = inner
-        self.attention = _Spot("attention", call)
-        self.block = _Spot("block", call)
+        self.attention = _CallSite("attention", call)
+        self.block = _CallSite("block", call)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> Tensor:
         inner, x = self.inner, hidden_states
@@ -183,7 +179,7 @@ class _SelfAttention(nn.Module):
 
 
 class _Labels(nn.Module):
-    """A U-Net's embedding of labels, with zeros for those without one."""
+    """A U-Net's embedding of labels, with zeros for samples without a label."""
 
     def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
@@ -193,7 +189,7 @@ class _Labels(nn.Module):
     def forward(self, given: Tensor) -> Tensor:
         label = self.call.label
         assert label is not None  # a network with classes sets it
-        if given.is_floating_point():  # of a label that is embedded as if it were a timestep
+        if given.is_floating_point():  # for a label that is embedded as if it were a timestep
             given = given.to(next(self.inner.parameters()).dtype)
         embedding = self.inner(given)
         return embedding * (label >= 0)[:, None].to(embedding.dtype)

@@ -1,5 +1,4 @@
-"""Discrete variance-preserving schedules: their noise levels, and their networks as denoisers in
-σ."""
+"""Discrete variance-preserving schedules: their noise levels, and their networks as denoisers."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,14 +12,14 @@ from study.models.preconditioning import Limit, Network, Preconditioned, Scaling
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
-MORE_BETAS: Mapping[str, tuple[str, ...]] = {  # of single schedulers
+MORE_BETAS: Mapping[str, tuple[str, ...]] = {  # of particular schedulers
     "DDPMScheduler": ("sigmoid", "laplace"),
     "DDPMParallelScheduler": ("sigmoid", "laplace"),
     "HeunDiscreteScheduler": ("exp",),
 }
 MOST_BETA = 0.999
 
-# Those whose settings mean a schedule of this kind.
+# The schedulers whose settings define a schedule of this kind.
 SCHEDULERS = (
     "DDPMScheduler",
     "DDPMParallelScheduler",
@@ -42,14 +41,15 @@ SCHEDULERS = (
 
 
 class DiscreteSchedule(Preconditioned):
-    """A network trained on √ᾱ_t·y + √(1 − ᾱ_t)·n = √ᾱ_t·x at timesteps t = 0…T − 1, with σ_t² = (1
-    − ᾱ_t)/ᾱ_t.
+    """A network trained on √ᾱ_t·y + √(1 − ᾱ_t)·n = √ᾱ_t·x at timesteps t, as a denoiser in σ.
 
-    c_in = 1/√(1 + σ²) = √ᾱ; c_noise is the t of σ_t = σ, interpolated in ln σ, exactly t at a σ_t,
-    and the first or the last t for σ outside the table; what the network predicts gives the rest:
+    t = 0…T − 1, σ_t² = (1 − ᾱ_t)/ᾱ_t. c_in = 1/√(1 + σ²) = √ᾱ; c_noise is the t of σ_t = σ,
+    interpolated in ln σ, exactly t at σ_t, and the first or the last t for σ outside the table. The
+    rest depends on what the network predicts:
 
-    epsilon: n. D = x − σ·F, so c_skip = 1, c_out = −σ. v_prediction: √ᾱ·n − √(1 − ᾱ)·y. c_skip =
-    1/(1 + σ²), c_out = −σ/√(1 + σ²). sample: y. c_skip = 0, c_out = 1.
+        epsilon: n                           c_skip = 1,           c_out = −σ   (D = x − σ·F)
+        v_prediction: √ᾱ·n − √(1 − ᾱ)·y      c_skip = 1/(1 + σ²),  c_out = −σ/√(1 + σ²)
+        sample: y                            c_skip = 0,           c_out = 1
 
     sigmas: [T] σ_t, rising, float64; limit: clipping or thresholding of D by the scheduler. (Ho et
     al. 2020, eq. 4; Song et al. 2021, DDIM, eq. 13; Salimans & Ho 2022, § 4)
@@ -62,7 +62,9 @@ class DiscreteSchedule(Preconditioned):
     ) -> None:
         super().__init__(network, limit=limit)
         if prediction not in PREDICTIONS:
-            raise InputError(f"prediction '{prediction}': accepted are {', '.join(PREDICTIONS)}.")
+            raise InputError(
+                f"prediction: found '{prediction}'; accepted: {', '.join(PREDICTIONS)}."
+            )
         self.prediction = prediction
         self.register_buffer("sigmas", sigmas)
 
@@ -77,8 +79,7 @@ class DiscreteSchedule(Preconditioned):
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """The t of σ, of σ's shape and dtype."""
-        # The table is rounded as σ was, so that the σ of a timestep is at that timestep in any
-        # precision.
+        # The table is rounded as σ was, so that σ_t maps to t in any precision.
         table = self.sigmas.to(sigma.dtype).double().log()
         wanted = sigma.double().log().clamp(table[0], table[-1])
         above = torch.searchsorted(table, wanted).clamp(1, len(table) - 1)
@@ -87,29 +88,31 @@ class DiscreteSchedule(Preconditioned):
 
 
 def noise_levels(config: Config) -> Tensor:
-    """σ_t = √((1 − ᾱ_t)/ᾱ_t), ᾱ_t = Π_{s ≤ t} (1 − β_s), of a scheduler's settings; [T] float64,
-    rising.
+    """σ_t = √((1 − ᾱ_t)/ᾱ_t), ᾱ_t = Π_{s ≤ t} (1 − β_s), of a scheduler's settings, [T], rising.
 
-    β: `trained_betas`; or `beta_schedule` linear, β from beta_start to beta_end; scaled_linear, √β
-    so; sigmoid, β_t = beta_start + (beta_end − beta_start)/(1 + e^−z), z from −6 to 6; or β_t =
-    min(1 − f((t + 1)/T)/f(t/T), 0.999), squaredcos_cap_v2 with f(u) = cos²((u + 0.008)/1.008 ·
-    π/2), exp with f(u) = e^−12u, laplace with f(u) = √(r/(1 + r)), ln r = ½·sgn(u − ½)·ln(1 − 2|u −
-    ½| + 10⁻⁶); sigmoid and laplace of a DDPM scheduler, exp of a Heun scheduler.
-    rescale_betas_zero_snr: √ᾱ shifted to 0 at T − 1 and scaled to what it was at 0; then the last
-    timestep, where σ is infinite, is left out. How to sample, spacing and all, is not the
-    schedule's. Raises InputError for other settings. (Nichol & Dhariwal 2021, eq. 17; Hang et al.
-    2024; Lin et al. 2024, algorithm 1; diffusers' schedulers)
+    float64. β: `trained_betas`, or by `beta_schedule`: linear, β from beta_start to beta_end;
+    scaled_linear, √β likewise; sigmoid, β_t = beta_start + (beta_end − beta_start)/(1 + e^−z), z
+    from −6 to 6; or β_t = min(1 − f((t + 1)/T)/f(t/T), 0.999), squaredcos_cap_v2 with f(u) =
+    cos²((u + 0.008)/1.008·π/2), exp with f(u) = e^−12u, laplace with f(u) = √(r/(1 + r)), ln r =
+    ½·sgn(u − ½)·ln(1 − 2|u − ½| + 10⁻⁶); sigmoid and laplace for DDPM schedulers only, exp for the
+    Heun scheduler only. rescale_betas_zero_snr: √ᾱ is shifted to 0 at T − 1 and rescaled to its
+    value at 0; the last timestep, where σ is infinite, is then left out. Settings of sampling, such
+    as spacing, are not part of the schedule. Raises InputError if the settings are not supported.
+    (Nichol & Dhariwal 2021, eq. 17; Hang et al. 2024; Lin et al. 2024, algorithm 1; diffusers'
+    schedulers)
     """
     config.choice("_class_name", SCHEDULERS)
     betas = _betas(config)
     if len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
-        raise InputError(f"{config.path}: its betas are not two or more numbers between 0 and 1.")
+        raise InputError(
+            f"{config.path}: its betas are invalid; accepted: two or more between 0 and 1."
+        )
     remaining = (1 - betas).log().cumsum(0).exp()  # ᾱ
     if config.entries.get("rescale_betas_zero_snr"):
         root = remaining.sqrt()
         remaining = (((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)[:-1]
     sigmas = ((1 - remaining) / remaining).sqrt()
-    single = sigmas.float()  # what samplers of float32 tell apart
+    single = sigmas.float()  # samplers in float32 must distinguish them
     if len(sigmas) < 2 or not (single[1:] > single[:-1]).all() or not single.isfinite().all():
         raise InputError(
             f"{config.path}: the noise levels of its betas do not rise from timestep to timestep."
@@ -158,7 +161,7 @@ def _laplace(u: Tensor) -> Tensor:
     return log_snr.sigmoid().sqrt()
 
 
-# ᾱ as a function of the time u = t/T in [0, 1], for the schedules that are made of it.
+# ᾱ as a function of the time u = t/T in [0, 1], for the schedules that it defines.
 _REMAINING: Mapping[str, Callable[[Tensor], Tensor]] = {
     "squaredcos_cap_v2": _cosine,
     "exp": _exponential,

@@ -1,6 +1,6 @@
-"""The preconditionings of earlier diffusion models, in the form that EDM gave them.
+"""The preconditionings of earlier diffusion models, in the form given by EDM.
 
-Each has the noise levels of its training (table 1, "Time steps"), within which EDM samples it.
+Each declares the noise levels of its training (table 1, "Time steps"), within which EDM samples it.
 """
 
 import math
@@ -13,12 +13,11 @@ from study.models.preconditioning import Network, Preconditioned, Scalings
 
 
 class VP(Preconditioned):
-    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = (M − 1)·σ⁻¹(σ), the variance-preserving
-    ODE.
+    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = (M − 1)·σ⁻¹(σ): the VP ODE.
 
-    σ⁻¹(σ) = (√(β_min² + 2·β_d·ln(1 + σ²)) − β_min)/β_d is the time of a noise level; steps: M. Made
-    for σ(t) = √(exp(β_d·t²/2 + β_min·t) − 1), t from epsilon_t to 1. Raises InputError where these
-    are none. (Karras et al. 2022, table 1, column VP)
+    σ⁻¹(σ) = (√(β_min² + 2·β_d·ln(1 + σ²)) − β_min)/β_d is the time of a noise level, variance
+    preserving; steps: M. Made for σ(t) = √(exp(β_d·t²/2 + β_min·t) − 1), t from epsilon_t to 1.
+    Raises InputError if these are not noise levels. (Karras et al. 2022, table 1, column VP)
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class VP(Preconditioned):
 class VE(Preconditioned):
     """c_skip = 1, c_out = σ, c_in = 1, c_noise = ln(σ/2), the variance-exploding ODE.
 
-    Made for σ from sigma_min to sigma_max. Raises InputError where that is no range. (table 1,
+    Made for σ from sigma_min to sigma_max. Raises InputError if the range is empty. (table 1,
     column VE)
     """
 
@@ -60,14 +59,13 @@ class VE(Preconditioned):
 
 
 class IDDPM(Preconditioned):
-    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = M − 1 − argmin_j |u_j − σ|, the
-    improved DDPM.
+    """c_skip = 1, c_out = −σ, c_in = 1/√(σ² + 1), c_noise = M − 1 − argmin_j |u_j − σ|.
 
-    u_M = 0, u_{j−1} = √((u_j² + 1)/max(ᾱ_{j−1}/ᾱ_j, C₁) − 1), ᾱ_j = sin²(π/2·j/(M·(C₂ + 1))) are
-    the noise levels of its training, and u_0 … u_{M−1} those that it was made for. Of any other σ
-    only c_noise is rounded to them, the other scalings take it as it is. steps: M. The buffer `u`,
-    [M + 1], is published with the weights. Raises InputError where the levels do not fall. (Karras
-    et al. 2022, table 1, column iDDPM + DDIM)
+    The improved DDPM. u_M = 0, u_{j−1} = √((u_j² + 1)/max(ᾱ_{j−1}/ᾱ_j, C₁) − 1), ᾱ_j =
+    sin²(π/2·j/(M·(C₂ + 1))) are the noise levels of its training; it was made for u_0 … u_{M−1}.
+    For any other σ only c_noise is rounded to them; the other scalings use σ itself. steps: M. The
+    buffer `u`, [M + 1], is published with the weights. Raises InputError if the levels do not fall.
+    (Karras et al. 2022, table 1, column iDDPM + DDIM)
     """
 
     u: Tensor

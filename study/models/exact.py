@@ -9,17 +9,16 @@ from degradations.denoiser import column
 
 
 class ExactGaussian(Denoiser):
-    """The exact denoiser of N(mean, std²·I) in any dimension: D(x; σ) = mean + std²/(std² + σ²)·(x
-    − mean).
+    """The exact denoiser of N(mean, std²·I) in any dimension.
 
-    std, mean: in the units of x. Raises InputError unless std > 0. (Karras et al. 2022, appendix
-    B.6)
+    D(x; σ) = mean + std²/(std² + σ²)·(x − mean); std, mean: in the units of x. Raises InputError
+    unless std > 0. (Karras et al. 2022, appendix B.6)
     """
 
     def __init__(self, std: float, mean: float = 0.0) -> None:
         super().__init__()
         if not std > 0:
-            raise InputError(f"ExactGaussian: std must be above 0, found {std}.")
+            raise InputError(f"ExactGaussian: found std {std}; accepted: a number above 0.")
         self.std, self.mean = std, mean
 
     def forward(
@@ -34,14 +33,13 @@ class ExactGaussian(Denoiser):
 
 
 class ExactMixture(Denoiser):
-    """The exact denoiser of a mixture Σₖ πₖ N(μₖ, Σₖ) of K Gaussians in d dimensions, optionally
-    with classes.
+    """The exact denoiser of a mixture Σₖ πₖ N(μₖ, Σₖ) of K Gaussians, optionally with classes.
 
-    D(x; σ) = Σₖ rₖ(x) [μₖ + Σₖ(Σₖ + σ²I)⁻¹(x − μₖ)],  rₖ ∝ πₖ N(x; μₖ, Σₖ + σ²I).
+    D(x; σ) = Σₖ rₖ(x) [μₖ + Σₖ(Σₖ + σ²I)⁻¹(x − μₖ)], rₖ ∝ πₖ N(x; μₖ, Σₖ + σ²I).
 
     means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class
-    of each component or None. A label restricts the mixture to the components of its class; −1 does
-    not. x: [B, d]. Raises InputError for other shapes.
+    of each component or None. A label restricts the mixture to the components of its class; −1
+    means no restriction. x: [B, d]. Raises InputError if the shapes differ from these.
     """
 
     means: Tensor
@@ -57,8 +55,8 @@ class ExactMixture(Denoiser):
         k, d = means.shape
         if covariances.shape != (k, d, d) or weights.shape != (k,):
             raise InputError(
-                f"ExactMixture: means {[k, d]} want covariances {[k, d, d]} and weights {[k]}, "
-                f"found {list(covariances.shape)} and {list(weights.shape)}."
+                f"ExactMixture: found covariances {list(covariances.shape)} and weights "
+                f"{list(weights.shape)}; accepted with means {[k, d]}: {[k, d, d]} and {[k]}."
             )
         variances, axes = torch.linalg.eigh(covariances)
         self.register_buffer("means", means)
@@ -82,8 +80,10 @@ class ExactMixture(Denoiser):
     def log_density(
         self, x: Tensor, sigma: Tensor | float, given: Condition | Tensor | None = None
     ) -> Tensor:
-        """log p(x; σ), [B], of the mixture (of the label's class, with its components' weights
-        normalised)."""
+        """log p(x; σ), [B], of the mixture.
+
+        With a label, of its class, with the weights of its components normalised.
+        """
         return self._components(x, sigma, condition_of(given))[2].logsumexp(dim=1)
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -97,8 +97,11 @@ class ExactMixture(Denoiser):
     def _components(
         self, x: Tensor, sigma: Tensor | float, condition: Condition
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of every sample and component: the offset along the component's axes [B, K, d], its
-        variance [·, K, d], and log(πₖ N(x; μₖ, Σₖ + σ²I)) [B, K]."""
+        """Offsets along the axes, variances and log densities, of every sample and component.
+
+        The offsets [B, K, d], the variances along the axes [·, K, d], and log(πₖ N(x; μₖ, Σₖ +
+        σ²I)) [B, K].
+        """
         rotated = torch.einsum(
             "bki,kij->bkj", x[:, None] - self.means.to(x.dtype), self.axes.to(x.dtype)
         )

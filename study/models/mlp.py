@@ -1,4 +1,4 @@
-"""A residual MLP on flattened samples: small images and points."""
+"""A residual MLP on flattened samples, for small images and points."""
 
 import math
 from abc import ABC
@@ -11,10 +11,10 @@ from study.models.preconditioning import Network
 
 
 class ConditionedNetwork(Network, ABC):
-    """A network that is told the noise level and the label by one vector.
+    """A network that receives the noise level and the label as one vector.
 
-    label: [B] in 0…classes − 1, −1 for none, or None, which is the same as −1 for all. Where there
-    are classes, the network has a site of the role 'label'.
+    label: [B] in 0…classes − 1, −1 for none; None means −1 for all. A network with classes has a
+    site of the role 'label'.
     """
 
     def __init__(self, classes: int, embedding: int) -> None:
@@ -26,7 +26,7 @@ class ConditionedNetwork(Network, ABC):
     def embedding(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
     ) -> Tensor:
-        """The vector, [B or 1, embedding]."""
+        """The vector of noise level and label, [B or 1, embedding]."""
         embedding = self.noise(c_noise)
         if self.label is not None:
             embedding = embedding + self.label(condition.labels(x), draws)
@@ -34,11 +34,11 @@ class ConditionedNetwork(Network, ABC):
 
 
 class ResidualMLP(ConditionedNetwork):
-    """`blocks` residual blocks of `width` features, each LayerNorm → `hidden` → scale and shift by
-    (σ, label) → SiLU → dropout site → `width` → block site.
+    """`blocks` residual blocks of `width` features on flattened samples.
 
-    x: [B, …] with prod(…) = dim. Its sites have the roles 'dropout', 'block' and, where there are
-    classes, 'label'.
+    A block: LayerNorm → `hidden` → scale and shift by (σ, label) → SiLU → dropout site → `width` →
+    block site. x: [B, …] with prod(…) = dim. Its sites have the roles 'dropout', 'block' and, if
+    there are classes, 'label'.
     """
 
     def __init__(
@@ -68,8 +68,10 @@ class ResidualMLP(ConditionedNetwork):
 
 
 class ResidualBlock(nn.Module):
-    """A block of `ResidualMLP`, on the last axis; h: [B, …, width], embedding: [B or 1, …,
-    embedding]."""
+    """A block of `ResidualMLP` on the last axis.
+
+    h: [B, …, width], embedding: [B or 1, …, embedding].
+    """
 
     def __init__(self, width: int, hidden: int, embedding: int) -> None:
         super().__init__()
@@ -88,8 +90,10 @@ class ResidualBlock(nn.Module):
 
 
 class _Fourier(nn.Module):
-    """√2·cos(2π(f·c + φ)), f ~ N(0, 1), φ ~ U[0, 1), drawn once (Karras et al. 2024, EDM2, eq.
-    75)."""
+    """√2·cos(2π(f·c + φ)), f ~ N(0, 1), φ ~ U[0, 1), drawn once.
+
+    (Karras et al. 2024, EDM2, eq. 75)
+    """
 
     frequencies: Tensor
     phases: Tensor
@@ -104,7 +108,7 @@ class _Fourier(nn.Module):
 
 
 class _Labels(nn.Module):
-    """A vector for every class, [B] → [B, features], and zero for −1."""
+    """One vector per class, [B] → [B, features], and zero for −1."""
 
     def __init__(self, classes: int, features: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Preconditioning: how a raw network becomes a denoiser."""
+"""Preconditioning: the wrapper that turns a raw network into a denoiser."""
 
 import math
 from abc import ABC, abstractmethod
@@ -42,23 +42,22 @@ class Network(nn.Module, ABC):
         raise NotImplementedError
 
     def use(self, precision: torch.dtype) -> None:
-        """Compute in a precision from now on, of those that the network knows. Raises InputError
-        for others.
+        """Compute in the given precision from now on.
 
-        Parameters are rounded in place, once: use it before the network is cloned, and do not
-        expect fp32 to bring back what a lower precision has rounded away.
+        Parameters are rounded in place, once: call it before the network is cloned; returning to
+        fp32 does not restore what a lower precision has rounded away. Raises InputError if the
+        network does not support the precision.
         """
         if precision not in self.precisions:
             raise InputError(
-                f"precision: {type(self).__name__} computes in "
-                f"{' or '.join(map(_short, self.precisions))}, found {_short(precision)}."
+                f"precision: found {_short(precision)}; accepted by {type(self).__name__}: "
+                f"{' or '.join(map(_short, self.precisions))}."
             )
         self._round(precision)
         self.precision = precision
 
     def _round(self, precision: torch.dtype) -> None:
-        """Round the parameters of whatever is to compute in a precision; nothing, where there is
-        but one."""
+        """Round the parameters that are to be used in a precision; nothing if there is only one."""
 
 
 class Scalings(NamedTuple):
@@ -71,10 +70,10 @@ class Scalings(NamedTuple):
 
 
 class Preconditioned(Denoiser, ABC):
-    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, all else in that of x.
+    """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, the rest in that of x.
 
-    made_for: the noise levels of its training; None: any. limit: what is done to this estimate
-    before anyone sees it; None: nothing. (Karras et al. 2022, eq. 7)
+    made_for: the noise levels of its training; None: any. limit: a function applied to the estimate
+    before it is returned; None: nothing. (Karras et al. 2022, eq. 7)
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Preconditioned(Denoiser, ABC):
 
     @abstractmethod
     def scalings(self, sigma: Tensor) -> Scalings:
-        """Of σ, [B or 1, 1, …]."""
+        """The scalings at σ, [B or 1, 1, …]."""
         raise NotImplementedError
 
     def forward(
@@ -101,16 +100,16 @@ class Preconditioned(Denoiser, ABC):
         return d if self.limit is None else self.limit(d)
 
     def _lower(self, x: Tensor) -> Tensor:
-        """x in the network's precision, where that is lower than x's own."""
+        """x in the network's precision, if that is lower than x's own."""
         return x if self.network.precision == torch.float32 else x.to(self.network.precision)
 
 
 class EDM(Preconditioned):
     """c_skip = σd²/(σ² + σd²), c_out = σσd/√(σ² + σd²), c_in = 1/√(σ² + σd²), c_noise = ln(σ)/4.
 
-    σd, the standard deviation of the data, in the units of x; sigma_min, sigma_max: the noise
-    levels that it was made for. Raises InputError for a range that is none. (Karras et al. 2022,
-    table 1, column EDM)
+    σd: standard deviation of the data, in the units of x; sigma_min, sigma_max: range of the noise
+    levels that it was made for. Raises InputError if the range is empty. (Karras et al. 2022, table
+    1, column EDM)
     """
 
     def __init__(

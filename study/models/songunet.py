@@ -8,35 +8,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import (
-    Conv,
-    Fourier,
-    Positional,
-    Resample,
-    Style,
-    UNet,
-    at,
-    columns,
-    group_norm,
-)
+from study.models.unet import Fourier, Positional, UNet, at, columns
+from study.models.unet_blocks import Conv, Resample, Style, group_norm
 
 EPS = 1e-6  # of every group norm
 
 
 class SongUNet(UNet):
-    """DDPM++ (Song et al. 2021) and, with embedding 'fourier', encoder 'residual' and taps (1, 3,
-    3, 1), NCSN++.
+    """DDPM++ or, with embedding 'fourier', encoder 'residual' and taps (1, 3, 3, 1), NCSN++.
 
     width, multipliers: channels of each level; embedding_multiplier, noise_multiplier: of the
     embedding and of the features of the noise level, in widths; augmentations: entries of a label
-    of training that sampling never gives, whose weights are kept and do nothing; encoder: what a
-    level takes in beside the features from above it, 'skip' x at its resolution, 'residual' a
-    convolution of what the level above took in, 'standard' nothing; decoder: whether the output is
-    read off the top level, 'standard', or summed over all, 'skip'. The rest as in `UNet`. Raises
-    InputError for numbers that do not fit together.
+    of augmentations in training, which sampling never gives; its weights are kept without effect;
+    encoder: the second input of a level, 'skip' x at its resolution, 'residual' a convolution of
+    the second input of the level above, 'standard' none; decoder: whether the output is that of the
+    top level, 'standard', or summed over all levels, 'skip'. The rest as in `UNet`. Raises
+    InputError if the numbers do not fit together.
 
-    A residual sum is scaled by √½, attention has one head. (as in Karras et al. 2022, appendix F
-    and table 7)
+    A residual sum is scaled by √½; attention has one head. (Song et al. 2021; as in Karras et al.
+    2022, appendix F and table 7)
     """
 
     def __init__(

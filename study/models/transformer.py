@@ -10,14 +10,13 @@ from study.models.mlp import ConditionedNetwork, ResidualBlock
 
 
 class PatchTransformer(ConditionedNetwork):
-    """Patches as tokens with learned positions, and `blocks` of self-attention and an MLP told (σ,
-    label).
+    """Patches as tokens with learned positions, then `blocks` of self-attention and an MLP.
 
-    A block: map site; h + attention(LayerNorm(h)), its map through an attention site; then the
-    residual block of `ResidualMLP`, token by token. x: [B, C, H, W], shape = (C, H, W). Its sites
-    have the roles 'map' ([B, width, H/patch, W/patch]), 'attention', 'dropout', 'block' and, where
-    there are classes, 'label'. Raises InputError for a shape that patches do not fill and a width
-    that the heads do not divide. (After DiT, Peebles & Xie 2023)
+    A block: map site; h + attention(LayerNorm(h)), whose map passes an attention site; then the
+    residual block of `ResidualMLP`, token by token, conditioned on (σ, label). x: [B, C, H, W],
+    shape = (C, H, W). Its sites have the roles 'map' ([B, width, H/patch, W/patch]), 'attention',
+    'dropout', 'block' and, if there are classes, 'label'. Raises InputError if patches do not fill
+    the shape or heads do not divide the width. (After DiT, Peebles & Xie 2023)
     """
 
     def __init__(
@@ -33,12 +32,12 @@ class PatchTransformer(ConditionedNetwork):
     ) -> None:
         if len(shape) != 3 or shape[1] % patch or shape[2] % patch:
             raise InputError(
-                f"PatchTransformer: shape {list(shape)}, wanted [C, H, W], H and W multiples of "
-                f"{patch}."
+                f"PatchTransformer: found shape {list(shape)}; accepted: [C, H, W], H and W "
+                f"multiples of {patch}."
             )
         if width % heads:
             raise InputError(
-                f"PatchTransformer: width {width} is not a multiple of the {heads} heads."
+                f"PatchTransformer: found width {width}; accepted: multiples of {heads}, the heads."
             )
         super().__init__(classes, embedding)
         self.patch, features = patch, shape[0] * patch**2
@@ -77,7 +76,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """h + (softmax(q kᵀ/√d) through the attention site) v, projected, through the block site."""
+    """h + (softmax(q kᵀ/√d) v), projected, through the attention and block sites."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where networks are evaluated."""
+"""The device on which networks are evaluated."""
 
 from functools import cache
 
@@ -9,17 +9,17 @@ from study.parallel.group import group
 
 @cache
 def device() -> torch.device:
-    """The CPU, or the accelerator: of a machine with several, each process of a launched group has
-    its own.
+    """The accelerator of this process, or the CPU if there is none.
 
-    From the first call on, products and convolutions of float32 are that on NVIDIA's GPUs too,
-    which shorten them otherwise: what a table calls fp32 is. Set once for the whole process, for
+    On a machine with several accelerators, each process of a launched group has its own. The first
+    call makes float32 products and convolutions use full float32 on NVIDIA GPUs, which shorten them
+    by default, so that what a table calls fp32 is fp32. It is set once for the whole process, since
     sampling and features run side by side.
     """
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if found is None:
         return torch.device("cpu")
-    # SLURM may show a process none but its own
+    # SLURM may show a process only its own accelerator
     index = group().local % torch.accelerator.device_count()
     torch.accelerator.set_device_index(index)
     torch.backends.cudnn.allow_tf32 = False

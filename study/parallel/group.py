@@ -1,4 +1,4 @@
-"""A launched group of processes (torchrun, SLURM) that shares the work of one."""
+"""A launched group of processes (torchrun, SLURM) that share the work of one."""
 
 import os
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from study.records.task import Task
 if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
-MEETING = timedelta(minutes=10)  # for all to come
+MEETING = timedelta(minutes=10)  # until all processes have joined
 Array = npt.NDArray[Any]
-PATIENCE = timedelta(days=7)  # the others wait while the first one draws figures, or trains
+PATIENCE = timedelta(days=7)  # the others wait while rank 0 draws figures or trains
 
 
 @dataclass(frozen=True)
 class Group:
-    """This process's place: rank among `world` processes, and local, its number on its machine.
+    """This process's rank among `world` processes, and local, its number on its machine.
 
-    What they tell one another are Python objects through CPU memory, so that a score depends
-    neither on a device's order of summation nor on its library.
+    The processes exchange Python objects through CPU memory, so a score depends neither on a
+    device's order of summation nor on its library.
     """
 
     rank: int = 0
@@ -36,7 +36,7 @@ class Group:
     local: int = 0
 
     def gather(self, value: Any) -> list[Any]:
-        """Everyone's value, by rank. All processes must call it."""
+        """Every process's value, by rank. All processes must call it."""
         if self.world == 1:
             return [value]
         found: list[Any] = [None] * self.world
@@ -44,7 +44,7 @@ class Group:
         return found
 
     def add(self, array: Array) -> Array:
-        """The sum of everyone's arrays, of the same shape and type. All processes must call it."""
+        """The sum of all processes' arrays, of equal shape and type. All processes must call it."""
         if self.world == 1:
             return array
         total = torch.from_numpy(array.copy())
@@ -55,9 +55,9 @@ class Group:
         """Rank 0's value. All processes must call it."""
         if self.world == 1:
             return value
-        said = [value]
-        dist.broadcast_object_list(said, src=0, group=_members())
-        return said[0]
+        found = [value]
+        dist.broadcast_object_list(found, src=0, group=_members())
+        return found[0]
 
 
 @cache
@@ -69,7 +69,7 @@ def group() -> Group:
     rank, world = environment.global_rank(), environment.world_size()
     if not dist.is_initialized():
         address = f"tcp://{environment.main_address}:{environment.main_port}"
-        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which keeps a store of its own there
+        under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # which has its own store there
         dist.init_process_group(
             "gloo", "env://" if under_torchrun else address, MEETING, world, rank
         )
@@ -78,62 +78,63 @@ def group() -> Group:
 
 @cache
 def _members() -> Any:
-    """All processes, as a group that has patience."""
+    """All processes as a group with a long timeout."""
     return dist.new_group(timeout=PATIENCE, backend="gloo")
 
 
 def _launched() -> "ClusterEnvironment | None":
     if not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & os.environ.keys():
-        return None  # without the import, which takes two seconds
+        return None  # avoids the import, which takes two seconds
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    # Without a step the process is the script that was submitted, and there is but one, whatever is
-    # allocated.
+    # Without a step this is the submitted script itself, a single process, whatever is allocated.
     return (
         SLURMEnvironment() if "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect() else None
     )
 
 
 class GroupEvaluator(Protocol):
-    """What a group can do together: an evaluator, whose methods `announce` what they do."""
+    """What a group can do together: the methods of an evaluator, which `announce` each task."""
 
     def outcome(self, task: Task) -> Any: ...
     def samples(self, task: Task) -> Any: ...
 
 
 def check_equal(about: str, value: Any) -> None:
-    """Raises InputError, in all processes, where they do not have the same value of something."""
+    """Raises InputError in all processes if they do not have the same value of something."""
     found = group().gather(value)
     differ = [rank for rank, each in enumerate(found) if each != found[0]]
     if differ:
         raise InputError(
-            f"the processes of this group differ in {about}: rank {differ[0]} from rank 0."
+            f"{about}: rank {differ[0]} differs from rank 0; accepted: the same in all processes."
         )
 
 
 def announce(method: str, task: Task) -> None:
-    """Rank 0 tells the others, which `serve`, what to evaluate with it; elsewhere nothing."""
+    """Rank 0 announces to the others, which run `serve`, what they evaluate with it.
+
+    On other ranks it does nothing.
+    """
     if group().rank == 0:
         group().broadcast((method, task))
 
 
 @contextmanager
 def as_leader() -> Iterator[None]:
-    """Rank 0's part: what it evaluates in the block, the others evaluate with it; at its end they
-    are released.
+    """Rank 0's part: the others evaluate with it what it evaluates in the block, then are released.
 
-    Where the block fails they are not: they may be in the middle of an evaluation, and end as its
-    process does.
+    If the block fails they are not released: they may be in the middle of an evaluation, and end
+    when its process does.
     """
     yield
     group().broadcast(None)
 
 
 def serve(evaluator: GroupEvaluator) -> None:
-    """The part of the other ranks: evaluate what rank 0 announces until it ends.
+    """The part of the other ranks: evaluate what rank 0 announces, until it ends.
 
     Errors occur on every rank; rank 0 reports them.
     """

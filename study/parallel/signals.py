@@ -1,5 +1,4 @@
-"""Signals that end a process, as what Ctrl-C is: an exception that passes through everything that
-cleans up."""
+"""Signals that end a process are raised as KeyboardInterrupt, so that all cleanup runs."""
 
 import os
 import signal
@@ -14,8 +13,10 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """KeyboardInterrupt for SIGTERM and SIGHUP too, in the block; what is ignored, as nohup does
-    SIGHUP, stays so."""
+    """In the block SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does.
+
+    Signals that are ignored, such as SIGHUP under nohup, stay ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,13 +32,15 @@ def interruptible() -> Iterator[None]:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler of signals."""
+    """A signal handler that raises KeyboardInterrupt."""
     raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:
-    """Have this process terminated when its standard input closes: a pipe from its parent, which
-    ends as that does."""
+    """Terminate this process when its standard input, a pipe from its parent, closes.
+
+    The pipe closes when the parent ends.
+    """
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):

@@ -1,4 +1,4 @@
-"""Samplers: σ grids, solvers, sources of noise and labels, and the loop."""
+"""Samplers: σ grids, solvers, sources of noise and labels, and the sampling loop."""
 
 from study.sampling.grid import edm_sigmas
 from study.sampling.loop import Churn, OnSamples, sample, sample_chunk

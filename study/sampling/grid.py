@@ -9,28 +9,29 @@ from degradations import InputError, Levels
 def edm_sigmas(
     steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0, levels: Levels | None = None
 ) -> Tensor:
-    """σ_i = (σmax^{1/ρ} + i/(N − 1)·(σmin^{1/ρ} − σmax^{1/ρ}))^ρ for i < N, and σ_N = 0: [N + 1],
-    float64.
+    """σ_i = (σmax^{1/ρ} + i/(N − 1)·(σmin^{1/ρ} − σmax^{1/ρ}))^ρ for i < N, and σ_N = 0.
 
-    levels: those of the denoiser (`Denoiser.levels`), None for all. σmin is raised to their lowest,
-    σmax lowered to their highest, and σ_i rounded to the nearest of their table, as EDM samples the
-    VP, VE and iDDPM networks. Raises InputError unless N ≥ 2, 0 < σmin < σmax and ρ > 0, and where
-    none of the levels lie between σmin and σmax. (Karras et al. 2022, eq. 5 and table 1)
+    Returns [N + 1], float64. levels: those of the denoiser (`Denoiser.levels`), None for all. σmin
+    is raised to their lowest, σmax lowered to their highest, and σ_i rounded to the nearest level
+    of their table, as EDM samples the VP, VE and iDDPM networks. Raises InputError unless N ≥ 2, 0
+    < σmin < σmax, ρ > 0 and some of the levels lie between σmin and σmax. (Karras et al. 2022, eq.
+    5 and table 1)
     """
     if steps < 2:
-        raise InputError(f"sampler: steps must be at least 2, found {steps}.")
+        raise InputError(f"sampler: found steps {steps}; accepted: at least 2.")
     if not 0 < sigma_min < sigma_max < float("inf"):
         raise InputError(
-            f"sampler: 0 < sigma_min < sigma_max is wanted, found {sigma_min} and {sigma_max}."
+            f"sampler: found sigma_min {sigma_min}, sigma_max {sigma_max}; accepted: "
+            "0 < sigma_min < sigma_max."
         )
     if not 0 < rho < float("inf"):
-        raise InputError(f"sampler: rho must be above 0, found {rho}.")
+        raise InputError(f"sampler: found rho {rho}; accepted: a number above 0.")
     levels = levels or Levels()
     low, high = max(sigma_min, levels.low), min(sigma_max, levels.high)
     if not low < high:
         raise InputError(
-            f"sampler: no noise level from sigma_min {sigma_min:g} to sigma_max {sigma_max:g} is "
-            f"among those that the denoiser was made for, {levels.low:.4g} to {levels.high:.4g}."
+            f"sampler: found sigma_min {sigma_min:g}, sigma_max {sigma_max:g}; accepted: noise "
+            f"levels that the denoiser was made for, {levels.low:.4g} to {levels.high:.4g}."
         )
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     ends = high ** (1 / rho), low ** (1 / rho)

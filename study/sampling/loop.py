@@ -1,4 +1,4 @@
-"""From noise to samples."""
+"""The sampling loop, from noise to samples."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,18 +14,16 @@ from study.sampling.grid import edm_sigmas
 from study.sampling.solvers import solver_of
 from study.sampling.sources import Fixed, Start
 
-OnSamples = Callable[[int], Any]  # is told how many more samples are finished
+OnSamples = Callable[[int], Any]  # receives the number of newly finished samples
 
 
 @dataclass(frozen=True)
 class Churn:
-    """Fresh noise before every step with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0,
-    I),
+    """Fresh noise before steps with σ in [low, high]: x̂ = x + √(σ̂² − σ²)·noise·n, n ~ N(0, I).
 
     σ̂ = σ(1 + γ), γ = min(amount/N, √2 − 1), rounded to a level that the denoiser was made for.
-
-    amount 0: none, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn, S_tmin,
-    S_tmax, S_noise)
+    amount 0: no noise, the deterministic sampler. (Karras et al. 2022, algorithm 2: S_churn,
+    S_tmin, S_tmax, S_noise)
     """
 
     amount: float = 0.0
@@ -40,7 +38,7 @@ class Churn:
             and 0 <= self.noise < math.inf
         ):
             raise InputError(
-                f"churn: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0 are wanted, found {self}."
+                f"churn: found {self}; accepted: amount ≥ 0, 0 ≤ low ≤ high and noise ≥ 0."
             )
 
 
@@ -52,10 +50,9 @@ def sample_chunk(
     solver: str = "heun",
     churn: Churn | None = None,
 ) -> Tensor:
-    """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise. sigmas: [N + 1], falling
-    to 0.
+    """Solve from σ₀ to σ_N = 0 for one chunk: x of the shape of its noise.
 
-    Raises InputError for an unknown solver.
+    sigmas: [N + 1], falling to 0. Raises InputError if the solver is unknown.
     """
     step, (noise, condition, draws) = solver_of(solver).step, start
     gamma = min(churn.amount / (len(sigmas) - 1), math.sqrt(2) - 1) if churn else 0.0
@@ -67,7 +64,7 @@ def sample_chunk(
     x = noise * sigmas[0]
     for sigma, sigma_next in pairwise(sigmas):
         if churn and gamma > 0 and churn.low <= sigma <= churn.high:
-            # σ need not be in another network's table
+            # never below σ, which need not be in the denoiser's table
             raised = max(levels.nearest(sigma * (1 + gamma)), sigma)
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
             sigma = raised
@@ -91,12 +88,11 @@ def sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Samples of a denoiser: x of `shape` = [n, …], solved on the EDM grid of σ; the same seed
-    gives the same samples.
+    """Samples of a denoiser, x of `shape` = [n, …], solved on the EDM grid of σ.
 
     The grid stays within the noise levels that the denoiser was made for (`edm_sigmas`). labels:
     [n] class indices or None; chunk: samples computed together, part of what determines the random
-    numbers. Raises InputError for a bad shape, grid, solver or number of labels.
+    numbers. Raises InputError if the shape, grid, solver or labels are invalid.
     """
     sigmas = edm_sigmas(steps, sigma_min, sigma_max, rho, denoiser.levels()).tolist()
     source = Fixed(shape, chunk, labels, device)

@@ -1,8 +1,7 @@
-"""Where initial noise and labels come from: a source gives, for a seed and a chunk, what its
-samples start from.
+"""Sources of initial noise and labels, for a seed and a chunk of samples.
 
 A source divides n samples into chunks of a fixed size. What it gives depends on (seed, chunk)
-alone, so the work can be shared by any number of processes.
+alone, so any number of processes can share the work.
 """
 
 from abc import ABC, abstractmethod
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from degradations import Condition, Draws, InputError
 
-SEED_SET = 50_000  # seeds of a set, as published FIDs have them: 0…49999, 50000…99999, …
+SEED_SET = 50_000  # seeds of a set, as for published FIDs: 0…49999, 50000…99999, …
 
 
 class Start(NamedTuple):
-    """n ~ N(0, I) of [B, …], what its samples are conditioned on, and the draws of the chunk."""
+    """Initial noise n ~ N(0, I), [B, …], the condition of its samples, and the chunk's draws."""
 
     noise: Tensor
     condition: Condition
@@ -26,8 +25,11 @@ class Start(NamedTuple):
 
 
 class Source(ABC):
-    """shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n] if all seeds have
-    the same."""
+    """A source of initial noise and labels.
+
+    shape: [n, …] of all samples; chunk: samples in a unit of work; labels: [n], if they are the
+    same at all seeds.
+    """
 
     labels: Tensor | None = None
 
@@ -36,8 +38,8 @@ class Source(ABC):
     ) -> None:
         if len(shape) < 2 or min(shape) < 1 or chunk < 1:
             raise InputError(
-                "sampler: a shape [n, …] and a chunk, all above 0, are wanted; found "
-                f"{list(shape)}, {chunk}."
+                f"sampler: found shape {list(shape)}, chunk {chunk}; accepted: a shape [n, …] and "
+                "a chunk, all above 0."
             )
         self.shape, self.chunk, self.device = tuple(shape), chunk, device
 
@@ -54,8 +56,7 @@ class Source(ABC):
 
 
 class Fixed(Source):
-    """Given labels, [n] or None: the i-th sample has the i-th label at every seed; noise is drawn
-    chunk by chunk."""
+    """Given labels, [n] or None: sample i has label i at every seed; noise is drawn per chunk."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Fixed(Source):
         super().__init__(shape, chunk, device)
         if labels is not None and len(labels) != shape[0]:
             raise InputError(
-                f"sampler: {shape[0]} samples want as many labels, found {len(labels)}."
+                f"sampler: found {len(labels)} labels; accepted: as many as samples, {shape[0]}."
             )
         self.labels = labels
 
@@ -84,12 +85,11 @@ class Fixed(Source):
 
 
 class PerSample(Source):
-    """A generator per sample on the compute device, noise drawn first, then the label: the rule of
-    the EDM2 scripts.
+    """A generator per sample on the compute device, first for noise, then for the label.
 
-    Sample i of seed set s has the seed 50 000·s + i, so that sets do not overlap whatever their
-    size (sets of more than 50 000 take the next multiple). Classes are drawn uniformly; 0 classes
-    means no label.
+    The rule of the EDM2 scripts. Sample i of seed set s has the seed 50 000·s + i, so sets never
+    overlap (sets of more than 50 000 samples use the next multiple). Classes are drawn uniformly; 0
+    classes means no label.
     """
 
     def __init__(
@@ -116,11 +116,10 @@ class PerSample(Source):
 
 
 def stratified(counts: Tensor, n: int) -> Tensor:
-    """n labels in the exact proportions of `counts` [classes] (largest remainders), interleaved:
-    int64 [n].
+    """n labels in the exact proportions of `counts` [classes], in mixed order: int64 [n].
 
-    Where n is a multiple of counts.sum() the proportions are those of the data to the last sample.
-    The order is fixed, so that every chunk holds about the same mixture.
+    Rounded by largest remainders. If n is a multiple of counts.sum(), the proportions are exactly
+    those of the data. The order is fixed, and every chunk has about the same mixture.
     """
     quota = counts.double() * n / counts.sum()
     labels = quota.floor().long()

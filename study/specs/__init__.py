@@ -1,6 +1,6 @@
-"""What a study is: plain dataclasses, the shape of a config. No heavy import.
+"""Specs: plain dataclasses that describe a study, the shape of a config. No heavy import.
 
-Each checks its values when it is made and raises InputError, naming the key, what was found and
+Each checks its values when it is created and raises InputError with the key, what was found and
 what is accepted.
 """
 

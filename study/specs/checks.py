@@ -1,33 +1,33 @@
-"""How a spec refuses a value, and how a message shows one."""
+"""Checks of the values of a spec, and how messages show a value."""
 
 from degradations.errors import InputError
 
 SHOWN = 100  # characters of a value in a message
-# two hundred times what is published: FD's bias, ∝ 1/n, is then far below its noise
+# 200 times the published number: FD's bias, ∝ 1/n, is then far below its noise
 MOST_SAMPLES = 10_000_000
-MOST_TRIALS = 10_000  # evaluations of one search, as many as a grid has weights at most
+MOST_TRIALS = 10_000  # evaluations of one search; a grid has at most as many weights
 
 
-def want(good: bool, key: str, found: object, wanted: str) -> None:
-    """Raises InputError, with the key, what was found and what is wanted, unless it is good."""
+def want(good: bool, key: str, found: object, accepted: str) -> None:
+    """Raises InputError, "KEY: found X; accepted: Y.", unless the value is good."""
     if not good:
-        raise InputError(f"{key}: found {shown(found)}, wanted {wanted}.")
+        raise InputError(f"{key}: found {shown(found)}; accepted: {accepted}.")
 
 
 def want_between(value: int, key: str, least: int, most: int, why: str = "") -> None:
-    """Raises InputError unless least ≤ value ≤ most; why: what the lower bound is for."""
+    """Raises InputError unless least ≤ value ≤ most; why: the reason for the lower bound."""
     want(least <= value <= most, key, value, f"at least {least}{why} and at most {most:,}")
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: a line of bounded length."""
+    """A value as messages show it: one line of bounded length."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "an integer of thousands of digits"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def shown_key(name: str) -> str:
-    """A key as a message shows it."""
+    """A key as messages show it."""
     return shown(name).strip("'\"")

@@ -6,9 +6,9 @@ from typing import Literal
 
 from study.specs.checks import want, want_between
 
-MOST_STEPS = 1_000_000_000  # below 2³¹, from which on the batches would be those of the next seed
+MOST_STEPS = 1_000_000_000  # below 2³¹, above which batches would repeat those of the next seed
 MOST_BATCH = 1_000_000
-MOST_WEIGHTS = 100_000_000  # of a network: its training holds nine times as many numbers, 3.6 GB
+MOST_WEIGHTS = 100_000_000  # of a network; training takes nine times as many numbers, 3.6 GB
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class NetworkSpec:
             self.weights <= MOST_WEIGHTS,
             "network.width, network.hidden, network.blocks",
             sizes_of_blocks,
-            f"at most {MOST_WEIGHTS:,} weights, not {self.weights:,}",
+            f"at most {MOST_WEIGHTS:,} weights (this network has {self.weights:,})",
         )
 
     @property
     def weights(self) -> int:
-        """The number of weights of its blocks, which have nearly all of them."""
+        """The number of weights of the blocks, which contain nearly all of the network's."""
         attention = 4 * self.width**2 if self.kind == "transformer" else 0
         return self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
 

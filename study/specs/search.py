@@ -8,7 +8,7 @@ from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, want, want_between
 
 CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
-MOST_SEED_SETS = 1000  # an interval narrows with their root
+MOST_SEED_SETS = 1000  # an interval narrows with their square root
 PROBE_LIMITS = {
     "images": (2, 100_000),
     "levels": (2, 1000),
@@ -25,7 +25,7 @@ class PairingSpec:
         main: the degradation of the main, such as dropout(0.2)
         guide: the degradation of the guide, such as dropout(0.4)
         coupling: whether main and guide draw independently or share their draws
-        rule: how their estimates become one at a weight, such as interval(0.3, 5)
+        rule: how their estimates are combined at a weight, such as interval(0.3, 5)
     """
 
     main: str
@@ -52,17 +52,17 @@ class SearchSpec:
     """The search for the weight of each pairing.
 
     Args:
-        method: probe (the endpoint probe's weight, its neighbours, then where a parabola has its
-            least), gp (a design, then a Gaussian process) or grid (every weight)
+        method: probe (the endpoint probe's weight, its neighbours, then the minimum of a
+            parabola), gp (a design, then a Gaussian process) or grid (every weight)
         weight: lowest and highest guidance weight
         step: weights are multiples of this, counted from the lowest
-        samples: samples an evaluation, at most 10,000,000
-        trials: evaluations a pairing, at most; 10,000 at most
+        samples: samples per evaluation, at most 10,000,000
+        trials: evaluations per pairing, at most; 10,000 at most
         design: weights that gp evaluates first
         tolerance: stop where the interval of the best weight is narrower than this
-        budget: network evaluations a sample that the search of a pairing may take, main, guide and
-            probe counted; at most 1,000,000,000
-        screen: do not search a pairing whose probe says 1 and whose FD rises from w = 1 to 1.1
+        budget: network evaluations per sample (NFE) that the search of a pairing may take,
+            including those of the guide and the probe; at most 1,000,000,000
+        screen: do not search a pairing whose probe predicts 1 and whose FD rises from w = 1 to 1.1
         interval: noise levels between which the ends of a guidance interval are searched too (gp)
         strength: range of the guide's strength, searched too (gp)
         guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
@@ -111,7 +111,7 @@ class SearchSpec:
             self.method != "probe" or 1.0 in self.weights,
             "search.weight",
             self.weight,
-            f"a range that holds 1 in steps of {self.step:g}, where the method 'probe' begins",
+            f"a range with 1 among its steps of {self.step:g}, where the method 'probe' starts",
         )
         self._check_ends()
         for key in ("interval", "strength"):
@@ -127,7 +127,7 @@ class SearchSpec:
                 self.method == "gp",
                 f"search.{key}",
                 getattr(self, key),
-                f"nothing with the method '{self.method}': only gp searches more than the weight",
+                f"nothing with the method '{self.method}'; only gp searches more than the weight",
             )
         want(
             len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
@@ -136,7 +136,7 @@ class SearchSpec:
             not (self.strength and self.guides),
             "search.guides",
             self.guides,
-            "nothing beside search.strength, the strength of the pairing's own guide",
+            "nothing together with search.strength, the strength of the pairing's own guide",
         )
 
     def _check_ends(self) -> None:
@@ -181,16 +181,16 @@ class SearchSpec:
 
     @property
     def over(self) -> list[str]:
-        """What the search is over beside the weight."""
+        """The keys that are searched in addition to the weight."""
         return [key for key in ("interval", "strength", "guides") if getattr(self, key)]
 
 
 @dataclass(frozen=True)
 class ConfirmSpec:
-    """The confirmation of the leader on fresh seeds, paired with weight 1 and with the base.
+    """The confirmation of the best weight on fresh seeds, paired with weight 1 and with the base.
 
     Args:
-        samples: samples a seed set, at most 10,000,000
+        samples: samples per seed set, at most 10,000,000
         seed_sets: number of seed sets, 2 to 1000
         controls: also score the base and each main at twice the steps
     """
@@ -209,11 +209,11 @@ class CalibrateSpec:
     """The strengths at which kinds of degradation do equal damage.
 
     Args:
-        kinds: names of kinds; none: all that the base can suffer
+        kinds: names of kinds; none: all that the base supports
         levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second
             for guides
         tolerance: relative difference from the level that is accepted
-        trials: evaluations a kind, at most; 2 to 10,000
+        trials: evaluations per kind, at most; 2 to 10,000
     """
 
     kinds: tuple[str, ...] = ()
@@ -250,8 +250,8 @@ class MatrixSpec:
 
     Args:
         coupling: of all its pairings
-        clean: also the base itself as main
-        tested: kinds whose pairings with one another are searched whatever the screening says
+        clean: also use the base itself as a main
+        tested: kinds whose pairings with one another are always searched, without screening
     """
 
     coupling: Literal["independent", "shared"] = "shared"
@@ -261,12 +261,12 @@ class MatrixSpec:
 
 @dataclass(frozen=True)
 class ProbeSpec:
-    """The probes.
+    """The settings of the probes.
 
     Args:
-        images: data that mean errors and losses are taken on, at most 100,000
+        images: samples over which errors and losses are averaged, at most 100,000
         levels: noise levels, at most 1000
-        draws: evaluations of a random denoiser at each, at most 10,000
+        draws: evaluations of a stochastic denoiser at each level, at most 10,000
         resamples: bootstrap samples behind an interval, 100 to 100,000
     """
 

@@ -1,4 +1,4 @@
-"""Specs as plain values and back: JSON and YAML."""
+"""Specs to plain JSON and YAML values and back."""
 
 from dataclasses import asdict
 from typing import Any
@@ -20,28 +20,28 @@ from study.specs import (
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    """A spec as plain JSON values, lists for tuples."""
+    """A spec as plain JSON values, with lists for tuples."""
     found: dict[str, Any] = _lists(asdict(spec))
-    # may be infinite, which JSON has not
+    # may be infinite, which JSON cannot express
     found["sampler"]["churn_max"] = repr(spec.sampler.churn_max)
     return found
 
 
 def spec_to_yaml(spec: StudySpec) -> str:
-    """A spec as a config that can be given to every command."""
+    """A spec as a config that every command accepts."""
     text: str = yaml.safe_dump(_lists(asdict(spec)), sort_keys=False, allow_unicode=True)
     return text
 
 
 def _lists(value: Any) -> Any:
-    """Tuples as the lists that YAML has for them."""
+    """Tuples as lists, which YAML has."""
     if isinstance(value, dict):
         return {key: _lists(each) for key, each in value.items()}
     return [_lists(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def spec_from_json(kept: dict[str, Any]) -> StudySpec:
-    """The spec of what `spec_to_json` gave."""
+    """The spec of a result of `spec_to_json`."""
     inner = {
         "sampler": SamplerSpec,
         "search": SearchSpec,
@@ -68,7 +68,7 @@ def spec_from_json(kept: dict[str, Any]) -> StudySpec:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that they were."""
+    """JSON's lists as tuples."""
     if isinstance(value, dict):
         return {key: _tuples(each) for key, each in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

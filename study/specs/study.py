@@ -1,4 +1,4 @@
-"""A whole study."""
+"""The spec of a whole study."""
 
 import re
 from collections import Counter
@@ -18,14 +18,13 @@ from study.specs.search import (
     SearchSpec,
 )
 
-MOST_NAME = 200  # bytes: with its longest suffix a file's name, which has 255
-MOST_PAIRINGS = 20_000  # each has a study in Optuna's database and a run in MLflow's
+MOST_NAME = 200  # bytes: file names, which have at most 255, add a suffix
+MOST_PAIRINGS = 20_000  # each is a study in Optuna's database and a run in MLflow's
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """A degradation study: one base, pairings of its degradations, and how they are searched and
-    confirmed.
+    """A degradation study: one base, pairings of its degradations, their search and confirmation.
 
     Args:
         name: of the study; its results are kept under this name, of at most 100 characters and 200
@@ -33,7 +32,7 @@ class StudySpec:
         base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and
             card, a folder of diffusers or hub:org/name, exact (the data's closed form), or null:
             trained by the recipe
-        recipe: how the base is trained where it is
+        recipe: how the base is trained, if it is
         reference: what samples are compared with: a data set, published statistics (img512, cifar10
             train), or a file or folder of statistics or images
         decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or
@@ -47,8 +46,8 @@ class StudySpec:
         search: how the weight is searched
         confirm: how it is confirmed
         calibrate: how equally damaging strengths are found
-        matrix: where given, the pairings are those of all calibrated kinds
-        probe: how the probes look
+        matrix: if given, the pairings are those of all calibrated kinds
+        probe: settings of the probes
         seed: of the search; the confirmation uses those after it
     """
 
@@ -85,7 +84,7 @@ class StudySpec:
             self.name != "Default",
             "name",
             self.name,
-            "another one: MLflow has an experiment of this name",
+            "any other name, as MLflow has an experiment of this name",
         )
         want(
             self.base is not None or self.recipe.data == self.reference,
@@ -120,7 +119,7 @@ class StudySpec:
             not (self.search.interval and ruled),
             "search.interval",
             self.search.interval,
-            f"nothing beside the rule of a pairing, here of {', '.join(ruled)}",
+            f"nothing together with the rule of a pairing, here of {', '.join(ruled)}",
         )
         if self.matrix is not None:
             want(
@@ -144,14 +143,15 @@ class StudySpec:
 
     @property
     def metrics(self) -> list[str]:
-        """The Fréchet distances of the study, the primary one first: `fd_` and the extractor, or
-        its card's name."""
+        """The Fréchet distances of the study, the primary one first.
+
+        Each is named `fd_` and the extractor, or the name of its card.
+        """
         return [f"fd_{name.removesuffix('.json').rsplit('/', 1)[-1]}" for name in self.extractors]
 
     @property
     def named(self) -> list[str]:
-        """The names of denoisers in the study: of its pairings, and of other guides that are
-        searched."""
+        """The names of the denoisers in the study: of pairings and of other guides searched."""
         pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
         return list(dict.fromkeys([*pairings, *self.search.guides]))
 

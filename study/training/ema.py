@@ -1,5 +1,7 @@
-"""Power-function averages of the weights of a training run (Karras et al. 2024, EDM2, § 3 and
-appendix C)."""
+"""Power-function averages of the weights of a training run.
+
+(Karras et al. 2024, EDM2, § 3 and appendix C)
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,11 +15,10 @@ from degradations import InputError
 
 
 class Profile(NamedTuple):
-    """An average at a step T with exponent γ: the weights of step t count as p(t) = (γ + 1)·tᵞ/T^(γ
-    + 1), 0 ≤ t ≤ T.
+    """An average at step T with exponent γ: step t has the weight p(t) = (γ + 1)·tᵞ/T^(γ + 1).
 
-    The recursion of `update` is its average exactly, if those of step k are taken to last from k −
-    1 to k.
+    0 ≤ t ≤ T. The recursion of `update` gives exactly this average if the weights of step k apply
+    from k − 1 to k.
     """
 
     step: float
@@ -25,15 +26,14 @@ class Profile(NamedTuple):
 
 
 def exponent(sigma_rel: float) -> float:
-    """γ of the profile tᵞ whose standard deviation is σ_rel of the training time: σ_rel² = (γ +
-    1)/((γ + 2)²(γ + 3)).
+    """γ of the profile tᵞ whose standard deviation is σ_rel of the training time.
 
-    Raises InputError unless 0 < σ_rel < 12^(−1/2), the width of γ = 0. (EDM2, eq. 126 and algorithm
-    2)
+    σ_rel² = (γ + 1)/((γ + 2)²(γ + 3)). Raises InputError unless 0 < σ_rel < 12^(−1/2), the width of
+    γ = 0. (EDM2, eq. 126 and algorithm 2)
     """
     if not 0 < sigma_rel < 12**-0.5:
         raise InputError(
-            f"EMA: the relative width must lie between 0 and {12**-0.5:.3f}, found {sigma_rel}."
+            f"EMA: found relative width {sigma_rel}; accepted: between 0 and {12**-0.5:.3f}."
         )
     t = sigma_rel**-2
     return float(np.roots([1, 7, 16 - t, 12 - t]).real.max())
@@ -43,12 +43,12 @@ def exponent(sigma_rel: float) -> float:
 def update(averages: Iterable[Tensor], weights: Iterable[Tensor], step: int, gamma: float) -> None:
     """θ̂ ← β·θ̂ + (1 − β)·θ with β = (1 − 1/t)^(γ + 1) at step t ≥ 1, in place (EDM2, eq. 123)."""
     beta: float = (1 - 1 / step) ** (gamma + 1)
-    # one call for all, not one for each
+    # one call for all tensors, not one for each
     torch._foreach_lerp_(list(averages), list(weights), 1 - beta)
 
 
 def inner(p: Profile, q: Profile) -> float:
-    """⟨p, q⟩ = ∫ p(t)·q(t) dt = (γ + 1)(γ' + 1)/(γ + γ' + 1) · (T/T')^γ'/T' where T ≤ T'.
+    """⟨p, q⟩ = ∫ p(t)·q(t) dt = (γ + 1)(γ' + 1)/(γ + γ' + 1) · (T/T')^γ'/T' if T ≤ T'.
 
     Both are zero beyond T, so the integral is that of t^(γ + γ') from 0 to T.
     """
@@ -63,12 +63,11 @@ def inner(p: Profile, q: Profile) -> float:
 
 
 def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[np.float64], float]:
-    """Coefficients c, [n], of kept averages whose sum comes nearest to a wanted one, and its error
-    |Σ cᵢpᵢ − p|/|p|.
+    """Coefficients c, [n], of kept averages whose sum is nearest to a wanted one, and its error.
 
-    The least squares of ∫(Σ cᵢpᵢ − p)² dt under Σ cᵢ = 1, without which a sum would shrink the
-    weights. What is kept of later steps than the wanted one has no part in it. Raises InputError
-    where nothing earlier is kept. (EDM2, § 3.2)
+    The error is |Σ cᵢpᵢ − p|/|p|. c minimises ∫(Σ cᵢpᵢ − p)² dt subject to Σ cᵢ = 1, without which
+    the sum would shrink the weights. Averages kept at later steps than the wanted one are not used.
+    Raises InputError if no earlier one is kept. (EDM2, § 3.2)
     """
     coefficients = np.zeros(len(kept))
     if wanted in kept:
@@ -78,7 +77,7 @@ def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[n
     if not used:
         raise InputError(f"EMA: no average up to step {wanted.step:g} was kept.")
     n, norm = len(used), inner(wanted, wanted)
-    # so that the diagonal is one
+    # makes the diagonal one
     scale = np.array([(inner(kept[i], kept[i]) / norm) ** 0.5 for i in used])
     matrix = (
         np.array([[inner(kept[i], kept[j]) for j in used] for i in used])
@@ -86,7 +85,7 @@ def reconstruct(kept: Sequence[Profile], wanted: Profile) -> tuple[npt.NDArray[n
         / norm
     )
     vector = np.array([inner(kept[i], wanted) for i in used]) / scale / norm
-    # with Lagrange's multiplier
+    # with a Lagrange multiplier
     bordered = np.block([[matrix, 1 / scale[:, None]], [1 / scale, np.zeros(1)]])
     scaled = np.linalg.lstsq(bordered, np.append(vector, 1.0), rcond=None)[0][:n]
     coefficients[used] = scaled / scale
