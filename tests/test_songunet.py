@@ -10,7 +10,7 @@ from degradations import InputError, parse
 from study.models.by_class import published
 from study.models.dhariwal import DhariwalUNet
 from study.models.songunet import SongUNet
-from study.models.unet import Block, Style
+from study.models.unet_blocks import Block, Style
 from tests.unet_networks import SMALL, every, inputs, small
 
 # Of each, D at eight places of four samples, computed with the networks that were published.

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from degradations import Denoiser, Draws, parse
-from study.models.unet import Block, Style
+from study.models.unet_blocks import Block, Style
 from tests.unet_networks import every, inputs, noise, random, small
 
 
