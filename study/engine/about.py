@@ -45,7 +45,7 @@ def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dic
 
 
 def _commit() -> str:
-    """The commit of the project's checkout, marked if there are changes; empty outside a checkout."""
+    """The commit of the project's checkout, marked if it has changes; empty outside one."""
 
     def ask(*arguments: str) -> str:
         git = ["git", "-C", str(Path(__file__).parent), *arguments]

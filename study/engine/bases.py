@@ -158,7 +158,8 @@ def train_base(
     """
     if spec.base is not None and is_public(Variant.parse(spec.base).base):
         raise InputError(
-            f"base: found {spec.base}, a published checkpoint; use null or a base that a recipe trains."
+            f"base: found {spec.base}, a published checkpoint; use null or a base that a recipe "
+            "trains."
         )
     # Unknown names raise before a folder is made for them.
     load_data(spec.recipe.data)

@@ -13,7 +13,7 @@ LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # limits of the search where the kin
 
 @dataclass(frozen=True)
 class Calibration:
-    """The state of a kind's calibration: strengths found, the next to evaluate, or why none is left.
+    """The state of a kind's calibration: strengths found, the next to evaluate, or why none is.
 
     strengths, ratios: for each level, the strength found and FD(main)/FD(base) there; None where
     not (yet) found.
@@ -123,8 +123,8 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
         if places[0] <= weakest + 1e-9:
             return (
                 None,
-                f"even the weakest, {kind.kind}({next(iter(known)):g}), raises FD to more than {level:g} "
-                "times the base's",
+                f"even the weakest, {kind.kind}({next(iter(known)):g}), raises FD to more than "
+                f"{level:g} times the base's",
             )
         return _strength(kind, max(places[0] - _STRIDE[kind.rises], weakest)), ""
     low, high, gap_low, gap_high = places[above - 1], places[above], gaps[above - 1], gaps[above]
@@ -153,7 +153,7 @@ def _ends(kind: type[Kind]) -> tuple[float, float]:
 
 
 def _place(kind: type[Kind], strength: float) -> float:
-    """A strength on the scale of the search, on which damage rises: its logarithm, or minus bits."""
+    """A strength on the search's scale, on which damage rises: its logarithm, or minus bits."""
     return math.log(strength) if kind.rises else -strength
 
 

@@ -18,14 +18,15 @@ def want_pairings(spec: StudySpec) -> None:
     """Raises InputError for a study without pairings and without a matrix."""
     if not spec.pairings and not spec.matrix:
         raise InputError(
-            "pairings: found none; give at least one, such as {main: noise(0.1), guide: noise(0.2)}."
+            "pairings: found none; give at least one, such as {main: noise(0.1), guide: "
+            "noise(0.2)}."
         )
 
 
 def evaluator_of(
     spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False
 ) -> Evaluator:
-    """The evaluator of a study's tasks; its base and named variants are trained if they are not yet.
+    """The evaluator of a study's tasks; its base and named variants are trained if necessary.
 
     calibrates: whether kinds are calibrated although there is no matrix. Raises InputError, before
     any training, for names that are not degradations or that the base does not support.
@@ -63,7 +64,8 @@ def check_strengths(spec: StudySpec) -> None:
         assert ends is not None
         if "@" in pairing.guide or not isinstance(guide, Kind):
             raise InputError(
-                f"search.strength: found the guide {pairing.guide}; a single kind with a strength is needed."
+                f"search.strength: found the guide {pairing.guide}; a single kind with a strength is "
+                "needed."
             )
         for end in ends:
             replace(guide, strength=end)  # raises InputError outside the kind's range
