@@ -64,8 +64,8 @@ def check_strengths(spec: StudySpec) -> None:
         assert ends is not None
         if "@" in pairing.guide or not isinstance(guide, Kind):
             raise InputError(
-                f"search.strength: found the guide {pairing.guide}; a single kind with a strength is "
-                "needed."
+                f"search.strength: found the guide {pairing.guide}; a single kind with a strength "
+                "is needed."
             )
         for end in ends:
             replace(guide, strength=end)  # raises InputError outside the kind's range

@@ -66,7 +66,7 @@ def endpoints(results: Results) -> Iterator[Wanted]:
 def study(
     results: Results, is_stochastic: Callable[[str], bool], ended: Ended | None = None
 ) -> Iterator[Wanted]:
-    """The evaluations that a study with its pairings still needs and that can be made now, in order.
+    """The evaluations that a study with its pairings needs and that can be made now, in order.
 
     ended: the searches known to have ended; newly ended ones are added, so that they are found only
     once.
@@ -94,7 +94,7 @@ def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
 
 
 def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
-    """The best task of a pairing by each metric, and its guide alone, on the confirmation's seeds."""
+    """A pairing's best task by each metric, and its guide alone, on the confirmation's seeds."""
     tested = filter(None, (results.tested(pairing, metric) for metric in results.metrics))
     return [
         task
@@ -163,7 +163,7 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
 
 
 def _still(spec: StudySpec, tried: int) -> int:
-    """Guided evaluations that a search usually still needs; after an endpoint probe, four in all."""
+    """Guided evaluations that a search usually still needs; with an endpoint probe, four in all."""
     search = spec.search
     if search.method == "grid":
         return sum(weight != 1 for weight in search.weights) - tried
@@ -175,7 +175,7 @@ def _still(spec: StudySpec, tried: int) -> int:
 
 
 class Count(NamedTuple):
-    """Evaluations of a study, their samples, and passes: samples times networks evaluated for each."""
+    """Evaluations of a study, their samples, and the samples times the networks of each (passes)."""
 
     evaluations: int
     samples: int

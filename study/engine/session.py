@@ -47,7 +47,8 @@ def opened(
 ) -> Iterator[Open]:
     """Open a study in one process that logs it to MLflow.
 
-    However the block ends, no MLflow run is left with the status "running". role, release: see `Worker`.
+    However the block ends, no MLflow run is left with the status "running". role, release: see
+    `Worker`.
     """
     spec = evaluator.spec
     with alone(root, spec.name), Progress(metric=spec.metrics[0]) as progress:

@@ -119,7 +119,7 @@ def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
 
 
 def _extractor(name: str, root: Path) -> Extractor | None:
-    """The extractor of a name; one of zeros if its published file is missing, None without a card."""
+    """The extractor of a name; one of zeros if its published file is missing; None without card."""
     missing = [file for file in files_of(name) if not present(file, root / CACHE)]
     if missing:
         return Images(name, str(missing[0].sha256), _Zeros(DIMENSIONS[name]))

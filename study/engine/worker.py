@@ -81,9 +81,9 @@ class Worker:
             )
 
     def subscribe(self, listener: OnEvaluation) -> None:
-        """Call a listener once for every evaluation that is read from now on, earlier ones included.
+        """Call a listener once for every evaluation that is read from now on.
 
-        They may be made by this process or by others.
+        These include earlier ones and those made by other processes.
         """
         self._listeners.append(listener)
 
@@ -131,7 +131,7 @@ class Worker:
                 time.sleep(PAUSE)
 
     def _step(self, stage: Stage, left: Callable[[Results], int] | None) -> bool | None:
-        """Evaluate the first free task; None if no task is left, False if others hold all of them."""
+        """Evaluate the first free task; None if no task is left, False if others hold them all."""
         found, results = None, self.results
         for pairing, task in stage(results):
             if left is not None and found is None:
@@ -169,7 +169,7 @@ class Worker:
             store.release_lost()
 
     def _remind(self) -> None:
-        """Name the remote processes that hold tasks, as this one cannot see whether they are alive."""
+        """Name the remote processes that hold tasks; this one cannot see whether they are alive."""
         for each in (each for store in self._stores.values() for each in store.remote()):
             if time.time() - self._reminded.get(each, -math.inf) < REMINDED:
                 continue
@@ -191,7 +191,7 @@ class Worker:
         return found
 
     def _show(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-        """Report a finished evaluation, except the copy of the main's that a search has at w = 1."""
+        """Report a finished evaluation, except the main's that a search copies at w = 1."""
         task, value = evaluation.task, evaluation.scores.get(self._metric)
         if pairing is None or task.weight != 1:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
