@@ -175,7 +175,7 @@ def _still(spec: StudySpec, tried: int) -> int:
 
 
 class Count(NamedTuple):
-    """Evaluations of a study, their samples, and the samples times the networks of each (passes)."""
+    """Evaluations of a study, their samples, and passes, the samples times the networks of each."""
 
     evaluations: int
     samples: int

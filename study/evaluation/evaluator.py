@@ -36,9 +36,9 @@ KEPT_BYTES = 2**30  # limit of cached samples of single denoisers, for the endpo
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: returns the base of a variant's name. On construction raises InputError for names of the
-    study that are not degradations or that the base does not support, and for references that do
-    not match the base's samples.
+    variant: returns the base of a variant's name. At once raises InputError for names of the study that
+    are not degradations or that the base does not support, and for references that do not match
+    the base's samples.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Evaluator:
         return samples, self._evaluations(task)
 
     def _keeps(self, task: Task) -> bool:
-        """Whether samples of a search's main are cached: for its endpoint probe, or if they are few.
+        """Whether samples of a search's main are cached: for an endpoint probe, or if they are few.
 
         Never in a launched group, whose processes share features instead of samples.
         """
@@ -274,7 +274,7 @@ class Evaluator:
         return instead if degradation == Identity() else Composition((instead, degradation))
 
     def is_stochastic(self, name: str) -> bool:
-        """Whether the denoiser of a name is stochastic. Raises InputError as `parts.is_stochastic`."""
+        """Whether a named denoiser is stochastic; raises InputError as `parts.is_stochastic`."""
         degradation = self.degradation(name)
         if name not in self._stochastic:
             self._stochastic[name] = is_stochastic(self.base, degradation)

@@ -92,7 +92,7 @@ def forecast(
 
 @lru_cache(maxsize=4)
 def _resampled(images: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
-    """Counts of each image in each bootstrap sample, [resamples, images]; equal for all pairings."""
+    """Counts of each image in each bootstrap sample, [resamples, images]; the same for all."""
     return np.random.default_rng(seed).multinomial(
         images, np.full(images, 1 / images), size=resamples
     )
@@ -132,8 +132,8 @@ def several_guides(
     least = np.linalg.eigvalsh(g_matrix)[:, 0]
     if np.quantile(least, 0.025) <= 1e-9 * np.trace(g_matrix[0]):
         raise InputError(
-            f"probe: the errors of {', '.join(guides)} do not differ significantly, so their weights "
-            "are undetermined; use more draws (--probe.draws) or images (--probe.images)."
+            f"probe: the errors of {', '.join(guides)} do not differ significantly, so their "
+            "weights are undetermined; use more draws (--probe.draws) or images (--probe.images)."
         )
     weights = 1 - np.linalg.solve(g_matrix, g[..., None])[..., 0]
     low, high = np.quantile(weights[1:], [0.025, 0.975], axis=0)

@@ -101,8 +101,8 @@ def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFi
     for extractor in extractors:
         if extractor not in known.files:
             raise InputError(
-                f"reference '{name}': found the extractor '{extractor}'; statistics are published of "
-                f"{' and '.join(known.files)}."
+                f"reference '{name}': found the extractor '{extractor}'; statistics are published "
+                f"of {' and '.join(known.files)}."
             )
     return {extractor: known.files[extractor] for extractor in extractors}
 
