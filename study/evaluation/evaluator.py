@@ -36,9 +36,9 @@ KEPT_BYTES = 2**30  # limit of cached samples of single denoisers, for the endpo
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: returns the base of a variant's name. At once raises InputError for names of the study that
-    are not degradations or that the base does not support, and for references that do not match
-    the base's samples.
+    variant: returns the base of a variant's name. At once raises InputError for names of the study
+    that are not degradations or that the base does not support, and for references that do not
+    match the base's samples.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Results:
         return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """The task that is compared with weight 1: the leader, or weight 1.1 if the leader has 1."""
+        """The task that is compared with weight 1: the leader, or weight 1.1 if that has 1."""
         leader = self.leader(pairing, metric)
         return (
             self.searched(pairing, TESTED_BESIDE)
@@ -95,13 +95,13 @@ class Results:
         return [Task(**{**vars(task), **changed, "seed": seed}) for seed in spec.seeds]
 
     def alone(self, name: str, double: bool = False) -> list[Task]:
-        """The confirmation's tasks of a single denoiser, one per seed set; double: at twice the steps."""
+        """The confirmation's tasks of a denoiser, one per seed set; double: at twice the steps."""
         spec = self.spec
         steps = spec.sampler.steps * (2 if double else 1)
         return [Task.alone(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
 
     def averaged(self, name: str) -> list[Task]:
-        """The control that averages two independent draws of a main, at the same cost as guidance."""
+        """The control that averages two independent draws of a main, at the cost of guidance."""
         pairing = PairingSpec(name, name)
         return [Task.guided(pairing, 0.5, t.seed, t.samples, t.steps) for t in self.alone(name)]
 

@@ -104,8 +104,8 @@ def difference(
     """
     if len(replicates_a) != len(replicates_b):
         raise InputError(
-            f"jackknife: found {len(replicates_a)} and {len(replicates_b)} groups; both numbers must "
-            "be equal."
+            f"jackknife: found {len(replicates_a)} and {len(replicates_b)} groups; both numbers "
+            "must be equal."
         )
     return jackknife(a - b, [x - y for x, y in zip(replicates_a, replicates_b, strict=True)], level)
 
@@ -157,8 +157,8 @@ def best_weight(
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
         raise InputError(
-            f"best weight: found the weights {list(weights)}; they must differ, and each needs an FD "
-            "with replicates."
+            f"best weight: found the weights {list(weights)}; they must differ, and each needs "
+            "an FD with replicates."
         )
     if len({len(row) for row in replicates}) > 1:
         raise InputError(

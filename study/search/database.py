@@ -61,7 +61,7 @@ def path_of(storage: RDBStorage) -> Path:
 
 @contextmanager
 def intact(path: Path) -> Iterator[None]:
-    """Raises InputError, with the file and a remedy, if data read from it in the block are damaged."""
+    """Raises InputError, with the file and a remedy, if data read in the block are damaged."""
     try:
         yield
     except (DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -23,7 +23,7 @@ def is_local(owner: Owner) -> bool:
 
 
 def is_dead(owner: Owner) -> bool:
-    """Whether a local process has ended; a zombie, not yet reaped by its parent, counts as ended."""
+    """Whether a local process has ended; a zombie, not yet reaped by its parent, has."""
     if not is_local(owner):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The next evaluation of a search, a function of the known ones, so that a search can be resumed."""
+"""The next evaluation of a search, as a function of the known ones, so that it can be resumed."""
 
 import hashlib
 import warnings
@@ -63,8 +63,8 @@ def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> T
     """The next weight around the endpoint weight.
 
     In order: w = 1; the endpoint weight; its neighbours; outwards until the minimum is bracketed;
-    the minimum of the parabola. If the endpoint weight is about 1 and FD rises on both sides of 1,
-    the search ends (`screen`) or tries the weights SCREEN.
+    the minimum of the parabola. If the endpoint weight is about 1 and FD rises beside 1, the
+    search ends (`screen`) or tries the weights SCREEN.
     """
     spec, metric = results.spec.search, results.primary
     curve = {e.task.weight: e for e in results.searches[pairing]}

@@ -210,8 +210,8 @@ class Store:
         if outcome is None:
             self._fail(trial, LOST)
             return
-        # The trial may have been released because this process seemed to have ended; the next process
-        # to evaluate the task then stores it.
+        # If the trial was released because this process seemed to have ended, the next process to
+        # evaluate the task stores it.
         with suppress(*TAKEN):
             self._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
             self._storage.set_trial_state_values(
@@ -250,7 +250,7 @@ def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = T
 
 
 def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
-    """Whether two fingerprints differ in a key; a base variant named by only one is no difference."""
+    """Whether two fingerprints differ in a key; a variant that only one of them names is ignored."""
     if key.startswith("variant.") and not (key in kept and key in now):
         return False
     return bool(kept.get(key) != now.get(key))
