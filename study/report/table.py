@@ -152,7 +152,7 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _found(row: dict[str, Any]) -> str:
-    """The guide or noise-level interval that the search chose besides the weight, if it improves."""
+    """The guide or noise-level interval that the search chose besides the weight, if any."""
     if row["weight"] == 1:
         return ""
     within = [rounded(row["tested_rule"])] if row["tested_rule"] != row["rule"] else []
@@ -170,8 +170,8 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         f"samples, {row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of "
         "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
         "least: the smallest of them, which does not affect the verdict; recovered: (main − "
-        "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same cost "
-        "as guidance, twice the steps, and two draws of the main averaged at every evaluation (– "
+        "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
+        "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation (– "
         f"if it is deterministic).{_few(row)}"
     )
 

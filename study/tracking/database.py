@@ -55,7 +55,7 @@ def open_client(root: Path) -> "MlflowClient":
 
 
 def store_of(client: "MlflowClient") -> Any:
-    """MLflow's internal store, which writes hundreds of runs in a second; a client needs half a minute."""
+    """MLflow's internal store, which writes hundreds of runs in a second; a client takes 30 s."""
     return client._tracking_client.store
 
 
