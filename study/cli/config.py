@@ -20,7 +20,7 @@ MOST_DOTS = 4  # in a key; no valid key has more
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     """The study of a YAML file, with overrides as on the command line.
 
-    An example is `load_spec(path, ["--sampler.steps", "64"])`. Raises InputError for a missing file,
+    Example: `load_spec(path, ["--sampler.steps", "64"])`. Raises InputError for a missing file,
     invalid YAML, unknown, repeated and missing keys, wrong types and inconsistent values, with the
     file, the key, the value found and the values accepted.
     """
@@ -93,7 +93,7 @@ def _text(path: Path) -> str:
 
 
 def _meant_file(path: Path) -> str:
-    """A suggested config: an included one by its name, or a similar name in the folder or configs/."""
+    """A suggested config: an included one, or a similar name in the folder or in configs/."""
     if not path.suffix and path.parent == Path():
         return meant(str(path), [each.stem for each in shipped_configs()])
     folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]

@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def _leave(status: list[int]) -> None:
-    """End the process at once, as the interpreter would take seconds to unload PyTorch and MLflow."""
+    """End the process at once; the interpreter would take seconds to unload PyTorch and MLflow."""
     if status:
         for stream in (sys.stdout, sys.stderr):
             # its reader has ended, or it was closed
@@ -157,7 +157,7 @@ def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namesp
 
 
 def _unknown(option: str, known: list[str], config: bool) -> str:
-    """The message for an unknown option, with the nearest of the command's and the config's keys."""
+    """The message for an unknown option, with the nearest option of the command or config."""
     keys = keys_of(StudySpec) if config else []
     level = [each.removeprefix("--") for each in known if each != "--help"] + [
         key for key in keys if "." not in key

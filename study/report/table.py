@@ -171,8 +171,8 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
         "least: the smallest of them, which does not affect the verdict; recovered: (main − "
         "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
-        "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation (– "
-        f"if it is deterministic).{_few(row)}"
+        "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation "
+        f"(– if it is deterministic).{_few(row)}"
     )
 
 

@@ -149,12 +149,12 @@ class Store:
         params: Mapping[str, Any] | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
     ) -> Iterator["Claim | None"]:
-        """Take a task for this process: the block calls `keep` with what it found. None where
-        another was first.
+        """Claim a task for this process; the block passes its outcome to `keep`.
 
-        A block that raises RunError leaves a failed trial with its reason; one that is interrupted,
-        or keeps nothing, leaves a trial that counts for nothing. `params` within `space` are the
-        trial's own, from which samplers learn; the score by `metric` is its value.
+        Yields None if another process has the task. A block that raises RunError leaves a failed
+        trial with its reason; one that is interrupted, or keeps nothing, leaves a trial that is
+        ignored. `params` within `space` are the trial's parameters for Optuna's samplers; the score
+        by `metric` is its value.
         """
         trial = self._begin(task, params or {}, space or {})
         if trial is None:

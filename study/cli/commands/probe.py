@@ -35,8 +35,8 @@ def _run(args: Namespace) -> int:
     if args.guides or args.main:
         if not (args.guides and args.main):
             raise InputError(
-                "--main, --guides: found only one of them; give one main and the guides that guide it "
-                "together."
+                "--main, --guides: found only one of them; give one main and the guides that "
+                "guide it together."
             )
         print(
             json.dumps(
