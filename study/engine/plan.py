@@ -76,12 +76,12 @@ def estimate(spec: StudySpec, root: Path) -> str:
             f"{spec.sampler.sigma_min:g}, which {base.name} does not fully support"
         )
     parts = {
-        "Files": _page(
+        "Files": _shortened(
             [str(each) for each in files] or ["none besides those included in the package"]
         ),
         "Published": _published(spec) or ["no scores of this base"],
         "Pairings": [
-            *_page(pairings),
+            *_shortened(pairings),
             *(["those of the matrix are added, and not counted below"] if spec.matrix else []),
         ],
         "Evaluations": evaluations,
@@ -94,7 +94,7 @@ def estimate(spec: StudySpec, root: Path) -> str:
     )
 
 
-def _page(entries: Sequence[str]) -> list[str]:
+def _shortened(entries: Sequence[str]) -> list[str]:
     """The first entries, and how many more there are."""
     more = len(entries) - SHOWN
     return [*entries[:SHOWN], *([f"and {more:,} more"] if more > 0 else [])]

@@ -59,15 +59,16 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         apart = list(
             dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent")
         )
-        looked = _look(evaluator, names, expanded.probe, expanded.seed, apart)
-        losses = {p: looked.loss(p) for p in expanded.pairings}
+        measured = _measure(evaluator, names, expanded.probe, expanded.seed, apart)
+        losses = {p: measured.loss(p) for p in expanded.pairings}
         seconds = {"mean errors and losses": time.perf_counter() - began}
         began = time.perf_counter()
         study.worker.work(schedule.endpoints)
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
         rows = [
-            {**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings
+            {**measured.forecast(p), **_endpoints(results, p), **losses[p]}
+            for p in expanded.pairings
         ]
         folder = report_folder(root, spec.name)
         written = [
@@ -99,11 +100,11 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
         )
     pairings = tuple(PairingSpec(main, guide) for guide in guides)
     evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
-    looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
+    measured = _measure(evaluator, [main, *guides], spec.probe, spec.seed)
     found: dict[str, Any] = {"main": main, "guides": guides}
     for suffix, products in (
-        ("", looked.products["data"]),
-        ("_on_trajectories", looked.products["trajectories"]),
+        ("", measured.products["data"]),
+        ("_on_trajectories", measured.products["trajectories"]),
     ):
         weights, intervals = predictions.several_guides(
             products, main, guides, spec.probe.resamples, spec.seed
@@ -113,7 +114,7 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Measured:
     """Products of mean errors on noised data and on trajectories, residuals, and their settings."""
 
     spec: ProbeSpec
@@ -167,13 +168,13 @@ class _Look:
         }
 
 
-def _look(
+def _measure(
     evaluator: Evaluator,
     names: Sequence[str],
     spec: ProbeSpec,
     seed: int,
     apart: Sequence[str] | None = None,
-) -> _Look:
+) -> _Measured:
     """Evaluate base and degraded denoisers at the points of the probes, on the study's device.
 
     apart: guides with independent draws, for the losses; None if no losses are wanted.
@@ -200,7 +201,7 @@ def _look(
         "data": on_data,
         "trajectories": mean_errors.mean_errors(own, denoisers, trajectories, spec.draws, seed),
     }
-    return _Look(spec, seed, products, residuals, base.held_out is not None)
+    return _Measured(spec, seed, products, residuals, base.held_out is not None)
 
 
 def _some(data: Data, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:

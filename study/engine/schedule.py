@@ -157,12 +157,12 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
         if pairing not in ended:
             guided = results.searched(pairing, 0.0)  # any weight other than 1
             tried = sum(e.task.weight != 1 for e in results.searches[pairing])
-            found += guided.cost * _still(spec, tried)
+            found += guided.cost * _remaining(spec, tried)
             found += sum(task.cost for task in results.confirmed(guided)) * len(results.metrics)
     return found
 
 
-def _still(spec: StudySpec, tried: int) -> int:
+def _remaining(spec: StudySpec, tried: int) -> int:
     """Guided evaluations that a search usually still needs; with an endpoint probe, four in all."""
     search = spec.search
     if search.method == "grid":

@@ -58,7 +58,7 @@ class Worker:
         self._storage = open_storage(root)
         self._stores: dict[PairingSpec | None, Store] = {}
         self._listeners: list[OnEvaluation] = [self._show]
-        self._told: set[tuple[PairingSpec | None, int]] = set()
+        self._notified: set[tuple[PairingSpec | None, int]] = set()
         self._reminded: dict[RemoteTrial, float] = {}  # time of the last message about each
         with locked(begin_lock(root, self.spec.name)):
             self._begin(release)
@@ -184,8 +184,8 @@ class Worker:
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:
         found = self._store(pairing).evaluations()
         for evaluation in found:
-            if (pairing, evaluation.number) not in self._told:
-                self._told.add((pairing, evaluation.number))
+            if (pairing, evaluation.number) not in self._notified:
+                self._notified.add((pairing, evaluation.number))
                 for listener in self._listeners:
                     listener(pairing, evaluation)
         return found

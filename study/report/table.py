@@ -172,11 +172,11 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         "least: the smallest of them, which does not affect the verdict; recovered: (main − "
         "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
         "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation "
-        f"(– if it is deterministic).{_few(row)}"
+        f"(– if it is deterministic).{_warning(row)}"
     )
 
 
-def _few(row: dict[str, Any]) -> str:
+def _warning(row: dict[str, Any]) -> str:
     """A warning if a metric that papers report was computed of fewer images than in papers."""
     if row["metric"] not in PUBLISHED or row["samples"] >= FIELD_SAMPLES:
         return ""

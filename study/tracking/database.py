@@ -50,7 +50,7 @@ def open_client(root: Path) -> "MlflowClient":
                 connection.execute("PRAGMA journal_mode=WAL")
             _relocate(connection, root)
     client = _client(database(root))
-    _hasten(store_of(client).engine)
+    _relax_durability(store_of(client).engine)
     return client
 
 
@@ -76,7 +76,7 @@ def _make(path: Path) -> None:
     store_of(client).engine.dispose()
 
 
-def _hasten(engine: Any) -> None:
+def _relax_durability(engine: Any) -> None:
     from sqlalchemy import event
 
     def relax(connection: Any, _: Any) -> None:
