@@ -1,4 +1,4 @@
-"""Reading a study back: for tables, for MLflow, and for notebooks."""
+"""Reading the results of a study, as data frames for notebooks."""
 
 from itertools import product
 from pathlib import Path
@@ -16,9 +16,9 @@ from study.search.collect import collect
 
 
 class StudyFrames:
-    """A study for notebooks: `table`, a row a pairing; `trials`, a row an evaluation; `figures`, by
-    name, as paths.
+    """A study for notebooks.
 
+    table: one row per pairing; trials: one row per evaluation; figures: paths by name;
     differences: FD(w) − FD(1) of every weight that was searched, with paired intervals.
     """
 
@@ -37,14 +37,12 @@ class StudyFrames:
 
 
 def read(name: str, root: str | Path = "mlruns") -> StudyFrames:
-    """A finished or running study as data frames. Raises InputError for a study that is not
-    there."""
+    """A finished or running study as data frames. Raises InputError if there is no such study."""
     return StudyFrames(Path(root), name)
 
 
 def _differences(results: Results) -> list[dict[str, Any]]:
-    """FD(w) − FD(1) of every weight that a search tried, on the same samples, with its interval at
-    95 %."""
+    """FD(w) − FD(1) of every searched weight, with common random numbers and a 95 % interval."""
     found = []
     for pairing, evaluations in results.searches.items():
         scored = [e for e in evaluations if e.scores]

@@ -1,4 +1,4 @@
-"""From YAML and what the command line puts over it to specs."""
+"""Specs from a YAML file and the overrides of the command line."""
 
 import os
 from collections.abc import Sequence
@@ -14,16 +14,15 @@ from study.specs import StudySpec
 from study.specs.checks import shown, shown_key
 
 SUFFIXES = (".yaml", ".yml")
-MOST_DOTS = 4  # of a key; with more it is none of ours
+MOST_DOTS = 4  # in a key; no valid key has more
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
-    """The study of a YAML file, with overrides as on the command line: `load_spec(path,
-    ["--sampler.steps", "64"])`.
+    """The study of a YAML file, with overrides as on the command line.
 
-    Raises InputError for a missing file, one that is no YAML, unknown, repeated and missing keys,
-    wrong types and values that do not go together, naming the file, the key, what was found and
-    what is accepted.
+    Example: `load_spec(path, ["--sampler.steps", "64"])`. Raises InputError for a missing file,
+    invalid YAML, unknown, repeated and missing keys, wrong types and inconsistent values, with the
+    file, the key, the value found and the values accepted.
     """
     values = read_config(path)
     for key, text in _pairs(overrides):
@@ -38,8 +37,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a file, before their types are looked at. Raises InputError where
-    there are none."""
+    """The keys and values of a file, with types unchecked. Raises InputError if there are none."""
     try:
         found = read_yaml(_text(_find(Path(path))))
         if not isinstance(found, dict):
@@ -56,19 +54,18 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def is_key(option: str) -> bool:
-    """Whether an option of the command line, `--sampler.steps` or `--sampler.steps=64`, is meant
-    for the config."""
+    """Whether a command-line option, `--sampler.steps` or `--sampler.steps=64`, is a config key."""
     return option.startswith("--") and _words(option)[0].split(".")[0] in hints(StudySpec)
 
 
 def _find(path: Path) -> Path:
-    """The file of a path, or of the name of a config that ships with the project."""
+    """The file of a path, or of the name of a config included in the project."""
     shipped = {each.stem: each for each in shipped_configs()}
     return path if os.path.isfile(path) else shipped.get(str(path), path)
 
 
 def shipped_configs() -> list[Path]:
-    """The configs of a checkout, or those that an installed wheel brought."""
+    """The configs of a checkout or of an installed wheel."""
     checkout = Path(__file__).parents[2] / "configs"
     if checkout.is_dir():
         return sorted(checkout.glob("*.yaml"))
@@ -88,7 +85,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 text ({error.reason} at byte {error.start}).") from None
-    # a name that is too long, or has a NUL in it; no permission
+    # a name that is too long or contains NUL; no permission
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
@@ -96,8 +93,7 @@ def _text(path: Path) -> str:
 
 
 def _meant_file(path: Path) -> str:
-    """The config that may have been meant: a shipped one by its name, or one of a similar name in
-    the same folder, or in configs/."""
+    """A suggested config: an included one, or a similar name in the folder or in configs/."""
     if not path.suffix and path.parent == Path():
         return meant(str(path), [each.stem for each in shipped_configs()])
     folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]
@@ -150,18 +146,17 @@ def _given(key: str, text: str) -> Any:
     if text in ("null", "~") and NoneType in get_args(type_):
         return None
     if group_of(type_) is None:
-        typed(type_, text, f"--{key}")  # refuses it by the name under which it was given
+        typed(type_, text, f"--{key}")  # raises InputError with the option as it was given
         return text
     found = {"method": text} if key == "search" and text.isidentifier() else read_yaml(text)
     return found if isinstance(found, dict) else refuse(group_of(type_), text, f"--{key}")
 
 
 def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:
-    """Put a value at a key, `sampler.steps`, beside what else its group has; `search: grid` is
-    short for its method.
+    """Set the value of a key such as `sampler.steps`; `search: grid` is short for its method.
 
-    before: the path of `values`, for messages. Raises InputError for a key within what is no group,
-    and, where it is to be a new one, for a key that is there.
+    before: the path of `values`, for messages. Raises InputError for a key within a value that is
+    not a group, and, if new, for a repeated key.
     """
     first, dot, rest = key.partition(".") if key.count(".") <= MOST_DOTS else (key, "", "")
     if key == "search" and isinstance(value, str):
@@ -172,7 +167,9 @@ def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before
         values[first] = value
         return
     if values.get(first) is None:
-        values[first] = {}  # of its own: an alias of the file may stand in several places
+        values[
+            first
+        ] = {}  # a new dictionary, as an alias of the file may be used in several places
     if not isinstance(values[first], dict):
         raise InputError(
             f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with "

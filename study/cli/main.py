@@ -1,5 +1,4 @@
-"""The command line: from words to a command, and from what goes wrong to one message and an exit
-status."""
+"""The command line: runs a command, and turns errors into one message and an exit status."""
 
 import atexit
 import contextlib
@@ -19,20 +18,18 @@ from study.specs import StudySpec
 
 
 def main() -> None:
-    """The command `study`: runs a command and exits with 0 (done), 1 (failed) or 2 (wrong usage or
-    refused input)."""
+    """The command `study`; exits with 0 (done), 1 (failed) or 2 (wrong usage or input error)."""
     status: list[int] = []
-    atexit.register(_leave, status)  # the first to be registered is the last to be called
+    atexit.register(_leave, status)  # registered first, so called last
     status.append(call(sys.argv[1:]))
     sys.exit(status[0])
 
 
 def _leave(status: list[int]) -> None:
-    """End the process now that nothing is left to be done: the interpreter would take PyTorch and
-    MLflow apart first, for a second or two."""
+    """End the process at once; the interpreter would take seconds to unload PyTorch and MLflow."""
     if status:
         for stream in (sys.stdout, sys.stderr):
-            # whoever read it has gone, or it was closed
+            # its reader has ended, or it was closed
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status[0])
@@ -43,33 +40,33 @@ def call(argv: list[str]) -> int:
     with interruptible():
         try:
             return _call(argv)
-        except BrokenPipeError:  # the reader of the output has gone
+        except BrokenPipeError:  # the reader of the output has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
 
 
 def _call(argv: list[str]) -> int:
-    # PyTorch's threads wait by spinning, billions of turns by default: beside another busy process
-    # each then waits for the other's time slice, and sampling becomes eight times slower. With few
-    # turns it costs nothing when alone.
+    # PyTorch's threads wait by spinning, billions of times by default: next to another busy process
+    # each then waits for the other's time slice, and sampling becomes eight times slower. Fewer
+    # spins cost nothing when the process is alone.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # SciPy's threads wait in the same way, cannot be told not to, and gain nothing on matrices of
-    # this size: none.
+    # SciPy's threads wait in the same way, which cannot be configured, and gain nothing on matrices
+    # of this size, so there is only one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0 if argv else 2
     if argv[0] not in COMMANDS:
         return _say(
-            f"unknown command '{argv[0]}'.{meant(argv[0], COMMANDS)} There are: "
+            f"unknown command '{argv[0]}'.{meant(argv[0], COMMANDS)} Available are: "
             f"{', '.join(COMMANDS)}",
             2,
         )
     name, command, debug = argv[0], COMMANDS[argv[0]], "--debug" in argv
     if _launched("WORLD_SIZE", "SLURM_NTASKS", 1) > 1 and not command.shared:
         return _say(
-            f"study {name} is one process; a launched group (torchrun, SLURM) can share study run "
-            "and sample.",
+            f"study {name} runs in one process; only study run and sample can be shared by a "
+            "launched group (torchrun, SLURM).",
             2,
         )
     helps = bool({"-h", "--help"} & set(argv))
@@ -86,7 +83,7 @@ def _call(argv: list[str]) -> int:
         raise
     except KeyboardInterrupt:
         return _say(
-            "interrupted; what was finished is kept, the same command goes on from there", 1
+            "interrupted; finished evaluations are kept, and the same command resumes the study", 1
         )
     except Exception as error:
         if debug:
@@ -95,8 +92,10 @@ def _call(argv: list[str]) -> int:
 
 
 def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
-    """The options of a command; to help, with those of the config too, which otherwise
-    `study.cli.config` reads."""
+    """The options of a command; helps: also those of the config, for the help text.
+
+    Otherwise `study.cli.config` reads the options of the config.
+    """
     from argparse import RawDescriptionHelpFormatter
 
     parser = ArgumentParser(
@@ -113,21 +112,20 @@ def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
         "--root",
         type=str,
         default=os.environ.get("STUDY_ROOT", "mlruns"),
-        help="folder of everything that is written (default: mlruns, or $STUDY_ROOT)",
+        help="folder of all outputs (default: mlruns, or $STUDY_ROOT)",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if command.config:
-        parser.add_argument("--config", type=str, help="the study's YAML; the same as CONFIG")
+        parser.add_argument("--config", type=str, help="YAML file of the study; the same as CONFIG")
     if command.config and helps:
         parser.add_class_arguments(
-            StudySpec, None, help="values of the config, each of which can be overridden"
+            StudySpec, None, help="keys of the config, each of which can be overridden"
         )
     return parser
 
 
 def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namespace:
-    """The arguments of a command; where it takes a config, `config` and `overrides`, which are put
-    over it."""
+    """The arguments of a command; if it takes a config, with `config` and its `overrides`."""
     own: list[str] = []
     overrides: list[str] = []
     words = list(argv)
@@ -153,14 +151,13 @@ def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namesp
         args.config, args.overrides = args.config or path, overrides
         if args.config is None:
             raise InputError(
-                f"{parser.prog} needs a CONFIG, a YAML file such as configs/digits.yaml."
+                f"{parser.prog}: found no CONFIG; give a YAML file such as configs/digits.yaml."
             )
     return args
 
 
 def _unknown(option: str, known: list[str], config: bool) -> str:
-    """What is said of an option that is none: of the command's own and the config's keys, the
-    nearest."""
+    """The message for an unknown option, with the nearest option of the command or config."""
     keys = keys_of(StudySpec) if config else []
     level = [each.removeprefix("--") for each in known if each != "--help"] + [
         key for key in keys if "." not in key
@@ -172,7 +169,7 @@ def _unknown(option: str, known: list[str], config: bool) -> str:
 
 
 def _config(own: list[str]) -> str | None:
-    """CONFIG, wherever it stands, taken out of the words that are no overrides."""
+    """Remove CONFIG, at any position, from the words that are not overrides, and return it."""
     is_yaml = [
         i
         for i, word in enumerate(own)
@@ -183,7 +180,7 @@ def _config(own: list[str]) -> str | None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit status."""
+    """The message of an error, and the exit status."""
     if isinstance(error, ArgumentError):
         return _plainly(str(error)), 2
     if isinstance(error, InputError):
@@ -197,17 +194,17 @@ def _explain(error: Exception) -> tuple[str, int]:
     full = next((line for line in chain if "No space left" in line or "disk is full" in line), None)
     if full:
         return (
-            f"the disk is full ({full.splitlines()[0]}): free room, then give the command again",
+            f"the disk is full ({full.splitlines()[0]}); free space, then repeat the command",
             1,
         )
     if isinstance(error, OSError) and error.filename:
         wrong_place = isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError))
         return f"{error.filename}: {error.strerror}", 2 if wrong_place else 1
-    return f"failed: {chain[0].splitlines()[0]} (--debug shows where)", 1
+    return f"failed: {chain[0].splitlines()[0]} (--debug shows the traceback)", 1
 
 
 def _plainly(text: str) -> str:
-    """The parser's message of a command's own option, without the names of Python's types."""
+    """The parser's message about a command's option, without the names of Python's types."""
     wrong = re.search(
         r'key "(\w+)":\s+Expected an? (?:<class )?\'?(\w+).*?\. Got value: (.*)', text
     )
@@ -226,8 +223,7 @@ def _say(message: str, status: int) -> int:
 
 
 def _launched(torchrun: str, slurm: str, alone: int) -> int:
-    """What a launcher says of this process, without PyTorch; SLURM speaks of one within a step
-    only."""
+    """A launcher's variable for this process, read without PyTorch; SLURM's only within a step."""
     found = os.environ.get(
         torchrun, os.environ.get(slurm) if "SLURM_STEP_ID" in os.environ else None
     )
@@ -243,4 +239,4 @@ def _overview() -> str:
     ]
     lines += [f"  study {name:10} {command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "examples:", *(command.examples.splitlines()[0] for command in COMMANDS.values())]
-    return "\n".join([*lines, "", "`study COMMAND --help` tells more of each."])
+    return "\n".join([*lines, "", "`study COMMAND --help` describes each command."])

@@ -1,4 +1,4 @@
-"""What was run, and by what: parameters, versions, hashes and the commit."""
+"""A record of what was run: parameters, versions, hashes and the commit."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ from study.specs import StudySpec
 
 
 def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dict[str, str]]:
-    """The parameters of a study, and what else is needed to run it again, as tags."""
+    """The parameters of a study, and as tags whatever else is needed to reproduce it."""
     params: dict[str, Any] = {}
     for key, value in {**asdict(spec), "pairings": [p.name for p in spec.pairings]}.items():
         nested = isinstance(value, dict)
@@ -45,8 +45,7 @@ def describe(spec: StudySpec, evaluator: Evaluator) -> tuple[dict[str, Any], dic
 
 
 def _commit() -> str:
-    """The commit of the project's checkout, with a mark where there are changes; empty outside
-    one."""
+    """The commit of the project's checkout, marked if it has changes; empty outside one."""
 
     def ask(*arguments: str) -> str:
         git = ["git", "-C", str(Path(__file__).parent), *arguments]

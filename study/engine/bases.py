@@ -1,5 +1,4 @@
-"""The base of a study and its variants: loaded, trained where they are not yet, or made of a
-training's snapshots."""
+"""The base of a study and its variants: loaded, trained, or averaged from training snapshots."""
 
 import copy
 import shutil
@@ -54,9 +53,9 @@ def base_of(
     progress: bool = True,
     loaded: Base | None = None,
 ) -> Base:
-    """The base of a study: loaded, or trained into mlruns/bases, where it is found the next time.
+    """The base of a study: loaded, or trained into mlruns/bases and loaded from there next time.
 
-    To retrain is to train it anew by the config's recipe, whatever the config names. loaded: as in
+    retrain: train it again by the config's recipe, whatever base the config names. loaded: as in
     `resolve`. Raises InputError as `resolve` does.
     """
     chosen = by_recipe(spec) if retrain else spec
@@ -64,17 +63,18 @@ def base_of(
 
 
 def by_recipe(spec: StudySpec) -> StudySpec:
-    """The study with its base, or the same variant of it, trained by the config's recipe, whatever
-    the config names."""
+    """The study with its base, or the same variant of it, trained by the config's recipe.
+
+    The base that the config names is ignored.
+    """
     variant = Variant(OWN) if spec.base is None else replace(Variant.parse(spec.base), base=OWN)
     return replace(spec, base=str(variant) if variant.changes else None)
 
 
 def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> Base:
-    """The base of a name as `resolve` finds it, before its training where it is one that is
-    trained.
+    """The base of a name as `resolve` returns it, but not yet trained if a recipe trains it.
 
-    Raises InputError for every name, recipe and network that `resolve` would refuse.
+    Raises InputError for every name, recipe and network for which `resolve` would raise it.
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
@@ -98,14 +98,14 @@ def resolve(
     again: bool = False,
     loaded: Base | None = None,
 ) -> Base:
-    """The base of a name in a study: `base` for its own, a card's name, a folder, `exact`, or a
-    variant of these.
+    """The base of a name in a study.
 
-    A variant of other snapshots or EMA widths is made of the snapshots of the base's training, and
-    one of other networks, data or seeds is a training of its own; what is not yet trained is, into
-    mlruns/bases, no further than it is wanted. loaded: what `untrained` gave for the name, which is
-    the base itself where it is not trained here. Raises InputError for a name or a variant of
-    nothing, and for a data set other than the study's reference.
+    name: `base` for the study's own base, a card's name, a folder, `exact`, or a variant of these.
+    A variant with another snapshot or EMA width is averaged from the snapshots of the base's
+    training; one with another network, data set or seed is trained separately. What is not yet
+    trained is trained into mlruns/bases, only up to the step that is needed. loaded: what
+    `untrained` returned for the name, which is the base itself unless it is trained here. Raises
+    InputError for an unknown name or variant, and for a data set other than the study's reference.
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
@@ -128,14 +128,18 @@ def _trained(
 
 
 def computing(precision: Precision, base: Base) -> Base:
-    """The base with its network in a precision; auto: its own on an accelerator, fp32 on a CPU."""
+    """The base with its network in a precision.
+
+    auto: the base's own precision on an accelerator, fp32 on a CPU. Raises InputError for a
+    precision other than fp32 if the base has no network.
+    """
     if precision == "auto":
         precision = "fp32" if device().type == "cpu" else base.precision
     if precision == "fp32":
         return replace(base, precision=precision)
     if not isinstance(base.denoiser, Preconditioned):
         raise InputError(
-            f"precision: found {precision}, wanted fp32 for {base.name}, which has no network."
+            f"precision: found {precision}; {base.name} has no network and supports only fp32."
         )
     denoiser = copy.deepcopy(base.denoiser)
     denoiser.network.use(PRECISIONS[precision])
@@ -147,17 +151,17 @@ def computing(precision: Precision, base: Base) -> Base:
 def train_base(
     spec: StudySpec, root: Path, again: bool = False, progress: bool = True, out: Path | None = None
 ) -> Path:
-    """Train the base by the study's recipe unless it is there already; returns its folder.
-    Interrupted, it goes on.
+    """Train the base by the study's recipe unless it exists already; returns its folder.
 
-    Raises InputError for a base that others trained, and for an unknown data set.
+    An interrupted training is resumed. Raises InputError for a published base, which this project
+    did not train, and for an unknown data set.
     """
     if spec.base is not None and is_public(Variant.parse(spec.base).base):
         raise InputError(
-            f"base: found {spec.base}, which others trained; wanted null or one of ours, which a "
-            "recipe trains."
+            f"base: found {spec.base}, a published checkpoint; use null or a base that a recipe "
+            "trains."
         )
-    # Unknown names are found before a folder is made for them.
+    # Unknown names raise before a folder is made for them.
     load_data(spec.recipe.data)
     objective_of(spec.recipe)
     folder = out or folder_of(spec.recipe, root)
@@ -168,9 +172,12 @@ def train_base(
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where a base comes from: without a recipe, it is loaded by its name; with one, it is trained
-    by it, at home or in mlruns/bases, as far as a step, and then loaded, or averaged with a width;
-    precision: that of its name, if any."""
+    """Where a base comes from.
+
+    Without a recipe it is loaded by its name. With one it is trained, in `home` or mlruns/bases, up
+    to `step`, and then loaded, or averaged with the EMA width `width`. precision: the one in its
+    name, if any.
+    """
 
     variant: Variant
     recipe: RecipeSpec | None = None
@@ -197,7 +204,7 @@ def _plan(name: str, spec: StudySpec) -> _Plan:
 
 def _training(variant: Variant, spec: StudySpec) -> _Plan:
     if variant.base == EXACT and variant.changes:
-        raise InputError(f"'{variant}': the closed form of the data has no variants.")
+        raise InputError(f"'{variant}': the exact denoiser, a closed form, has no variants.")
     if variant.base != OWN and not variant.changes:
         return _Plan(variant)
     card = None if variant.base == OWN else find(variant.base, "denoiser")
@@ -205,7 +212,7 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
     recipe = variant.recipe(origin)
     if recipe.data != spec.reference:
         raise InputError(
-            f"'{variant}': a denoiser of '{recipe.data}', the study's data set is "
+            f"'{variant}': a denoiser of the data set '{recipe.data}'; the study's is "
             f"'{spec.reference}'."
         )
     at_home = card is not None and recipe == origin
@@ -214,7 +221,7 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
     )
     plan = _Plan(variant, recipe, home, variant.snapshot or recipe.steps, variant.ema or recipe.ema)
     if plan.is_average:
-        # refuses a recipe's own width that the snapshots cannot make
+        # raises InputError if the snapshots cannot give the recipe's own width
         replace(variant, ema=plan.width)
     elif at_home:
         return _Plan(Variant(variant.base))
@@ -222,7 +229,7 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
 
 
 def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
-    """The average of a training up to a step, made of its snapshots."""
+    """The average of the weights up to a step of a training, computed from its snapshots."""
     data = load_data(recipe.data)
     denoiser = build(recipe.network, data, recipe.sigma_data)
     kept = [(step, width) for step in kept_up_to(plan.step) for width in WIDTHS]
@@ -238,12 +245,11 @@ def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
 def _train(
     recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, again: bool, progress: bool
 ) -> None:
-    """Train by a recipe, to the end or until a step, what is not trained so far. Interrupted, it
-    goes on."""
+    """Train by a recipe to the end or until a step, resuming from what is trained so far."""
     wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
     if wanted.exists() and not again:
         return
-    # which makes the folder: a place that cannot be written to is known before the first step
+    # This makes the folder, so an unwritable place is noticed before the first step.
     with _alone(folder):
         if again:
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
@@ -257,7 +263,7 @@ def _train(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of a training for one process; another waits, and then finds it done."""
+    """Lock the folder of a training for one process; another process waits until it is done."""
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder / ".lock", wait=False))

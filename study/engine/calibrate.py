@@ -1,5 +1,4 @@
-"""At what strength a kind of degradation does a given damage: a root found among evaluations, one
-at a time."""
+"""The strength at which a kind of degradation does a given damage, by root finding."""
 
 import math
 from dataclasses import dataclass
@@ -8,14 +7,13 @@ from degradations import Kind, RunError, kinds, parse
 from study.records.results import Results
 from study.records.task import BASE
 
-FIRST, FIRST_BITS = 0.1, 6.0  # where a search begins
-LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # how far it goes where the kind itself has no end
+FIRST, FIRST_BITS = 0.1, 6.0  # the first strength of a search
+LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # limits of the search where the kind has none
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known of a kind: the strength of each level, or the one to evaluate next, or why
-    there is none.
+    """The state of a kind's calibration: strengths found, the next to evaluate, or why none is.
 
     strengths, ratios: for each level, the strength found and FD(main)/FD(base) there; None where
     not (yet) found.
@@ -40,11 +38,10 @@ class Calibration:
 
 
 def calibrate(results: Results, kind: str) -> Calibration:
-    """Where the calibration of a kind stands, found by going its way again from the start among the
-    evaluations.
+    """The state of a kind's calibration, found by replaying it from the start on the evaluations.
 
-    What else is known of the kind, by pairings of their own, changes nothing: a calibration ends
-    the same at any time.
+    Evaluations of the kind that were made for other purposes are used only where the replay asks
+    for them, so the result does not depend on when it is computed.
     """
     spec, made, known = results.spec.calibrate, kinds()[kind], _known(results, kind)
     seen: dict[float, float] = {}
@@ -84,12 +81,11 @@ def _close(seen: dict[float, float], level: float, tolerance: float) -> tuple[fl
 
 
 def _known(results: Results, kind: str) -> dict[float, float]:
-    """FD relative to the base's by strength, of the evaluations of a kind alone on the search's
-    seed."""
+    """FD(main)/FD(base) by strength, from evaluations of a kind alone on the search's seed."""
     base = results.shared[results.single(BASE)].scores.get(results.primary)
     if base is None:
         raise RunError(
-            f"the base itself could not be scored: {results.shared[results.single(BASE)].reason}"
+            f"the base could not be scored: {results.shared[results.single(BASE)].reason}"
         )
     found: dict[float, float] = {}
     for task, evaluation in results.shared.items():
@@ -106,10 +102,11 @@ def _known(results: Results, kind: str) -> dict[float, float]:
 
 
 def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple[float | None, str]:
-    """The next strength to evaluate after those known, weakest first, or None and why.
+    """The next strength to evaluate, or None and the reason; known: ratios, weakest strength first.
 
-    Outwards until the level is bracketed, then false position in ln(ratio) over ln(strength) (over
-    the bits, where fewer are worse), kept a tenth away from the bracket's ends.
+    The search moves outwards until the level is bracketed, then uses false position in ln(ratio)
+    over ln(strength) (over the bits, where fewer are worse), at least a tenth of the bracket away
+    from its ends.
     """
     weakest, strongest = _ends(kind)
     if not known:
@@ -120,14 +117,14 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
     if above is None:
         if places[-1] >= strongest - 1e-9:
             most, at = max((ratio, strength) for strength, ratio in known.items())
-            return None, f"FD reaches {most:.3g} times the base's at most, at {kind.kind}({at:g})"
+            return None, f"FD reaches at most {most:.3g} times the base's, at {kind.kind}({at:g})"
         return _strength(kind, min(places[-1] + _STRIDE[kind.rises], strongest)), ""
     if above == 0:
         if places[0] <= weakest + 1e-9:
             return (
                 None,
-                f"the weakest, {kind.kind}({next(iter(known)):g}), does more damage than {level:g} "
-                "times already",
+                f"even the weakest, {kind.kind}({next(iter(known)):g}), raises FD to more than "
+                f"{level:g} times the base's",
             )
         return _strength(kind, max(places[0] - _STRIDE[kind.rises], weakest)), ""
     low, high, gap_low, gap_high = places[above - 1], places[above], gaps[above - 1], gaps[above]
@@ -139,8 +136,7 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
 
 
 def first_strength(kind: type[Kind]) -> float:
-    """The strength at which a calibration begins: weak to middling, and within the range of every
-    kind."""
+    """The first strength of a calibration: weak to moderate, within the range of every kind."""
     return FIRST if kind.rises else FIRST_BITS
 
 
@@ -148,7 +144,7 @@ _STRIDE = {True: math.log(2), False: 1.0}  # a factor of 2 in strength, or a bit
 
 
 def _ends(kind: type[Kind]) -> tuple[float, float]:
-    """The places of the weakest and of the strongest strength that is tried."""
+    """The places (`_place`) of the weakest and of the strongest strength that is tried."""
     if kind.rises:
         # the end itself, or just before it
         most = kind.most if kind.below > MOST else 0.99 * kind.below
@@ -157,6 +153,7 @@ def _ends(kind: type[Kind]) -> tuple[float, float]:
 
 
 def _place(kind: type[Kind], strength: float) -> float:
+    """A strength on the search's scale, on which damage rises: its logarithm, or minus bits."""
     return math.log(strength) if kind.rises else -strength
 
 

@@ -1,4 +1,4 @@
-"""What there is of each family of parts: degradations, rules, solvers, extractors, bases, …"""
+"""The available members of each family: degradations, rules, solvers, extractors, bases, …"""
 
 import inspect
 import re
@@ -22,8 +22,7 @@ PAPER = re.compile(r"[A-Z][\w'’-]+(?: et al\.| (?:&|and) [A-Z][\w'’-]+)? (?:
 
 
 class Entry(NamedTuple):
-    """A member of a family: its name, how it is written, a line about it, its paper, or "", and its
-    file."""
+    """A member of a family: name, form in a config, one line about it, paper or "", and file."""
 
     name: str
     form: str
@@ -33,13 +32,12 @@ class Entry(NamedTuple):
 
 
 def entries(family: str) -> list[Entry]:
-    """The members of a family, of those in FAMILIES."""
+    """The members of a family, a key of FAMILIES."""
     return list(FAMILIES[family]())
 
 
 def _of_class(name: str, form: str, made: Any, about: str | None = None) -> Entry:
-    """An entry of a class or function; the line about it is its file's first sentence, if no other
-    is given."""
+    """The entry of a class or function; its line defaults to the first sentence of its file."""
     module = sys.modules[made.__module__]
     paper = PAPER.search(_text(made)) or PAPER.search(_text(module))
     said = about or _sentence(_text(module))

@@ -1,4 +1,4 @@
-"""What is checked of a study before it begins, and what evaluates it."""
+"""Checks of a study before it begins, and the evaluator of its tasks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,10 @@ from study.specs import StudySpec
 
 
 def want_pairings(spec: StudySpec) -> None:
-    """Raises InputError for a study that has nothing to pair."""
+    """Raises InputError for a study without pairings and without a matrix."""
     if not spec.pairings and not spec.matrix:
         raise InputError(
-            "pairings: found none, wanted at least one, such as {main: noise(0.1), guide: "
+            "pairings: found none; give at least one, such as {main: noise(0.1), guide: "
             "noise(0.2)}."
         )
 
@@ -26,11 +26,10 @@ def want_pairings(spec: StudySpec) -> None:
 def evaluator_of(
     spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False
 ) -> Evaluator:
-    """What evaluates a study's tasks; its base, and the variants that it names, are trained where
-    they are not yet.
+    """The evaluator of a study's tasks; its base and named variants are trained if necessary.
 
-    calibrates: whether kinds are calibrated although there is no matrix. Raises InputError before
-    any training for names that are no degradations, or that the base cannot suffer.
+    calibrates: whether kinds are calibrated although there is no matrix. Raises InputError, before
+    any training, for names that are not degradations or that the base does not support.
     """
     own = untrained(spec, root=root)
     check_memory(spec, own)
@@ -51,7 +50,7 @@ def evaluator_of(
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base = base_of(spec, root, retrain, loaded=None if retrain else own)
     if retrain:
-        spec = by_recipe(spec)  # under which it is found from now on, by workers too
+        spec = by_recipe(spec)  # so that workers find the retrained base too
     spec = replace(spec, precision=base.precision)
     return Evaluator(
         spec, base, parts, lambda name: resolve(name, spec, root, loaded=others.get(name))
@@ -59,29 +58,28 @@ def evaluator_of(
 
 
 def check_strengths(spec: StudySpec) -> None:
-    """Raises InputError for guides whose strength cannot be searched between the ends that are
-    asked for."""
+    """Raises InputError for guides whose strength cannot be searched in the range of the config."""
     for pairing in spec.pairings if spec.search.strength else ():
         guide, ends = split(pairing.guide)[1], spec.search.strength
         assert ends is not None
         if "@" in pairing.guide or not isinstance(guide, Kind):
             raise InputError(
-                f"search.strength: the guide {pairing.guide} is not one kind with a strength."
+                f"search.strength: found the guide {pairing.guide}; a single kind with a strength "
+                "is needed."
             )
         for end in ends:
-            replace(guide, strength=end)  # refuses what is outside the kind's range
+            replace(guide, strength=end)  # raises InputError outside the kind's range
         if not ends[0] <= guide.strength <= ends[1]:
             raise InputError(
-                f"search.strength: found {ends}, which the guide {pairing.guide} lies outside of."
+                f"search.strength: found {ends}; the guide {pairing.guide} must lie within it."
             )
 
 
 def is_supported(base: Base, kind: str, wanted: bool) -> bool:
-    """Whether a base can suffer a kind. Raises InputError where it cannot, and the kind is
-    wanted."""
+    """Whether a base supports a kind. Raises InputError if it does not and the kind is wanted."""
     if kind not in kinds():
         raise InputError(
-            f"calibrate.kinds: '{kind}' is not a kind of degradation; known are "
+            f"calibrate.kinds: '{kind}' is not a kind of degradation; the kinds are "
             f"{', '.join(kinds())}."
         )
     try:

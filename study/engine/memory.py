@@ -1,5 +1,4 @@
-"""What a study must hold in memory, compared with the memory there is before anything is
-allocated."""
+"""The memory that a study needs, compared with the free memory before anything is allocated."""
 
 import math
 import re
@@ -19,24 +18,22 @@ from study.parallel.device import device
 from study.specs import StudySpec
 
 FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
-UNKNOWN = 2048  # features of an extractor that only its card knows: those of Inception
-# The files of a control group of Linux, by version: its limit, what it uses, and what of that can
-# be dropped at once.
+UNKNOWN = 2048  # features of an extractor described only by its card: as many as of Inception
+# The files of a Linux control group, by version: its limit, its usage, and the part of the usage
+# that can be reclaimed at once.
 CGROUPS = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
 LATENT_SIDE = 8  # pixels that a latent of EDM2 is decoded to, along each side
-# arrays of a chunk's size while it is sampled: x, the estimates of main and guide, what is made of
-# them
+# arrays of a chunk's size during sampling: x, the estimates of main and guide, their combination
 OF_CHUNK = 4
-# of all samples: those of main and guide, each times its weight, and their mixture
+# arrays of all samples: those of main and guide, each times its weight, and their mixture
 OF_ENDPOINTS = 5
 
 
 class Need(NamedTuple):
-    """So many bytes that a study holds at once, for what, what makes them fewer, and whether on an
-    accelerator."""
+    """Memory that a study holds at once: bytes, purpose, how to reduce it, whether on a device."""
 
     size: int
     what: str
@@ -48,10 +45,9 @@ class Need(NamedTuple):
 
 
 def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = None) -> list[Need]:
-    """What a study of samples of a shape holds at least; networks, and what is within them, are not
-    counted.
+    """The least memory that a study of samples of a shape holds, without networks and activations.
 
-    seen: the shape of their images, where they are latents.
+    seen: the shape of the decoded images, if the samples are latents.
     """
     most = max(spec.search.samples, spec.confirm.samples)
     chunk, one = min(spec.sampler.chunk, most), 4 * math.prod(shape)
@@ -82,17 +78,17 @@ def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = No
 
 
 def features(extractor: str, shape: Sequence[int]) -> int:
-    """The number of features of an extractor; that of Inception where only its card knows."""
+    """The number of features of an extractor; Inception's if only its card describes it."""
     return math.prod(shape) if extractor == "pixels" else FEATURES.get(extractor, UNKNOWN)
 
 
 def drawn(samples: int, shape: Sequence[int]) -> Need:
-    """Samples that are drawn to be kept: their chunks, and then all in one piece."""
+    """The memory of samples that are kept: their chunks, and then all of them in one array."""
     return Need(2 * 4 * samples * math.prod(shape), f"{samples:,} samples", "fewer --samples")
 
 
 def needs_of(spec: StudySpec, base: Base) -> list[Need]:
-    """What a study of a base holds."""
+    """The memory that a study of a base holds."""
     shape = base.data.shape
     return needs(
         spec, shape, (3, *(LATENT_SIDE * side for side in shape[1:])) if base.latents else None
@@ -100,13 +96,12 @@ def needs_of(spec: StudySpec, base: Base) -> list[Need]:
 
 
 def check_memory(spec: StudySpec, base: Base) -> None:
-    """Raises InputError where a study of a base needs more memory at once than is free."""
+    """Raises InputError if a study of a base needs more memory at once than is free."""
     check(needs_of(spec, base), device())
 
 
 def check(held: Sequence[Need], where: torch.device) -> None:
-    """Raises InputError where what must be held at once is more than the memory that is free, of
-    the CPU or the device."""
+    """Raises InputError if more memory is needed at once than is free, on the CPU or the device."""
     apart = where.type != "cpu"
     own = [need for need in held if apart and need.on_device]
     rest = [need for need in held if need not in own]
@@ -119,24 +114,21 @@ def check(held: Sequence[Need], where: torch.device) -> None:
             largest = max(part, key=lambda need: need.size)
             raise InputError(
                 f"{what}: at least {total / 1e9:,.2f} GB are needed at once, {free / 1e9:,.2f} GB "
-                f"are free; most is for {largest}. What helps: {largest.instead}."
+                f"are free; the largest part is {largest}. Use {largest.instead}."
             )
 
 
 def cpu_memory() -> float:
-    """The bytes of memory that are free, on the machine and within the limits of a container or a
-    cluster's job."""
+    """The free memory in bytes, of the machine and within the limits of a container or job."""
     return min(float(psutil.virtual_memory().available), cgroup_memory())
 
 
 def cgroup_memory(
     of: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """The bytes that the control groups of this process leave to it; infinitely many where there is
-    no limit.
+    """The bytes that the control groups of this process leave to it; infinity without a limit.
 
-    A container sees its own group where those of the machine are mounted elsewhere, so groups not
-    found are passed by.
+    In a container the groups of the machine may not be mounted, so groups not found are skipped.
     """
     free = math.inf
     for line in of.read_text().splitlines() if of.exists() else ():
@@ -158,7 +150,7 @@ def cgroup_memory(
 
 
 def device_memory(where: torch.device) -> float:
-    """The bytes that are free on an accelerator; infinitely many where it does not say."""
+    """The free memory of an accelerator in bytes; infinity if it is not reported."""
     if where.type not in ("cuda", "xpu"):
         return math.inf
     free: int = torch.get_device_module(where).mem_get_info(where)[0]

@@ -1,5 +1,4 @@
-"""What a study will take: files, evaluations, hours, disk and memory, told before anything is
-run."""
+"""The resources that a study will need, estimated beforehand: files, time, disk and memory."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -27,16 +26,15 @@ from study.parallel.group import group
 from study.sampling import nfe
 from study.specs import StudySpec
 
-# about so many operations are timed, on a CPU and on an accelerator: far below a second
+# operations timed, about, on a CPU and on an accelerator: far less than a second of work
 TIMED = 10**10, 10**13
 REPEATS = 2
-SHOWN = 12  # entries of each part
+SHOWN = 12  # entries shown of each part
 
 
 @dataclass(frozen=True)
 class Needed:
-    """A file or folder of others that a study reads; missing: how to have it, where it is not
-    there."""
+    """An external file or folder that a study reads; missing: how to obtain it, "" if present."""
 
     what: str
     path: Path
@@ -49,12 +47,11 @@ class Needed:
 
 
 def estimate(spec: StudySpec, root: Path) -> str:
-    """What a study will take on this device, without running it; nothing is downloaded, trained or
-    written.
+    """The resources that a study needs on this device; nothing is downloaded, trained or written.
 
-    An evaluation of the network is timed, of a smaller one where the file of a public card is
-    missing. Raises InputError for a config that `run` would refuse, as far as the files that are
-    there tell.
+    One evaluation of the network is timed, or of a smaller network if the file of a public card is
+    missing. Raises InputError for a config for which `run` would raise it, as far as the files
+    present allow the check.
     """
     base, count = stand_in(OWN, spec, root), schedule.count(spec, at_most=True)
     files = list(_files(spec, root))
@@ -71,19 +68,21 @@ def estimate(spec: StudySpec, root: Path) -> str:
     if spec.search.method == "probe":
         evaluations.append(
             f"endpoint probe: {len(spec.search.weights)} mixtures of {spec.search.samples:,} "
-            "samples a pairing are scored too, without the network (search.method gp does without)"
+            "samples per pairing are also scored, without the network (not with search.method gp)"
         )
     if base is not None and (limited := noise_levels.limited(spec.sampler, base)) is not None:
         evaluations.append(
-            f"noise levels {limited}, in place of the sampler's {spec.sampler.sigma_max:g} to "
-            f"{spec.sampler.sigma_min:g}, for which {base.name} was not made"
+            f"noise levels {limited}, instead of the sampler's {spec.sampler.sigma_max:g} to "
+            f"{spec.sampler.sigma_min:g}, which {base.name} does not fully support"
         )
     parts = {
-        "Files": _page([str(each) for each in files] or ["none beside those that ship"]),
-        "Published": _published(spec) or ["nothing of this base"],
+        "Files": _shortened(
+            [str(each) for each in files] or ["none besides those included in the package"]
+        ),
+        "Published": _published(spec) or ["no scores of this base"],
         "Pairings": [
-            *_page(pairings),
-            *(["and those of the matrix, which are not counted below"] if spec.matrix else []),
+            *_shortened(pairings),
+            *(["those of the matrix are added, and not counted below"] if spec.matrix else []),
         ],
         "Evaluations": evaluations,
         "Time": _time(spec, base, count),
@@ -95,14 +94,14 @@ def estimate(spec: StudySpec, root: Path) -> str:
     )
 
 
-def _page(entries: Sequence[str]) -> list[str]:
+def _shortened(entries: Sequence[str]) -> list[str]:
     """The first entries, and how many more there are."""
     more = len(entries) - SHOWN
     return [*entries[:SHOWN], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def _whole(spec: StudySpec, base: Base) -> Base:
-    """The base, of a public card with its whole network, which takes no memory."""
+    """The base; that of a public card with its full network, but without memory for its weights."""
     name = origin(OWN, spec)
     if name not in public_cards():
         return base
@@ -117,7 +116,7 @@ def _weightless(name: str) -> Base:
 
 
 def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
-    """Every file of others that a study reads."""
+    """Every external file that a study reads."""
     variants = [split(name)[0] for name in spec.named]
     found = [origin(OWN, spec), *(origin(str(each), spec) for each in variants if each is not None)]
     origins = list(dict.fromkeys(name for name in found if name is not None))
@@ -143,7 +142,7 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
             and "/" not in spec.reference
             and not Path(spec.reference).exists()
         ):
-            references_of(spec.reference, (), root)  # which refuses it, and says what there is
+            references_of(spec.reference, (), root)  # raises InputError with what is accepted
         yield _place(f"reference {spec.reference}", spec.reference, root)
     if spec.decoder is not None or any(
         name in public_cards() and public_cards()[name].latents for name in origins
@@ -152,7 +151,7 @@ def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
 
 
 def _published(spec: StudySpec) -> list[str]:
-    """What was published of the base's checkpoint, alone and guided."""
+    """The published scores of the base's checkpoint, alone and guided."""
     name = origin(OWN, spec)
     if name is None or name not in public_cards():
         return []
@@ -174,7 +173,7 @@ def _published(spec: StudySpec) -> list[str]:
 
 def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
     size = f", {file.size / 1e9:.2f} GB" if file.size else ""
-    digest = file.sha256 or "none is published, that of its first use is kept"
+    digest = file.sha256 or "none is published; that of the first download is kept"
     how = f"from {file.address}{size}{about}; SHA-256: {digest}"
     return Needed(file.card, root / CACHE / file.name, "" if present(file, root / CACHE) else how)
 
@@ -192,9 +191,9 @@ def _place(what: str, place: str, root: Path) -> Needed:
 @torch.inference_mode()
 def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str]:
     if base is None:
-        return ["unknown: the base is not there, and no card says what it is"]
+        return ["unknown: the base is missing, and no card describes it"]
     where, whole = device(), _whole(spec, base)
-    # which is wide enough for a whole network, and wants one to be busy
+    # An accelerator holds the full network, and a small one would not occupy it.
     if where.type != "cpu" and whole is not base:
         with where:
             base = computing(spec.precision, blank(whole.name))
@@ -206,7 +205,7 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
     seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        denoiser(x, 1.0, label).sum().item()  # which waits for an accelerator
+        denoiser(x, 1.0, label).sum().item()  # waits for the accelerator
         seconds.append(time.perf_counter() - began)
     each = min(seconds) / samples * flop / of_base
     name = (
@@ -221,20 +220,19 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
     how = (
         f"measured on {samples}"
         if flop == of_base
-        else f"of a network of {of_base / flop:.0%} of its operations"
+        else f"extrapolated from a network of {of_base / flop:.0%} of its operations"
     )
     return [
-        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms a "
-        f"network evaluation of a sample, {base.precision}, {how}",
-        f"{flop * total / 1e14 / 3600:,.3g} hours on a device that does 100 TFLOP/s: "
-        f"{flop / 1e9:,.3g} GFLOP a network evaluation",
+        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms per "
+        f"network evaluation and sample, {base.precision}, {how}",
+        f"{flop * total / 1e14 / 3600:,.3g} hours on a device with 100 TFLOP/s: "
+        f"{flop / 1e9:,.3g} GFLOP per network evaluation",
         f"features{beside} and degradations are not counted",
     ]
 
 
 def _flop(base: Base) -> int:
-    """Floating-point operations of a network evaluation of one sample, a multiplication and an
-    addition being two."""
+    """Floating-point operations of one network evaluation of one sample; a multiply-add is two."""
     from torch.utils.flop_counter import FlopCounterMode
 
     tensors = dict(base.denoiser.named_parameters()) | dict(base.denoiser.named_buffers())
@@ -248,18 +246,21 @@ def _flop(base: Base) -> int:
 
 def _disk(spec: StudySpec, base: Base | None) -> list[str]:
     shape = () if base is None else base.data.shape
-    # in the report and in MLflow
+    # kept twice, in the report and in MLflow
     statistics = sum(2 * 8 * features(name, shape) ** 2 for name in spec.extractors)
     shown = 5e6 + 5e5 * len(spec.pairings) + statistics
     return [
-        f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, beside the "
-        "files; no images are kept"
+        f"about {shown / 1e6:.0f} MB of tables, figures, statistics and databases, besides "
+        "the files above; no images are kept"
     ]
 
 
 def _memory(spec: StudySpec, base: Base | None) -> list[str]:
     if base is None:
-        return ["unknown: the base is not there, and no card says what it is"]
+        return ["unknown: the base is missing, and no card describes it"]
     weights = sum(p.numel() for p in _whole(spec, base).denoiser.parameters())
     network = f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32"
-    return [f"{network}, as much again for every other checkpoint", *map(str, needs_of(spec, base))]
+    return [
+        f"{network}, and the same again for every other checkpoint",
+        *map(str, needs_of(spec, base)),
+    ]

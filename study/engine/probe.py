@@ -1,4 +1,4 @@
-"""The command `probe`: what can be said of a study's pairings without guided sampling."""
+"""The command `probe`: predictions of a study's pairings without guided sampling."""
 
 import json
 import time
@@ -27,25 +27,29 @@ from study.report import figures, strengths
 from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
-OWN_SEED = 2**20  # of samples in the place of data, away from those of search and confirmation
+OWN_SEED = (
+    2**20
+)  # for samples used instead of data; apart from the seeds of search and confirmation
 WARNING = (
-    "loss w: where the denoising loss of D_w is least. A trained main is stationary in it, so it "
-    "is about 1 even where "
-    "guidance improves the samples: it says something only of mains that were degraded."
+    "loss w: the weight that minimises the denoising loss of D_w. Training makes this loss "
+    "stationary, so w is about 1 for a trained main even where guidance improves the samples; it "
+    "is informative only for degraded mains."
 )
 
 
 @dataclass(frozen=True)
 class Probes:
-    """The rows of the probes, a row a pairing, and the seconds that their parts took."""
+    """The rows of the probes, one per pairing, and the seconds that their parts took."""
 
     rows: list[dict[str, Any]]
     seconds: dict[str, float]
 
 
 def probe_study(spec: StudySpec, root: Path) -> Probes:
-    """Both probes of every pairing; they are kept under mlruns/reports/NAME and in MLflow, and a
-    search finds them."""
+    """Both probes of every pairing, kept under mlruns/reports/NAME and in MLflow.
+
+    The endpoint probes are stored with the study's evaluations, where a search reuses them.
+    """
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with opened(evaluator, root, role="observer") as study:
@@ -55,15 +59,16 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         apart = list(
             dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent")
         )
-        looked = _look(evaluator, names, expanded.probe, expanded.seed, apart)
-        losses = {p: looked.loss(p) for p in expanded.pairings}
+        measured = _measure(evaluator, names, expanded.probe, expanded.seed, apart)
+        losses = {p: measured.loss(p) for p in expanded.pairings}
         seconds = {"mean errors and losses": time.perf_counter() - began}
         began = time.perf_counter()
         study.worker.work(schedule.endpoints)
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
         rows = [
-            {**looked.forecast(p), **_endpoints(results, p), **losses[p]} for p in expanded.pairings
+            {**measured.forecast(p), **_endpoints(results, p), **losses[p]}
+            for p in expanded.pairings
         ]
         folder = report_folder(root, spec.name)
         written = [
@@ -84,21 +89,22 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
 
 
 def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path) -> dict[str, Any]:
-    """The weights of several guides of one main, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the
-    mean error."""
+    """The weights of several guides of one main that minimise the mean error.
+
+    D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ). Raises InputError for fewer than two different guides.
+    """
     main, guides = canonical(main), [canonical(guide) for guide in guides]
     if len(set(guides)) < 2:
         raise InputError(
-            "--guides: at least two different ones are wanted, found "
-            f"{', '.join(guides) or 'none'}."
+            f"--guides: found {', '.join(guides) or 'none'}; give at least two different guides."
         )
     pairings = tuple(PairingSpec(main, guide) for guide in guides)
     evaluator = evaluator_of(replace(spec, pairings=pairings, matrix=None), root)
-    looked = _look(evaluator, [main, *guides], spec.probe, spec.seed)
+    measured = _measure(evaluator, [main, *guides], spec.probe, spec.seed)
     found: dict[str, Any] = {"main": main, "guides": guides}
     for suffix, products in (
-        ("", looked.products["data"]),
-        ("_on_trajectories", looked.products["trajectories"]),
+        ("", measured.products["data"]),
+        ("_on_trajectories", measured.products["trajectories"]),
     ):
         weights, intervals = predictions.several_guides(
             products, main, guides, spec.probe.resamples, spec.seed
@@ -108,8 +114,8 @@ def several_guides(spec: StudySpec, main: str, guides: Sequence[str], root: Path
 
 
 @dataclass(frozen=True)
-class _Look:
-    """Products of mean errors on noised data and on trajectories, and what they were taken from."""
+class _Measured:
+    """Products of mean errors on noised data and on trajectories, residuals, and their settings."""
 
     spec: ProbeSpec
     seed: int
@@ -162,17 +168,16 @@ class _Look:
         }
 
 
-def _look(
+def _measure(
     evaluator: Evaluator,
     names: Sequence[str],
     spec: ProbeSpec,
     seed: int,
     apart: Sequence[str] | None = None,
-) -> _Look:
-    """Evaluate base and degraded denoisers where the probes look, on the accelerator where there is
-    one.
+) -> _Measured:
+    """Evaluate base and degraded denoisers at the points of the probes, on the study's device.
 
-    apart: guides with draws of their own, for the losses; None where no losses are asked for.
+    apart: guides with independent draws, for the losses; None if no losses are wanted.
     """
     base, sampler = evaluator.base, evaluator.spec.sampler
     where = device()
@@ -187,7 +192,7 @@ def _look(
     start = Fixed((len(clean), *data.shape), len(clean), labels, where).start(seed, 0)
     trajectories = mean_errors.along_trajectories(own, start, sigmas, sampler.solver, spec.levels)
     points = mean_errors.noised(clean.to(where), labels, trajectories.sigmas, seed)
-    # The loss is a mean over images, levels and draws: fewer draws do.
+    # The loss is a mean over images, levels and draws, so fewer draws suffice.
     losses = 0 if apart is None else max(2, spec.draws // 4)
     on_data, residuals = mean_errors.errors_and_residuals(
         own, denoisers, points, spec.draws, losses, apart or (), seed
@@ -196,17 +201,17 @@ def _look(
         "data": on_data,
         "trajectories": mean_errors.mean_errors(own, denoisers, trajectories, spec.draws, seed),
     }
-    return _Look(spec, seed, products, residuals, base.held_out is not None)
+    return _Measured(spec, seed, products, residuals, base.held_out is not None)
 
 
 def _some(data: Data, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """n data, the same ones always, and their labels; all of them where there are no more."""
+    """At most n samples of the data, always the same, and their labels."""
     chosen = torch.randperm(len(data.samples), generator=torch.Generator().manual_seed(0))[:n]
     return data.samples[chosen], None if data.labels is None else data.labels[chosen]
 
 
 def _endpoints(results: Results, pairing: PairingSpec) -> dict[str, Any]:
-    """The row of a pairing's endpoints: of the primary metric, of every metric, and the curve."""
+    """The row of a pairing's endpoint probe: the primary metric, every metric, and the curve."""
     found = results.shared[results.endpoints(pairing)]
 
     def of(metric: str) -> dict[str, float | None]:
@@ -223,7 +228,7 @@ def _endpoints(results: Results, pairing: PairingSpec) -> dict[str, Any]:
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The probes for people: mean errors on data, on trajectories, endpoints, loss."""
+    """The probes as a table to read: mean errors on data, on trajectories, endpoints, loss."""
 
     def number(value: float | None, interval: Sequence[float] | None = None) -> str:
         if value is None:
@@ -268,7 +273,7 @@ def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
     return (
         f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: "
         "cosine ρ, ratio of "
-        "lengths r; guidance with w > 1 lessens them only if ρ·r > 1, most at w. Endpoints: the "
+        "lengths r; guidance with w > 1 reduces them only if ρ·r > 1, most at w. Endpoints: the "
         "best mixture of main "
         f"and guide sampled alone. {WARNING}"
     )

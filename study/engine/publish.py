@@ -1,4 +1,4 @@
-"""What a study shows: tables and figures in its report folder and in MLflow."""
+"""Publication of a study: tables and figures in its report folder and in MLflow."""
 
 import hashlib
 import json
@@ -21,15 +21,15 @@ from study.specs import PairingSpec, StudySpec
 from study.specs.serialisation import spec_to_yaml
 from study.tracking import Tracking
 
-REPORTED = "reported.json"  # in a report folder: what it is a report of
+REPORTED = "reported.json"  # in a report folder: a digest of what it reports
 
 
 class Publisher:
-    """MLflow's view of a study and its report folder, filled as evaluations become known.
+    """Writes a study to MLflow and to its report folder, as evaluations become known.
 
-    MLflow is opened when there is something new to show: an evaluation made since this began, a
-    file, a result. Its failures are said once, and are kept as `problem`; evaluations and tables
-    are worth more than their pictures.
+    MLflow is opened when there is something new to write: an evaluation made since this object was
+    created, a file or a result. Its first failure is printed and kept as `problem`, and nothing
+    more is written to MLflow; the study itself goes on.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Publisher:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        # From now on runs look as if they ran: a process that is killed leaves the next one
-        # something to report.
+        # From now on MLflow shows runs in progress: if this process is killed, the next one must
+        # report again.
         (report_folder(self._root, self._spec.name) / REPORTED).unlink(missing_ok=True)
         tracking = Tracking(self._root, self._spec.name, self._anew)
         tracking.describe(*self._about)
         return tracking
 
     def evaluation(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-        """Show an evaluation of a pairing's search, or a shared one."""
+        """Log an evaluation of a pairing's search, or a shared one."""
         self._waiting.setdefault(pairing, []).append(evaluation)
         if evaluation.ended >= self._began:
             self._show(self._flush)
@@ -70,14 +70,13 @@ class Publisher:
         metrics: Mapping[str, float | None],
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """The result of a pairing."""
+        """Log the result of a pairing."""
         self._show(lambda: self._tracking.conclude(self._part(pairing), metrics, tags or {}))
 
     def report(self, results: Results, evaluator: Evaluator | None = None) -> list[dict[str, Any]]:
-        """Tables and figures into mlruns/reports/NAME and MLflow, unless those there are of the
-        same evaluations.
+        """Write tables and figures to mlruns/reports/NAME and MLflow, unless they are up to date.
 
-        Figures of samples where there is an evaluator. Returns the rows of the table.
+        Sample figures need an evaluator. Returns the rows of the table.
         """
         folder, rows = report_folder(self._root, results.spec.name), table.rows(results)
         state = self._state(results, folder)
@@ -117,7 +116,7 @@ class Publisher:
         return rows
 
     def close(self, status: str = "FINISHED") -> None:
-        """End what is open in MLflow with a status, so that nothing looks as if it were running."""
+        """End the open MLflow runs with a status, so that none is shown as running."""
         if "_tracking" in self.__dict__:
             self._tracking.close(status)
         if self._reported and self.problem is None and status == "FINISHED":
@@ -129,7 +128,7 @@ class Publisher:
         self._waiting.clear()
 
     def _part(self, pairing: PairingSpec | None) -> str:
-        """The run of a pairing, or of what pairings share."""
+        """The MLflow run of a pairing, or of the evaluations that pairings share."""
         if pairing not in self._parts:
             name, params = (
                 CONFIRM,
@@ -153,19 +152,18 @@ class Publisher:
             return
         try:
             act()
-        except Exception as error:  # of MLflow, its database and the disk, from several libraries
+        except Exception as error:  # MLflow, its database and the disk raise many types
             self.problem = (
                 str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             )
             print(
                 f"study: MLflow failed ({self.problem}); `study sync {self._spec.name}` rebuilds "
-                "its view",
+                "its records",
                 file=sys.stderr,
             )
 
     def _state(self, results: Results, folder: Path) -> str:
-        """A digest of all that a report is made of: where, of what, and by which version of the
-        project."""
+        """A digest of everything that a report depends on: folder, evaluations, project version."""
         evaluations = [
             *(e for found in results.searches.values() for e in found),
             *results.shared.values(),
@@ -183,7 +181,7 @@ class Publisher:
 
 
 def _is_up_to_date(folder: Path, state: str) -> bool:
-    """Whether a report folder has all that was written into it for a state."""
+    """Whether a report folder holds every file that was written for a state."""
     kept = read_json(folder / REPORTED) or {}
     return kept.get("state") == state and all(
         (folder / name).is_file() for name in kept.get("files", [])

@@ -16,23 +16,23 @@ from study.report import table
 from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
-SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of the sample grids, of small images and of others
+SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of a sample grid, for small and for large images
 
 
-LARGE = 32  # pixels or latents a side
+LARGE = 32  # pixels or latents along a side
 
 
-MEASURED = 600  # samples whose nearest training datum is looked for
+MEASURED = 600  # samples whose nearest training datum is searched
 
 
-PANELS = 12  # pairings that are shown one by one; of more there are the maps
+PANELS = 12  # pairings up to which each has its own figures; more are shown only by the maps
 
 
 def write_report(
     results: Results, rows: list[dict[str, Any]], evaluator: Evaluator | None, folder: Path
 ) -> list[Path]:
-    """Tables and figures of a study into a folder; returns their paths."""
-    # late, as below: a study that is reported already wants no matplotlib
+    """Write the tables and figures of a study into a folder; returns their paths."""
+    # late, as below: a study whose report is up to date does not need matplotlib
     from study.report import figures, matrix
 
     written = [
@@ -62,19 +62,21 @@ def write_report(
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a text file that ends its last line; returns its path."""
+    """Write a text file with one newline at its end; returns its path."""
     write_text(path, text.rstrip("\n") + "\n")
     return path
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of our own holds, or None where there is none."""
+    """The content of a JSON file written by this project, or None if there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
-    """Samples of base, main, guide and guided from the same seeds, and where there are training
-    data, how far from them they are."""
+    """Figures of base, main, guide and guided samples from the same seeds.
+
+    If there are training data, also of the distances from the samples to the nearest of them.
+    """
     from study.report import figures
 
     spec, written, distances = results.spec, [], {}
@@ -86,7 +88,7 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
         distances["data"] = (
             nearest_other(data) if alone else nearest(data[order[0]], data[torch.cat(order[1:])])
         )
-    few = MEASURED if len(data) else SHOWN  # what is only looked at need not be more
+    few = MEASURED if len(data) else SHOWN  # without distances only the shown samples are needed
     draw = cache(evaluator.samples)
     for index, pairing in enumerate(spec.pairings):
         tested = results.tested(pairing)

@@ -1,4 +1,4 @@
-"""The commands that make a study and go on with it: run, worker, calibrate, sync."""
+"""The commands that begin, resume and publish a study: run, worker, calibrate, sync."""
 
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,14 @@ def run(
     workers: int = 1,
     release: str | None = None,
 ) -> list[dict[str, Any]]:
-    """A study, or what is left of it, by one process or several; returns the rows of its table.
+    """Run or resume a study with one or several processes; returns the rows of its table.
 
-    In a launched group (torchrun, SLURM) the processes share every evaluation; only the first
-    keeps, shows and returns anything. release: see `Worker`. Raises RunError where it is running
-    already.
+    In a launched group (torchrun, SLURM) the processes share every evaluation; only the first one
+    stores, shows and returns results. release: see `Worker`. Raises RunError if the study is
+    already running.
     """
     want_pairings(spec)
-    evaluator = evaluator_of(spec, root, retrain)  # refuses bad input before anything is written
+    evaluator = evaluator_of(spec, root, retrain)  # raises InputError before anything is written
     check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
         serve(evaluator)
@@ -51,8 +51,7 @@ def run(
 
 
 def work(spec: StudySpec, root: Path, release: str | None = None) -> None:
-    """One more process for a study: evaluates until nothing is wanted; `run` or `sync` shows what
-    was found."""
+    """Add a process to a study: evaluates until nothing is left; `run` or `sync` publishes it."""
     want_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with (
@@ -75,7 +74,7 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
 
 
 def search(worker: Worker) -> None:
-    """Calibrate where there is a matrix, search every pairing, confirm."""
+    """Calibrate if there is a matrix, search every pairing, and confirm."""
     worker.expand()
     ended: schedule.Ended = {}
     is_stochastic = worker.evaluator.is_stochastic
@@ -86,10 +85,10 @@ def search(worker: Worker) -> None:
 
 
 def sync(name: str, root: Path) -> None:
-    """Rebuild MLflow's view of a study from the search's storage: runs, parameters, metrics,
-    tables, curves.
+    """Rebuild MLflow's records of a study from the search's storage.
 
-    Raises RunError while the study is running.
+    These are runs, parameters, metrics, tables and curves. Raises RunError while the study is
+    running.
     """
     results = collect(root, name)
     with alone(root, name):
@@ -103,4 +102,4 @@ def sync(name: str, root: Path) -> None:
         published.report(results)
         published.close()
     if published.problem is not None:
-        raise RunError(f"MLflow's view of '{name}' could not be rebuilt: {published.problem}")
+        raise RunError(f"MLflow's records of '{name}' could not be rebuilt: {published.problem}")

@@ -1,5 +1,8 @@
-"""What is to be evaluated next, as a function of what is known. Stopped anywhere and begun
-anywhere, by any number of processes, a study goes the same way."""
+"""The next evaluations of a study, as a function of those that are known.
+
+So a study that is interrupted and resumed anywhere, by any number of processes, gives the same
+result.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,14 +17,14 @@ from study.search import propose
 from study.specs import PairingSpec, StudySpec
 
 Wanted = tuple[PairingSpec | None, Task]  # a trial of a pairing's search, or one that is shared
-Ended = dict[PairingSpec, list[Task]]  # searches that have ended, with what confirms them
+Ended = dict[PairingSpec, list[Task]]  # searches that have ended, with the tasks that confirm them
 
 
 def expand(results: Results) -> StudySpec | None:
     """The study with the pairings of its matrix, every main at level 1 with every guide at level 2.
 
-    Kinds that do not reach a level are left out. None until all is calibrated; without a matrix the
-    study as it is.
+    Kinds that do not reach a level are left out. None until every kind is calibrated; without a
+    matrix, the study itself.
     """
     spec = results.spec
     if spec.matrix is None:
@@ -63,11 +66,10 @@ def endpoints(results: Results) -> Iterator[Wanted]:
 def study(
     results: Results, is_stochastic: Callable[[str], bool], ended: Ended | None = None
 ) -> Iterator[Wanted]:
-    """What a study with its pairings still wants and what can be evaluated now, the first to be
-    done first.
+    """The evaluations that a study with its pairings needs and that can be made now, in order.
 
-    ended: what is known of searches that have ended, and is added to: it stays so, and need not be
-    found again.
+    ended: the searches known to have ended; newly ended ones are added, so that they are found only
+    once.
     """
     ended = {} if ended is None else ended
     if results.single(BASE) not in results.shared:
@@ -80,8 +82,7 @@ def study(
 
 
 def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
-    """What the search of every pairing wants next; those that have ended, and what confirms them,
-    go into `ended`."""
+    """The next evaluation of every pairing's search; ended ones are added to `ended`."""
     for pairing in results.spec.pairings:
         if ended is not None and pairing in ended:
             continue
@@ -93,8 +94,7 @@ def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
 
 
 def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
-    """What each metric's search of a pairing found, and its guide alone, on the confirmation's
-    seeds."""
+    """A pairing's best task by each metric, and its guide alone, on the confirmation's seeds."""
     tested = filter(None, (results.tested(pairing, metric) for metric in results.metrics))
     return [
         task
@@ -113,8 +113,7 @@ def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
 
 
 def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
-    """Whether a pairing may be left where its probes say that it cannot gain: all but those of
-    tested kinds."""
+    """Whether a pairing predicted not to gain may be skipped: not if both its kinds are tested."""
     tested = spec.matrix.tested if spec.matrix else ()
     return spec.search.screen and not all(
         name.split("(")[0] in tested for name in (pairing.main, pairing.guide)
@@ -124,8 +123,7 @@ def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
 def confirmation(
     results: Results, ended: Ended, is_stochastic: Callable[[str], bool]
 ) -> Iterator[Task]:
-    """The confirmation's tasks: single denoisers, what each metric's search of the `ended` pairings
-    found, controls."""
+    """The confirmation's tasks: single denoisers, the best tasks of `ended` pairings, controls."""
     found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
     for pairing in results.spec.pairings:
         found |= dict.fromkeys([*results.alone(pairing.main), *results.alone(pairing.guide)])
@@ -139,11 +137,10 @@ def confirmation(
 
 
 def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -> int:
-    """What a study still takes, as `Task.cost` counts: what is certain, and about what the searches
-    will want.
+    """The remaining cost of a study in units of `Task.cost`; that of the searches is an estimate.
 
-    A search is taken to evaluate what its method usually does, and to find each metric a weight of
-    its own.
+    A search is assumed to make the usual number of evaluations of its method, and to find a
+    different best weight for each metric.
     """
     spec = results.spec
     singles = [
@@ -158,16 +155,15 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
     found = sum(task.cost for task in certain if task not in results.shared)
     for pairing in spec.pairings:
         if pairing not in ended:
-            guided = results.searched(pairing, 0.0)  # whatever its weight, but 1
+            guided = results.searched(pairing, 0.0)  # any weight other than 1
             tried = sum(e.task.weight != 1 for e in results.searches[pairing])
-            found += guided.cost * _still(spec, tried)
+            found += guided.cost * _remaining(spec, tried)
             found += sum(task.cost for task in results.confirmed(guided)) * len(results.metrics)
     return found
 
 
-def _still(spec: StudySpec, tried: int) -> int:
-    """How many more guided evaluations a search usually takes: an endpoint probe brackets the best
-    weight in four."""
+def _remaining(spec: StudySpec, tried: int) -> int:
+    """Guided evaluations that a search usually still needs; with an endpoint probe, four in all."""
     search = spec.search
     if search.method == "grid":
         return sum(weight != 1 for weight in search.weights) - tried
@@ -179,8 +175,7 @@ def _still(spec: StudySpec, tried: int) -> int:
 
 
 class Count(NamedTuple):
-    """Evaluations of a study, the samples that they draw, and these times the networks that each of
-    them passes."""
+    """Evaluations of a study, their samples, and passes, the samples times the networks of each."""
 
     evaluations: int
     samples: int
@@ -188,10 +183,10 @@ class Count(NamedTuple):
 
 
 def count(spec: StudySpec, at_most: bool = False) -> Count:
-    """About what a study takes, if nothing is known yet and no search ends early; without the
-    pairings of a matrix.
+    """The approximate size of a study of which nothing is evaluated yet, if no search ends early.
 
-    at_most: with a best weight of its own for every metric, and all denoisers random.
+    The pairings of a matrix are not counted. at_most: assume a different best weight for every
+    metric, and stochastic denoisers only.
     """
     mains = {pairing.main for pairing in spec.pairings}
     singles = len({BASE, *mains, *(pairing.guide for pairing in spec.pairings)})

@@ -1,4 +1,4 @@
-"""A study under way in this process: its lock, its worker, its progress, its helpers."""
+"""A study running in this process: its lock, worker, progress and helper processes."""
 
 import os
 import subprocess
@@ -25,12 +25,12 @@ from study.search import forget, open_storage
 from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
-GRACE = 20  # seconds that a helper has to end after a signal
+GRACE = 20  # seconds for a helper to end after a signal
 
 
 @dataclass(frozen=True)
 class Open:
-    """A study under way in this process, which shows it."""
+    """A study running in this process, with what publishes it."""
 
     worker: Worker
     progress: Progress
@@ -45,10 +45,10 @@ def opened(
     role: Role = "leader",
     release: str | None = None,
 ) -> Iterator[Open]:
-    """A study for one process that shows it in MLflow. Whatever ends the block, no run is left
-    looking as if it ran.
+    """Open a study in one process that logs it to MLflow.
 
-    role, release: see `Worker`.
+    However the block ends, no MLflow run is left with the status "running". role, release: see
+    `Worker`.
     """
     spec = evaluator.spec
     with alone(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
@@ -56,7 +56,7 @@ def opened(
         if fresh:
             _forget(spec.name, root)
         with locked(lock_of(root, spec.name, "workers"), shared=True):
-            # Refuses what is to be refused before anything is shown.
+            # Raises InputError before anything is logged.
             worker = Worker(evaluator, root, progress, role, release)
             about = worker.remember("about", describe(spec, evaluator))
             published = Publisher(root, spec, about, anew=fresh)
@@ -71,22 +71,20 @@ def opened(
 
 
 def _forget(name: str, root: Path) -> None:
-    """Discard what is kept of a study, and what was predicted of it. Raises RunError where workers
-    are at work on it."""
+    """Delete the evaluations and predictions of a study. Raises RunError if it has workers."""
     try:
         with locked(lock_of(root, name, "workers"), wait=False), locked(begin_lock(root, name)):
             forget(open_storage(root), name)
     except BlockingIOError:
         raise RunError(
-            f"the study '{name}' under {root} has workers, and cannot be begun afresh: end them."
+            f"the study '{name}' under {root} has running workers; end them before --fresh."
         ) from None
     (report_folder(root, name) / "probe.json").unlink(missing_ok=True)
 
 
 @contextmanager
 def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
-    """So many further processes that work on the same study; the threads of this one are divided
-    among all."""
+    """Start `count` more processes on the same study, and divide this one's threads among all."""
     if not count:
         yield
         return
@@ -109,8 +107,8 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
     try:
         for path in logs:
             with path.open("w") as log:
-                # Its standard input closes when this process ends, however it ends, and it ends
-                # with it.
+                # A helper ends when its standard input closes, which it does however this
+                # process ends.
                 helper = subprocess.Popen(
                     command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log
                 )
@@ -137,17 +135,17 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
 
 @contextmanager
 def alone(root: Path, name: str) -> Iterator[None]:
-    """Hold a study for one `run`. Raises RunError where another has it: `study worker` is what
-    joins it."""
+    """Lock a study for one `run`. Raises RunError if another holds it; `study worker` can join."""
     try:
         with locked(lock_of(root, name, "run"), wait=False):
             yield
     except BlockingIOError:
         raise RunError(
-            f"the study '{name}' under {root} is running in another process: wait, or end it; "
-            "`study worker` adds a process to it."
+            f"the study '{name}' under {root} is running in another process; wait, or end it, or "
+            "add a process to it with `study worker`."
         ) from None
 
 
 def lock_of(root: Path, name: str, use: str) -> Path:
+    """The lock file of a study for a use: `run` or `workers`."""
     return root / "locks" / f"{name}.{use}.lock"

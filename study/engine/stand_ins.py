@@ -1,5 +1,4 @@
-"""What `study run` would refuse, found by its own checks before files are there: what is missing
-has a stand-in."""
+"""A dry run of the checks of `study run`, in which stand-ins replace files that are missing."""
 
 import re
 from collections.abc import Sequence
@@ -36,16 +35,15 @@ from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
 from study.specs import PairingSpec, StudySpec
 
-# Of a network that stands in for a larger one of its family: channels that all their heads divide,
-# and blocks a level.
+# A small network in place of a larger one of its family: channels, divisible by every number of
+# heads, and blocks per level.
 SMALL = {"model_channels": 64, "num_blocks": 1}
-FEW = 2  # images that show what all are
-_STRENGTH = re.compile(r"\((?!0\)|inf\))[^()]*\)")  # in brackets, but for those that change nothing
+FEW = 2  # images that stand for all
+_STRENGTH = re.compile(r"\((?!0\)|inf\))[^()]*\)")  # in brackets, except identity strengths
 
 
 def origin(name: str, spec: StudySpec) -> str | None:
-    """The card, folder or file that a name in the study is made of; None where it is trained by the
-    recipe."""
+    """The card, folder or file that a name in the study refers to; None if the recipe trains it."""
     base = Variant.parse(name).base
     if base != OWN:
         return base
@@ -53,21 +51,20 @@ def origin(name: str, spec: StudySpec) -> str | None:
 
 
 def elsewhere(name: str) -> bool:
-    """Whether a name is of files that do not ship, whether or not they are there."""
+    """Whether a name refers to files that are not in the package, present or not."""
     return is_public(name) or is_published(Path(name)) or "/" in name
 
 
 def path_of(place: str, root: Path) -> Path:
-    """Where a file or folder, or a repository of the hub, is or would be. Raises InputError for
-    what is no repository."""
+    """The path of a file, folder or hub repository. Raises InputError for an invalid repository."""
     return root / CACHE / repository(place) if place.startswith("hub:") else Path(place)
 
 
 def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
-    """The base of a name, untrained where it would be trained, smaller where the file of a public
-    card is missing.
+    """The base of a name, or an untrained stand-in for it.
 
-    None where files are missing that no card describes. Raises InputError as `resolve` does.
+    The stand-in is smaller if the file of a public card is missing; None if files are missing that
+    no card describes. Raises InputError as `resolve` does.
     """
     made_of, variant = origin(name, spec), Variant.parse(name)
     if variant.base == OWN and spec.base is not None:
@@ -87,10 +84,9 @@ def stand_in(name: str, spec: StudySpec, root: Path) -> Base | None:
 
 
 def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
-    """Raises InputError where `study run` would, as far as it can be told from the files that are
-    there.
+    """Raises InputError where `study run` would, as far as the files present allow the check.
 
-    own: the study's base, or its stand-in. Of names that differ in strengths alone one is tried.
+    own: the study's base, or its stand-in. Of names that differ only in strengths one is checked.
     """
     check_memory(spec, own)
     check_strengths(spec)
@@ -113,7 +109,7 @@ def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
 
 def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
     extractors = [each for name in spec.extractors if (each := _extractor(name, root)) is not None]
-    if len(own.data.samples):  # with which they are compared, whatever they are
+    if len(own.data.samples):  # the extractors must accept the data that are the reference
         for extractor in extractors:
             extractor(own.data.samples[:FEW])
         return Parts([], {}, decoder_of(own, spec, root), {})
@@ -123,8 +119,7 @@ def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
 
 
 def _extractor(name: str, root: Path) -> Extractor | None:
-    """The extractor of a name; where its published file is missing, one of zeros; None where a card
-    is missing."""
+    """The extractor of a name; one of zeros if its published file is missing; None without card."""
     missing = [file for file in files_of(name) if not present(file, root / CACHE)]
     if missing:
         return Images(name, str(missing[0].sha256), _Zeros(DIMENSIONS[name]))
@@ -136,10 +131,9 @@ def _extractor(name: str, root: Path) -> Extractor | None:
 
 
 def _references(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
-    """The references of a name, of data sets and images that of a few of them; none where files are
-    missing.
+    """The references of a name, made of a few data or images only; empty if its files are missing.
 
-    Of published statistics that are missing the size is known.
+    For missing published statistics, whose image size is known, stand-ins are returned.
     """
     known = find_statistics(name)
     if known is not None:
@@ -181,7 +175,7 @@ class _Zeros(nn.Module):
 
 
 class _Grey(Decoder):
-    """Images of zeros, of the size that the decoder of EDM2's latents makes of them."""
+    """Images of zeros, of the size that the decoder of EDM2's latents gives."""
 
     sha256 = ""
 

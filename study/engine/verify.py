@@ -1,5 +1,4 @@
-"""The command run --verify: scores of a study's confirmation, computed again by clean-fid
-itself."""
+"""The command run --verify: scores of a study's confirmation, recomputed by clean-fid."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +20,16 @@ TOGETHER = 100  # images that are decoded and written at a time
 
 
 def want_verifiable(spec: StudySpec, root: Path) -> None:
-    """Raises InputError for a study none of whose extractors clean-fid can run."""
+    """Raises InputError for a study without an extractor that clean-fid can run."""
     verifiable([load_extractor(name, root) for name in spec.extractors])
 
 
 def verify_study(name: str, root: Path) -> Iterator[str]:
-    """A line for each metric that clean-fid has and each pairing: the score of the weight that was
-    confirmed, on the confirmation's first seed set, and clean-fid's of the same samples, drawn
-    again and written as 8-bit images.
+    """A line for each metric of clean-fid and each pairing: this project's score and clean-fid's.
 
-    Memory holds the samples of one seed set. Raises InputError for a study without such a metric.
+    The score is that of the confirmed weight on the first seed set of the confirmation; clean-fid
+    scores the same samples, drawn again and written as 8-bit images. Memory holds the samples of
+    one seed set. Raises InputError for a study without such a metric.
     """
     results = collect(root, name)
     evaluator = evaluator_of(results.spec, root)
@@ -41,14 +40,14 @@ def verify_study(name: str, root: Path) -> Iterator[str]:
             task = results.confirmed(tested)[0] if tested else None
             scores = results.values([task], metric) if task else None
             if task is None or scores is None:
-                yield f"{pairing.name}: no weight was confirmed by {metric}"
+                yield f"{pairing.name}: no weight was confirmed for {metric}"
                 continue
             verified = verify(images_of(evaluator, task), extractor, reference, scores[0], device())
             yield f"{pairing.name}, w {task.weight:g}, seed {task.seed}: {verified}"
 
 
 def images_of(evaluator: Evaluator, task: Task) -> Iterator[npt.NDArray[np.uint8]]:
-    """The samples of a task as images of 8 bits, in batches [n, H, W, C]; latents are decoded."""
+    """The samples of a task as 8-bit images, in batches [n, H, W, C]; latents are decoded."""
     samples = evaluator.samples(task)
     for first in range(0, len(samples), TOGETHER):
         yield to_uint8(evaluator.images(samples[first : first + TOGETHER]))

@@ -1,4 +1,4 @@
-"""A study under way: one process of it, which takes what is wanted, evaluates it, and keeps it."""
+"""One process of a running study, which claims, evaluates and stores the tasks of the schedule."""
 
 import math
 import time
@@ -29,19 +29,19 @@ from study.specs import PairingSpec, StudySpec
 from study.specs.serialisation import spec_to_json
 
 PAUSE = 0.2  # seconds between looks at what other processes have finished
-REMINDED = 600  # seconds between two messages about who is waited for
+REMINDED = 600  # seconds between two messages about the same remote process
 Stage = Callable[[Results], Iterator[schedule.Wanted]]
 Role = Literal["leader", "worker", "observer"]
 OnEvaluation = Callable[[PairingSpec | None, Evaluation], Any]
 
 
 class Worker:
-    """One of the processes of a study. What is wanted follows from what is kept (`schedule`), so
-    workers need no master.
+    """One of the processes of a study; none directs the others, as the stored evaluations determine
+    the next ones (`schedule`).
 
     role: leader, which may change the config; worker, whose config must match it; observer, which
-    evaluates only. release: a host whose processes have ended, so that what they were at work on is
-    free again. Raises InputError for a study begun with another config.
+    only evaluates. release: a host whose processes have ended, so that their tasks are free again.
+    Raises InputError for a study begun with another config.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Worker:
         self._storage = open_storage(root)
         self._stores: dict[PairingSpec | None, Store] = {}
         self._listeners: list[OnEvaluation] = [self._show]
-        self._told: set[tuple[PairingSpec | None, int]] = set()
-        self._reminded: dict[RemoteTrial, float] = {}  # when it was last said who is waited for
+        self._notified: set[tuple[PairingSpec | None, int]] = set()
+        self._reminded: dict[RemoteTrial, float] = {}  # time of the last message about each
         with locked(begin_lock(root, self.spec.name)):
             self._begin(release)
 
@@ -77,18 +77,20 @@ class Worker:
             config = report_folder(self.root, name) / "config.yaml"
             raise InputError(
                 f"The study '{name}' was begun with other pairings or numbers of evaluations; join "
-                f"it with its own config ({config}), or let `study run` change it."
+                f"it with its own config ({config}), or change it with `study run`."
             )
 
     def subscribe(self, listener: OnEvaluation) -> None:
-        """Have a listener told once of every evaluation that is read from now on: known before,
-        made here, or made by another process."""
+        """Call a listener once for every evaluation that is read from now on.
+
+        These include earlier ones and those made by other processes.
+        """
         self._listeners.append(listener)
 
     def remember(self, key: str, value: Any) -> Any:
-        """Keep something about the study beside its evaluations, and return what is kept.
+        """Store a value with the study's evaluations, and return the stored value.
 
-        A leader replaces what is there already; others leave it.
+        A leader replaces an earlier value; other roles leave it.
         """
         kept = self._store(None).attributes()
         if self._role == "leader" or key not in kept:
@@ -98,31 +100,29 @@ class Worker:
 
     @property
     def results(self) -> Results:
-        """All that is known, as far as this process has looked; searches are read when they are
-        asked for."""
+        """The evaluations that this process has read; those of a search are read on access."""
         shared = {evaluation.task: evaluation for evaluation in self._evaluations(None)}
         return Results(self.spec, _Searches(self._evaluations, self.spec.pairings), shared)
 
     def expand(self) -> StudySpec:
-        """Calibrate where there is a matrix; returns the study with its pairings, which is kept."""
+        """Calibrate if there is a matrix; stores and returns the study with its pairings."""
         if self.spec.matrix is not None:
             self.work(schedule.calibration)
         expanded = schedule.expand(self.results)
         assert expanded is not None
         if not expanded.pairings:
             raise RunError(
-                "no kind of the matrix reached both levels of damage: there is nothing to pair; "
-                "`study calibrate` shows how far they came."
+                "matrix: no kind reached both levels of damage, so there is nothing to pair; "
+                "`study calibrate` shows the damage that each reached."
             )
         self.spec = expanded
         self.remember("spec", spec_to_json(expanded))
         return expanded
 
     def work(self, stage: Stage, left: Callable[[Results], int] | None = None) -> None:
-        """Evaluate until a stage wants nothing more, waiting for what other processes are at work
-        on.
+        """Evaluate until a stage needs nothing more, waiting for tasks that other processes hold.
 
-        left: about what is still to do, for the progress.
+        left: estimates the remaining cost, for the progress bar.
         """
         while (done := self._step(stage, left)) is not None:
             if not done:
@@ -131,8 +131,7 @@ class Worker:
                 time.sleep(PAUSE)
 
     def _step(self, stage: Stage, left: Callable[[Results], int] | None) -> bool | None:
-        """Evaluate the first task that is free; None where nothing is wanted, False where other
-        processes have all."""
+        """Evaluate the first free task; None if no task is left, False if others hold them all."""
         found, results = None, self.results
         for pairing, task in stage(results):
             if left is not None and found is None:
@@ -152,7 +151,7 @@ class Worker:
         with self._store(pairing).claim(task, self._metric, params, space) as claim:
             if claim is None:
                 return False
-            # At weight 1 a search has the main alone, which is shared.
+            # At weight 1 a search evaluates the main alone, which is shared.
             known = results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
                 self._progress.start(task.name, task.samples)
@@ -164,14 +163,13 @@ class Worker:
         return True
 
     def _look_again(self) -> None:
-        """Read again what others may have added to, and give up the claims of processes that have
-        ended."""
+        """Read again what other processes may have added, and release claims of ended processes."""
         for store in self._stores.values():
             store.refresh()
             store.release_lost()
 
     def _remind(self) -> None:
-        """Say who is waited for, where this process cannot see whether that one is alive."""
+        """Name the remote processes that hold tasks; this one cannot see whether they are alive."""
         for each in (each for store in self._stores.values() for each in store.remote()):
             if time.time() - self._reminded.get(each, -math.inf) < REMINDED:
                 continue
@@ -186,14 +184,14 @@ class Worker:
     def _evaluations(self, pairing: PairingSpec | None) -> list[Evaluation]:
         found = self._store(pairing).evaluations()
         for evaluation in found:
-            if (pairing, evaluation.number) not in self._told:
-                self._told.add((pairing, evaluation.number))
+            if (pairing, evaluation.number) not in self._notified:
+                self._notified.add((pairing, evaluation.number))
                 for listener in self._listeners:
                     listener(pairing, evaluation)
         return found
 
     def _show(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
-        """Show an evaluation's end; not the copy of the main's that a search has at weight 1."""
+        """Report a finished evaluation, except the main's that a search copies at w = 1."""
         task, value = evaluation.task, evaluation.scores.get(self._metric)
         if pairing is None or task.weight != 1:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
@@ -209,12 +207,12 @@ class Worker:
 
 
 def begin_lock(root: Path, name: str) -> Path:
-    """The lock that a process holds while it begins, or forgets, a study."""
+    """The lock that a process holds while it begins or deletes a study."""
     return root / "locks" / f"{name}.begin.lock"
 
 
 class _Searches(Mapping[PairingSpec, list[Evaluation]]):
-    """The evaluations of each pairing's search, read when they are asked for."""
+    """The evaluations of each pairing's search, read on access."""
 
     def __init__(
         self, read: Callable[[PairingSpec], list[Evaluation]], pairings: Sequence[PairingSpec]

@@ -1,4 +1,4 @@
-"""Evaluations: a task in, an outcome out."""
+"""The evaluator: computes the outcome of a task."""
 
 import math
 from collections import OrderedDict
@@ -29,16 +29,16 @@ from study.specs import SamplerSpec, StudySpec
 if TYPE_CHECKING:
     from study.lightning.sample import Job, PairSampler
 
-SEEN = 8  # latents decoded together to be looked at
-KEPT_BYTES = 2**30  # samples of single denoisers that are kept for the endpoint probe
+SEEN = 8  # latents decoded together for figures and files
+KEPT_BYTES = 2**30  # limit of cached samples of single denoisers, for the endpoint probe
 
 
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: finds the base of a variant's name. Raises InputError at once for names of the study
-    that are no degradations, or that the base does not support, and for references of other samples
-    than the base's.
+    variant: returns the base of a variant's name. At once raises InputError for names of the study
+    that are not degradations or that the base does not support, and for references that do not
+    match the base's samples.
     """
 
     def __init__(
@@ -63,8 +63,7 @@ class Evaluator:
 
     @torch.inference_mode()
     def _check_references(self) -> None:
-        """Raises InputError for references of other images or features than those of the base's
-        samples."""
+        """Raises InputError if image size or features of a reference do not match the samples."""
         try:
             seen = self._seen(torch.zeros(1, *self.base.data.shape))
             for extractor in self.extractors:
@@ -74,7 +73,7 @@ class Evaluator:
                 )
                 if d != wanted:
                     raise InputError(
-                        f"it has {wanted} features of '{extractor.name}', the samples have {d}."
+                        f"found {wanted} features of '{extractor.name}'; the samples have {d}."
                     )
         except InputError as error:
             raise InputError(f"reference '{self.spec.reference}': {error}") from None
@@ -84,7 +83,7 @@ class Evaluator:
         return fingerprint(self.spec, self.base, self.references, self.decoder, self.variant)
 
     def outcome(self, task: Task, progress: OnSamples | None = None) -> Outcome:
-        """The outcome of a task. Raises RunError where samples or scores are not finite."""
+        """The outcome of a task. Raises RunError if samples or scores are not finite."""
         announce("outcome", task)
         if task.ends:
             return self._endpoints(task, progress)
@@ -97,7 +96,7 @@ class Evaluator:
             job, evaluations = self._job(task), self._evaluations(task)
             tally = self._empty_tally(job.source)
             tally = score(self._sampler(task), job, tally, progress, self._seen)
-        if group().rank > 0:  # the first process alone makes scores of the sum
+        if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
         return Outcome(found, replicates(tally, self.references), evaluations=evaluations)
@@ -108,8 +107,7 @@ class Evaluator:
         return self._samples(task, progress)
 
     def own_data(self, n: int, seed: int) -> Data:
-        """n samples of the base with their labels, for what wants data where the base comes
-        without."""
+        """n samples of the base with their labels, in place of data if the base has none."""
         task, source = Task.alone(BASE, seed, n, self.spec.sampler.steps), self._source(n)
         found = [source.start(seed, chunk).condition.label for chunk in range(len(source))]
         labels = [label.cpu() for label in found if label is not None]
@@ -118,8 +116,7 @@ class Evaluator:
         )
 
     def images(self, samples: Tensor) -> Tensor:
-        """What there is to see of samples: they themselves, or where they are latents, their images
-        in [−1, 1]."""
+        """The images of samples: the samples themselves, or decoded latents in [−1, 1]."""
         if self.decoder is None:
             return samples
         parts = (
@@ -133,21 +130,23 @@ class Evaluator:
         return collect(self._sampler(task), self._job(task), progress)
 
     def _endpoints(self, task: Task, progress: OnSamples | None) -> Outcome:
-        """Main and guide sampled alone from the same noise, and FD of w·x1 + (1 − w)·x0 at every
-        weight.
+        """The endpoint probe: FD of w·x1 + (1 − w)·x0 at every weight.
 
-        Scores: for each metric the best weight, the share of FD(1) that it removes, and FD there.
+        x1 and x0 are samples of main and guide alone from the same noise. Scores: for each metric
+        the best weight, the share of FD(1) that it removes, and FD there.
         """
         alone = Task.alone(task.main, task.seed, task.samples, task.steps)
         guide = Task.alone(task.guide, task.seed, task.samples, task.steps)
         if task.coupling == "independent" and self.is_stochastic(task.guide):
-            guide = replace(task, main=BASE, weight=0.0, ends=False)  # the guide with its own draws
+            guide = replace(
+                task, main=BASE, weight=0.0, ends=False
+            )  # the guide with independent draws
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
         if group().rank > 0:
             return Outcome()
         curve: dict[str, list[float]] = {"weight": []}
         for weight in self.spec.search.weights:
-            with suppress(RunError):  # a weight so large that the mixture is not finite
+            with suppress(RunError):  # for a large weight the mixture may not be finite
                 tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
                 for name, reference in self.references.items():
                     mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
@@ -156,7 +155,7 @@ class Evaluator:
                     )
                 curve["weight"].append(weight)
         if not curve["weight"]:
-            raise RunError(f"samples of {task.main} or of {task.guide} alone are not finite.")
+            raise RunError(f"the samples of {task.main} or of {task.guide} alone are not finite.")
         found: dict[str, float] = {}
         for metric in curve.keys() - {"weight"}:
             fd = dict(zip(curve["weight"], curve[metric], strict=True))
@@ -166,7 +165,7 @@ class Evaluator:
         return Outcome(found, curve=curve, evaluations=cost1 + cost0)
 
     def _drawn(self, task: Task, progress: OnSamples | None) -> tuple[Tensor, int]:
-        """The samples of a task, and the network evaluations it took; the last ones are kept."""
+        """The samples of a task and the network evaluations made; the latest samples are cached."""
         if task in self._kept:
             self._kept.move_to_end(task)
             return self._kept[task], 0
@@ -177,10 +176,9 @@ class Evaluator:
         return samples, self._evaluations(task)
 
     def _keeps(self, task: Task) -> bool:
-        """Whether samples of a search's main are kept for its endpoint probe: if it has one, or if
-        they are few.
+        """Whether samples of a search's main are cached: for an endpoint probe, or if they are few.
 
-        Not in a launched group, which shares the features of samples that it does not keep.
+        Never in a launched group, whose processes share features instead of samples.
         """
         if group().world > 1:
             return False
@@ -190,8 +188,7 @@ class Evaluator:
         )
 
     def _tally(self, samples: Tensor, task: Task, grouped: bool = False) -> Tally:
-        """A tally of samples that are there, chunk by chunk as if they were drawn; grouped: with
-        labels and groups."""
+        """A tally of given samples, in the chunks of sampling; grouped: with labels and groups."""
         source = self._source(task.samples)
         tally = self._empty_tally(source) if grouped else Tally(self.extractors)
         for chunk in range(len(source)):
@@ -205,8 +202,10 @@ class Evaluator:
         return Tally(self.extractors, strata(source.shape[0], source.labels, GROUPS))
 
     def _seen(self, samples: Tensor) -> Tensor:
-        """What extractors see of samples, of [B, …]. Raises InputError for another size than that
-        of the reference."""
+        """The input of extractors for samples [B, …]: images, decoded if the samples are latents.
+
+        Raises InputError if their size differs from that of the reference.
+        """
         samples = samples.to(device())
         seen = samples if self.decoder is None else self.decoder(samples)
         for reference in self.references.values():
@@ -214,7 +213,7 @@ class Evaluator:
         return seen
 
     def _evaluations(self, task: Task) -> int:
-        """Network evaluations of a task, of main and guide together, as `Guided` makes them."""
+        """Network evaluations of a task, of main and guide together, as made by `Guided`."""
         rule, solver = parse_rule(task.rule), solver_of(self.spec.sampler.solver)
         visited = solver.visits(self.sigmas(task.steps))
         guided = int(rule.uses_guide(task.weight, torch.tensor(visited)).sum())
@@ -222,8 +221,7 @@ class Evaluator:
         return task.samples * (main + guided)
 
     def sigmas(self, steps: int) -> list[float]:
-        """The noise levels that so many steps visit, and 0; those that the study's base was made
-        for."""
+        """The noise levels visited in `steps` steps, and 0, within those that the base supports."""
         return noise_levels.visited(self.spec.sampler, self.base, steps)
 
     def _sampler(self, task: Task) -> "PairSampler":
@@ -267,8 +265,8 @@ class Evaluator:
             or len(classes) > 1
         ):
             raise InputError(
-                f"'{name}': a denoiser of {_what(other)}, and the base '{self.base.name}' is one "
-                f"of {_what(self.base)}."
+                f"'{name}': a denoiser of {_what(other)}; the base '{self.base.name}' is one of "
+                f"{_what(self.base)}."
             )
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
@@ -276,8 +274,7 @@ class Evaluator:
         return instead if degradation == Identity() else Composition((instead, degradation))
 
     def is_stochastic(self, name: str) -> bool:
-        """Whether the denoiser of a name draws random numbers. Raises InputError as the function of
-        this name does."""
+        """Whether a named denoiser is stochastic; raises InputError as `parts.is_stochastic`."""
         degradation = self.degradation(name)
         if name not in self._stochastic:
             self._stochastic[name] = is_stochastic(self.base, degradation)
@@ -285,7 +282,7 @@ class Evaluator:
 
 
 def _none(name: str) -> Base:
-    raise InputError(f"'{name}': variants of the base cannot be found here.")
+    raise InputError(f"'{name}': a variant of the base; variants are not available here.")
 
 
 def _what(base: Base) -> str:

@@ -24,9 +24,9 @@ def fingerprint(
     decoder: Decoder | None,
     variant: Callable[[str], Base],
 ) -> dict[str, Any]:
-    """What determines the scores and proposals of a study, by key, as plain JSON values.
+    """Everything that determines the scores and proposals of a study, by key, as JSON values.
 
-    variant: finds the base of a variant's name.
+    variant: returns the base of a variant's name.
     """
     found: dict[str, Any] = {f"sampler.{key}": each for key, each in vars(spec.sampler).items()}
     found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
@@ -35,19 +35,19 @@ def fingerprint(
     found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
     found["reference"] = _reference_sha256(base, references)
-    found["device"] = device().type  # each has random numbers of its own
+    found["device"] = device().type  # random numbers differ between device types
     limited = noise_levels.limited(spec.sampler, base)
     found |= {} if limited is None else {"sampler.levels": limited}
     found |= {"decoder": decoder.sha256} if decoder is not None else {}
     shared = (pairing for pairing in spec.pairings if pairing.coupling == "shared")
     if any("+" in pairing.main + pairing.guide for pairing in shared):
-        # In earlier versions a guide that draws more often than the main changed the main's draws.
+        # In earlier versions a guide with more draws than the main changed the main's draws.
         found["draws"] = "of the main alone"
     return {key: repr(each) if isinstance(each, float) else each for key, each in found.items()}
 
 
 def _reference_sha256(base: Base, references: Mapping[str, Reference]) -> str:
-    """Of the base's data set, or of the statistics where only these are available."""
+    """The digest of the base's data set, or of the statistics if only these are available."""
     if len(base.data.samples):
         return hashlib.sha256(base.data.samples.numpy().tobytes()).hexdigest()
     digest = hashlib.sha256()

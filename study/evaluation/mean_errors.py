@@ -1,12 +1,11 @@
-"""What can be said of a pairing without guided sampling: from mean errors, and from the denoising
-loss.
+"""Mean errors and denoising losses of main and guide, from which the gain of guidance is predicted.
 
-Errors are those against the base at the same (x, σ): e = E[D] − D_base over a denoiser's own
-randomness. Guided,
+The mean error of a denoiser, against the base at the same (x, σ), is e = E[D] − D_base, with the
+expectation over the denoiser's randomness. That of the guided denoiser is
 
     e_w = w·e1 + (1 − w)·e0,    A = ⟨e1, e1⟩,  B = ⟨e0, e0⟩,  C = ⟨e1, e0⟩,
 
-|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is least at w* = (B − C)/(A − 2C + B), which is
+|e_w|² = w²A + 2w(1 − w)C + (1 − w)²B is minimal at w* = (B − C)/(A − 2C + B), which is
 above 1 if and only if C/A > 1. With the cosine ρ = C/√(AB) and the ratio of lengths r = √(B/A) this
 criterion is C/A = ρ·r, and the share of |e1|² that w* removes is 1 − B(1 − ρ²)/(A − 2C + B).
 """
@@ -29,11 +28,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Points:
-    """Where errors are looked at: at each of L noise levels the same B images, with the weight of
-    each level.
+    """The points at which errors are evaluated: B images at each of L weighted noise levels.
 
-    x: [L, B, …]; sigmas, weights: [L]; condition: of the B images; clean: [B, …], what x is a
-    noised version of, or None.
+    x: [L, B, …]; sigmas, weights: [L]; condition: of the B images; clean: [B, …], the images to
+    which noise was added, or None.
     """
 
     x: Tensor
@@ -46,8 +44,7 @@ class Points:
 def noised(
     clean: Tensor, condition: Condition | Tensor | None, sigmas: Sequence[float], seed: int
 ) -> Points:
-    """Data with noise of every level, x = y + σn; the weight of a level is 1/σ², which makes errors
-    those of ε."""
+    """Data with noise of every level, x = y + σn; the weight 1/σ² makes errors those of ε."""
     draws = Draws(seed, role="probe")
     x = torch.stack([clean + sigma * draws.normal("noise", clean) for sigma in sigmas])
     return Points(x, sigmas, [sigma**-2 for sigma in sigmas], condition, clean)
@@ -57,11 +54,10 @@ def noised(
 def along_trajectories(
     base: Denoiser, start: Start, sigmas: Sequence[float], solver: str, levels: int
 ) -> Points:
-    """The base's own trajectories at some of the sampler's noise levels, evenly spaced in their
-    number.
+    """The base's trajectories at `levels` of the sampler's noise levels, evenly spaced by index.
 
-    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², to the
-    next level that is kept.
+    An error e at σ displaces the sample by e·Δσ/σ; the weight of a level is (ln σᵢ/σᵢ₊₁)², where
+    σᵢ₊₁ is the next chosen level.
     """
     noise, condition, draws = start
     kept = sorted({round(i) for i in np.linspace(0, len(sigmas) - 2, levels)})
@@ -79,10 +75,9 @@ def along_trajectories(
 
 @dataclass(frozen=True)
 class Products:
-    """Products of the mean errors of M denoisers: gram: [L, B, M, M], of each level and image,
-    unbiased.
+    """Unbiased products of the mean errors of M denoisers.
 
-    names: [M]; sigmas, weights: [L].
+    gram: [L, B, M, M], for each level and image; names: [M]; sigmas, weights: [L].
     """
 
     names: Sequence[str]
@@ -98,12 +93,11 @@ class Products:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Products of residuals D − y of M denoisers, of each image: means over draws, weighted sums
-    over levels.
+    """Products of residuals D − y of M denoisers, averaged over draws and summed over levels.
 
-    names: [M]; shared: [B, M, M], under the same draws; guides: [G], those that were also given
-    draws of their own; own: [B, G], their squares; across: [B, M, G], their products with the
-    others' under the main's draws.
+    The sum over levels is weighted. names: [M]; shared: [B, M, M], with the same draws; guides:
+    [G], those also evaluated with independent draws; own: [B, G], squared residuals of these;
+    across: [B, M, G], their products with the residuals of all denoisers under the main's draws.
     """
 
     names: Sequence[str]
@@ -124,12 +118,11 @@ class Residuals:
 def mean_errors(
     base: Denoiser, denoisers: Mapping[str, Denoiser], points: Points, draws: int, seed: int = 0
 ) -> Products:
-    """Unbiased ⟨eᵢ, eⱼ⟩ from K draws, summed over elements, (⟨Σeᵢᵏ, Σeⱼᵏ⟩ − Σ⟨eᵢᵏ, eⱼᵏ⟩)/(K(K −
-    1)).
+    """Unbiased estimates of ⟨eᵢ, eⱼ⟩ from K draws, summed over elements.
 
-    Every draw is shared by all denoisers, so the products of equal draws, which hold the covariance
-    of the randomness, are left out also between different ones. What is estimated belongs to the
-    means: the coupling does not matter. A denoiser that takes nothing from its draws is evaluated
+    (⟨Σeᵢᵏ, Σeⱼᵏ⟩ − Σ⟨eᵢᵏ, eⱼᵏ⟩)/(K(K − 1)). All denoisers share every draw, so products of equal
+    draws contain the covariance of the randomness, and are left out also between different
+    denoisers. The means do not depend on the coupling. A denoiser that uses no draws is evaluated
     once.
     """
     return errors_and_residuals(base, denoisers, points, draws, seed=seed)[0]
@@ -145,15 +138,14 @@ def errors_and_residuals(
     guides: Sequence[str] = (),
     seed: int = 0,
 ) -> tuple[Products, Residuals | None]:
-    """`mean_errors`, and from the first `loss_draws` of the same evaluations what `loss` is made
-    of.
+    """`mean_errors`, and the residuals for `loss` from the first `loss_draws` of the same draws.
 
-    guides: the denoisers that guide with draws of their own. Raises InputError for errors that are
+    guides: the denoisers that guide with independent draws. Raises InputError for errors that are
     not finite, and for residuals at points without clean images.
     """
     names, guides, found, device = list(denoisers), list(dict.fromkeys(guides)), [], points.x.device
     if loss_draws and points.clean is None:
-        raise InputError("probe: the loss wants noised data, found points without clean images.")
+        raise InputError("probe: found points without clean images; the loss needs noised data.")
     residuals = _Residuals(len(names), len(guides), points) if loss_draws else None
     apart = {name: denoisers[name] for name in guides}
     for level, (x, sigma) in enumerate(zip(points.x, points.sigmas, strict=True)):
@@ -181,8 +173,11 @@ def errors_and_residuals(
 def _evaluations(
     denoisers: Mapping[str, Denoiser], points: Points, level: int, seed: int, role: str = ""
 ) -> Iterator[Tensor]:
-    """Estimates of all denoisers at a level, [M, B, …], under draw after draw, the same for all, or
-    a role's child of each. One that takes nothing from its draws is evaluated once."""
+    """Estimates of all denoisers at a level, [M, B, …], for one draw after another.
+
+    The draws are the same for all, or their child for a role. A denoiser that uses no draws is
+    evaluated once.
+    """
     x, sigma, fixed = points.x[level], points.sigmas[level], dict[str, Tensor]()
     for k in count():
         estimates = []
@@ -199,7 +194,7 @@ def _evaluations(
 
 
 class _Residuals:
-    """Sums that become `Residuals`."""
+    """Running sums from which `Residuals` are computed."""
 
     def __init__(self, names: int, guides: int, points: Points) -> None:
         assert points.clean is not None
@@ -209,8 +204,7 @@ class _Residuals:
         self._across = like.new_zeros(size, names, guides)
 
     def add(self, together: Tensor, alone: Tensor, weight: float) -> None:
-        """Take in a draw's estimates [M, B, …] of all, and [G, B, …] of the guides with draws of
-        their own."""
+        """Add a draw's estimates: of all [M, B, …], and of independently drawn guides [G, B, …]."""
         r, own = ((d - self._clean).double().flatten(2).transpose(0, 1) for d in (together, alone))
         self._shared += weight * (r @ r.mT)
         self._own += weight * (own * own).sum(2)

@@ -1,5 +1,4 @@
-"""The noise levels that a study samples at: those of its sampler, as far as its base was made for
-them."""
+"""The noise levels of a study: those of its sampler, limited to the range of its base."""
 
 from degradations import InputError, Levels
 from study.checkpoints import Base
@@ -8,16 +7,15 @@ from study.specs import SamplerSpec
 
 
 def visited(sampler: SamplerSpec, base: Base, steps: int) -> list[float]:
-    """The noise levels that so many steps of a study of a base visit, falling, and 0: [steps + 1].
+    """The noise levels visited in `steps` steps, descending, and 0: [steps + 1].
 
-    Raises InputError where the base was made for none of the sampler's.
+    Raises InputError if the base supports none of the sampler's noise levels.
     """
     return _sigmas(sampler, base.denoiser.levels(), steps)
 
 
 def limited(sampler: SamplerSpec, base: Base) -> str | None:
-    """What is visited, in words, where the base was not made for all of the sampler's; None where
-    it was.
+    """A description of the visited levels if the base limits the sampler's; None if it does not.
 
     Raises InputError as `visited` does.
     """
@@ -29,20 +27,22 @@ def limited(sampler: SamplerSpec, base: Base) -> str | None:
 
 
 def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
-    """Raises InputError where a study of a base goes beyond the noise levels of another, or its
-    own, by more than 1 %."""
+    """Raises InputError if a study of `base` exceeds the noise levels of `other` by more than 1 %.
+
+    other may be the base itself.
+    """
     if sampler.sigma_max > 1.01 * other.sigma_max:
         raise InputError(
-            f"sampler.sigma_max: found {sampler.sigma_max:g}, wanted at most "
-            f"{other.sigma_max:.4g}, the noisiest that {other.name} was trained on."
+            f"sampler.sigma_max: found {sampler.sigma_max:g}; accepted is at most "
+            f"{other.sigma_max:.4g}, the largest that {other.name} was trained on."
         )
     first, *_, last, _ = visited(sampler, base, sampler.steps)
     levels = other.denoiser.levels()
     if first > 1.01 * levels.high or last < 0.99 * levels.low:
         raise InputError(
             "sampler.sigma_min, sampler.sigma_max: the study samples at noise levels from "
-            f"{last:.4g} to {first:.4g}, and {other.name} was made for those from {levels.low:.4g} "
-            f"to {levels.high:.4g}; accepted are values that all its networks were made for."
+            f"{last:.4g} to {first:.4g}, and {other.name} supports {levels.low:.4g} to "
+            f"{levels.high:.4g}; accepted are values that all networks of the study support."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a study's samples are looked at with: extractors, references and a decoder, made once."""
+"""The parts that evaluate a study's samples: extractors, references and a decoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     pass
 
 
-VAE = "hub:stabilityai/sd-vae-ft-mse"  # whose latents those of EDM2 are
+VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
 
 
 class Parts(NamedTuple):
-    """What an evaluator looks at samples with: extractors, references, and what makes images of
-    latents; and for names of denoisers whether they draw random numbers, as far as that is known.
+    """The extractors, references and decoder of latents of an evaluator.
+
+    stochastic: for names of denoisers, as far as known, whether they draw random numbers.
     """
 
     extractors: list[Extractor]
@@ -34,9 +35,9 @@ class Parts(NamedTuple):
 
 
 def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Parts:
-    """The parts that a spec names; public files are under root/cache.
+    """The parts that a spec names; public files are cached under root/cache.
 
-    Raises InputError where one is not to be had, and for extractors that do not take the data.
+    Raises InputError if one is not available, and for extractors that do not take the data.
     """
     extractors = [load_extractor(name, root).eval() for name in spec.extractors]
     for extractor in extractors if len(base.data.samples) else ():
@@ -47,8 +48,10 @@ def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Part
 
 @torch.inference_mode()
 def is_stochastic(base: Base, degradation: Degradation) -> bool:
-    """Whether a degradation of a base draws random numbers. Raises InputError where the base cannot
-    suffer it."""
+    """Whether a degradation of a base is stochastic.
+
+    Raises InputError if the base does not support the degradation.
+    """
     data, draws = base.data, Draws(0)
     where = next(
         (parameter.device for parameter in base.denoiser.parameters()), torch.device("cpu")
@@ -60,22 +63,24 @@ def is_stochastic(base: Base, degradation: Degradation) -> bool:
 
 
 def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
-    """What makes images of the base's samples, where they are latents. Raises InputError where it
-    is not to be had."""
+    """The decoder of the base's samples, if they are latents.
+
+    Raises InputError if it is not available, or if the config names one for a base without latents.
+    """
     if base.latents:
         from study.models.diffusers import edm2_decoder
 
         return edm2_decoder(spec.decoder or VAE, root / CACHE)
     if spec.decoder is not None:
         raise InputError(
-            f"decoder: found {spec.decoder}, wanted none: the samples of {base.name} are no "
+            f"decoder: found {spec.decoder}; leave it out, as the samples of {base.name} are not "
             "latents of EDM2."
         )
     return base.decoder
 
 
 class OtherBase(Degradation):
-    """Another base in the place of the study's: `digits@snapshot=512`."""
+    """Another base instead of the study's: `digits@snapshot=512`."""
 
     def __init__(self, name: str, base: Base) -> None:
         self.name, self.base = name, base

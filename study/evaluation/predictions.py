@@ -1,4 +1,4 @@
-"""What mean errors and losses predict of a pairing, without guided sampling."""
+"""Predictions for a pairing from mean errors and losses, without guided sampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import numpy.typing as npt
 from degradations import Coupling, InputError
 from study.evaluation.mean_errors import Array, Products, Residuals
 
-ROUNDING = 1e-12  # of products of float64, relative to those that they are differences of
+ROUNDING = 1e-12  # of float64 products, relative to the terms of a difference
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the products of a main and a guide predict; None where it is not determined.
+    """Predictions from the products of a main and a guide; None where undetermined.
 
-    cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 lessens the mean error if and
-    only if it is above 1; weight: w*; gain: the share of |e1|² that w* removes; with intervals at
-    95 % over images.
+    cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 reduces the mean error if and
+    only if it is above 1; weight: w*; gain: the share of |e1|² that w* removes; with 95 %
+    intervals over images.
     """
 
     cosine: float | None
@@ -47,11 +47,11 @@ def forecast(
     seed: int = 0,
     level: int | None = None,
 ) -> Forecast:
-    """The forecast of a pairing, of all levels with their weights, or of one; intervals by the
-    bootstrap over images.
+    """The forecast of a pairing from all levels with their weights, or from one level.
 
-    Images are resampled jointly over the levels. Where the interval of A − 2C + B includes 0,
-    weight and gain are undetermined; where that of A or B does, cosine and ratio are.
+    Intervals are from a bootstrap over images, resampled jointly over the levels. Where the
+    interval of A − 2C + B includes 0, weight and gain are undetermined; where that of A or B does,
+    cosine and ratio are.
     """
     gram = products.of([main, guide])
     images = (
@@ -92,8 +92,7 @@ def forecast(
 
 @lru_cache(maxsize=4)
 def _resampled(images: int, resamples: int, seed: int) -> npt.NDArray[np.int64]:
-    """How often each image is in each bootstrap sample, [resamples, images]: the same for every
-    pairing and level."""
+    """Counts of each image in each bootstrap sample, [resamples, images]; the same for all."""
     return np.random.default_rng(seed).multinomial(
         images, np.full(images, 1 / images), size=resamples
     )
@@ -112,19 +111,18 @@ def _ratios(a: Any, b: Any, c: Any) -> dict[str, Any]:
 
 
 def _positive(resampled: Array) -> bool:
-    """Whether the interval of a squared length leaves 0 out."""
+    """Whether the interval of a squared length excludes 0."""
     return bool(np.quantile(resampled, 0.025) > 0)
 
 
 def several_guides(
     products: Products, main: str, guides: Sequence[str], resamples: int = 1000, seed: int = 0
 ) -> tuple[list[float], list[tuple[float, float]]]:
-    """The weights of several guides, D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ), that minimise the mean error,
-    and intervals:
+    """The weights of several guides that minimise the mean error, and their intervals.
 
-    w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩, g_i = ⟨e1, e1 − e0ᵢ⟩. Raises InputError where the
-    interval of G's least eigenvalue includes 0: guides that err alike, whose weights are not
-    determined.
+    D = D1 + Σᵢ (wᵢ − 1)(D1 − D0ᵢ); w = 1 − G⁻¹g, G_ij = ⟨e1 − e0ᵢ, e1 − e0ⱼ⟩,
+    g_i = ⟨e1, e1 − e0ᵢ⟩. Raises InputError if the interval of G's smallest eigenvalue includes 0,
+    as the weights of guides with similar errors are not determined.
     """
     images = np.einsum("l,lbij->bij", np.asarray(products.weights), products.of([main, *guides]))
     counts = _resampled(len(images), resamples, seed)
@@ -134,9 +132,8 @@ def several_guides(
     least = np.linalg.eigvalsh(g_matrix)[:, 0]
     if np.quantile(least, 0.025) <= 1e-9 * np.trace(g_matrix[0]):
         raise InputError(
-            f"probe: as far as can be told, the errors of {', '.join(guides)} do not differ, and "
-            "their weights are not "
-            "determined; more draws (--probe.draws) or images (--probe.images) tell more."
+            f"probe: the errors of {', '.join(guides)} do not differ significantly, so their "
+            "weights are undetermined; use more draws (--probe.draws) or images (--probe.images)."
         )
     weights = 1 - np.linalg.solve(g_matrix, g[..., None])[..., 0]
     low, high = np.quantile(weights[1:], [0.025, 0.975], axis=0)
@@ -145,8 +142,10 @@ def several_guides(
 
 @dataclass(frozen=True)
 class LossForecast:
-    """The weight at which the denoising loss of D_w is least, its interval, and the share of the
-    loss it removes."""
+    """The weight that minimises the denoising loss of D_w, its interval, and the loss it removes.
+
+    gain: the removed share of the loss.
+    """
 
     weight: float | None
     weight_ci: tuple[float, float] | None
@@ -161,12 +160,12 @@ def loss(
     resamples: int = 1000,
     seed: int = 0,
 ) -> LossForecast:
-    """Where E|D_w(y + σn) − y|², a quadratic in w, is least; it needs clean data (best held out)
-    and no base.
+    """The weight that minimises the denoising loss E|D_w(y + σn) − y|², a quadratic in w.
 
-    The loss contains the variance of the draws, so the coupling counts. The loss of a *trained*
-    main is stationary in the direction of any fixed guide: its best weight is about 1 even where
-    guidance improves the samples.
+    It needs clean data, preferably held out, and no base. The loss contains the variance of the
+    draws, so it depends on the coupling. The loss of a *trained* main is stationary in the
+    direction of any fixed guide: its best weight is about 1 even where guidance improves the
+    samples.
     """
     sums = residuals.of(main, guide, coupling)
     a, b, c = sums.sum(0)

@@ -1,4 +1,4 @@
-"""What samples are compared with, by its name, and scores of images and samples in files."""
+"""References by name, and scores of images and samples in files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,12 +34,12 @@ def score_files(
     root: Path = Path("mlruns"),
     verified: bool = False,
 ) -> dict[str, Any]:
-    """The distances of images or samples in files to a reference, as `references_of` takes one.
+    """The distances of images or samples in files to a reference of `references_of`.
 
     extrapolated: also FD against the number of samples, and its limit FD∞ with an interval at 95 %.
-    verified: also what clean-fid itself makes of the same images, under "verified". Raises
-    InputError for files that hold no samples, or a reference of another extractor or shape, and for
-    an extractor that clean-fid cannot run where it is to verify.
+    verified: also the score that clean-fid computes of the same images, under "verified". Raises
+    InputError for files without samples, for a reference of another extractor or shape, and, if
+    verified, for an extractor that clean-fid cannot run.
     """
     chosen = load_extractor(extractor, root).eval()
     if verified:
@@ -48,7 +48,7 @@ def score_files(
     tally = _tally_of(path, chosen, compared, grouped=extrapolated)
     n = tally.moments[chosen.name].n
     if extrapolated and n < 2 * GROUPS:
-        raise InputError(f"{path}: {n} samples; FD is extrapolated from at least {2 * GROUPS}.")
+        raise InputError(f"{path}: found {n} samples; extrapolation needs at least {2 * GROUPS}.")
     found: dict[str, Any] = {"samples": n, "reference": reference, "reference n": compared.n}
     found |= scores(tally, {chosen.name: compared})
     for metric, (curve, *without) in (
@@ -64,9 +64,11 @@ def score_files(
 
 
 def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dict[str, Reference]:
-    """What a name compares samples with, for each extractor: a data set, published statistics under
-    root/cache, or a file of statistics, or images or samples in files. Raises InputError for what
-    is none of these, and for the statistics of other extractors.
+    """The reference of a name for each extractor.
+
+    name: a data set, published statistics (cached under root/cache), a file of statistics, or
+    images or samples in files. Raises InputError for anything else, and for statistics of other
+    extractors.
     """
     if name in DATA:
         return references(load_data(name).samples, extractors)
@@ -80,7 +82,7 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     path = Path(name)
     if not path.exists():
         raise InputError(
-            f"reference '{name}': no data set, no published statistics, no file or folder; "
+            f"reference '{name}': not a data set, published statistics, a file or a folder; "
             f"{_near(name)}"
         )
     if Reference.is_one(path):
@@ -89,10 +91,9 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
 
 
 def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFile]:
-    """The files of published statistics by extractor; none where a name is not that of published
-    statistics.
+    """The files of published statistics by extractor; empty for a name of no published statistics.
 
-    Raises InputError for extractors that none of a name's are of.
+    Raises InputError for extractors of which the name has no statistics.
     """
     known = find_statistics(name)
     if known is None:
@@ -100,15 +101,14 @@ def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFi
     for extractor in extractors:
         if extractor not in known.files:
             raise InputError(
-                f"reference '{name}': statistics of {' and '.join(known.files)} are published, "
-                f"'{extractor}' is wanted."
+                f"reference '{name}': found the extractor '{extractor}'; statistics are published "
+                f"of {' and '.join(known.files)}."
             )
     return {extractor: known.files[extractor] for extractor in extractors}
 
 
 def _near(name: str) -> str:
-    """What may have been meant by an unknown name of a reference; all that there is where nothing
-    is near it."""
+    """Suggestions for an unknown name of a reference: similar names, or else all names."""
     alike = near(name, sorted(DATA))
     if alike:
         return f"did you mean {' or '.join(alike)}?"
@@ -119,8 +119,7 @@ def _near(name: str) -> str:
 
 
 def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:
-    """A tally of files, in groups by their number modulo ten where wanted: the files are then gone
-    through twice."""
+    """A tally of files; grouped: in groups by index modulo ten, which reads the files twice."""
     n = sum(len(batch) for batch in batches(path)) if grouped else 0
     tally, first = Tally([extractor], strata(n) if grouped else None), 0
     for batch in batches(path):
@@ -128,5 +127,5 @@ def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bo
         tally.fold(batch.to(device()), first)
         first += len(batch)
     if first < 2:
-        raise InputError(f"{path}: {first} sample; at least 2 are wanted.")
+        raise InputError(f"{path}: found {first} samples; at least 2 are needed.")
     return tally

@@ -1,4 +1,4 @@
-"""All that is known of a study, and what follows from it."""
+"""The evaluations of a study, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from study.records.statistics import BestWeight, best_weight
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
-# the weight at which "no gain" is tested where the search found none better than 1
+# the weight at which "no gain" is tested if the search found no weight better than 1
 TESTED_BESIDE = 1.1
 
 
 @dataclass(frozen=True)
 class Results:
-    """All evaluations of a study: of each pairing's search, and those shared by all."""
+    """All evaluations of a study: those of each pairing's search, and those shared by pairings."""
 
     spec: StudySpec
     searches: Mapping[PairingSpec, Sequence[Evaluation]]
@@ -30,8 +30,7 @@ class Results:
         return self.metrics[0]
 
     def best(self, pairing: PairingSpec, metric: str) -> BestWeight | None:
-        """Where the parabola through a search's scores is least, with its interval; None of fewer
-        than three."""
+        """The minimum of the parabola through a search's scores; None of fewer than three."""
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if len(found) < 3:
             return None
@@ -42,11 +41,10 @@ class Results:
         )
 
     def leader(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the search says is best by a metric, as a task on its seed; None where no evaluation
-        succeeded.
+        """The best task of a search by a metric, on its seed; None if no evaluation succeeded.
 
-        With the method 'probe' the weight of the parabola's least; otherwise what has the least
-        score of those tried.
+        With the method 'probe' it is at the minimum of the parabola, otherwise the task with the
+        lowest score.
         """
         metric = metric or self.primary
         found = [e for e in self.searches[pairing] if metric in e.scores]
@@ -63,8 +61,7 @@ class Results:
         return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """What the confirmation compares with weight 1: the leader, or weight 1.1 where that is
-        1."""
+        """The task that is compared with weight 1: the leader, or weight 1.1 if that has 1."""
         leader = self.leader(pairing, metric)
         return (
             self.searched(pairing, TESTED_BESIDE)
@@ -78,7 +75,7 @@ class Results:
         return Task.guided(pairing, weight, spec.seed, spec.search.samples, spec.sampler.steps)
 
     def single(self, name: str) -> Task:
-        """A single denoiser on the search's seed; of the base, what the curves are relative to."""
+        """A single denoiser on the search's seed; curves are relative to that of the base."""
         return Task.alone(name, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
 
     def endpoints(self, pairing: PairingSpec) -> Task:
@@ -88,30 +85,28 @@ class Results:
         )
 
     def guide(self, pairing: PairingSpec, tested: Task) -> str:
-        """The guide of what is confirmed: the pairing's own, unless the search was over guides."""
+        """The guide of the tested task: the pairing's own, unless the search was over guides."""
         return pairing.guide if tested.weight == 1 else tested.guide
 
     def confirmed(self, task: Task) -> list[Task]:
-        """A task of the search on the confirmation's seeds, a seed set each."""
+        """A task of the search on the confirmation's seeds, one task per seed set."""
         spec = self.spec
         changed = {"samples": spec.confirm.samples, "steps": spec.sampler.steps}
         return [Task(**{**vars(task), **changed, "seed": seed}) for seed in spec.seeds]
 
     def alone(self, name: str, double: bool = False) -> list[Task]:
-        """The confirmation's tasks of a single denoiser, a seed set each; `double`: the control at
-        twice the steps."""
+        """The confirmation's tasks of a denoiser, one per seed set; double: at twice the steps."""
         spec = self.spec
         steps = spec.sampler.steps * (2 if double else 1)
         return [Task.alone(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
 
     def averaged(self, name: str) -> list[Task]:
-        """The control that averages two independent draws of a main at every evaluation, as dear as
-        guidance."""
+        """The control that averages two independent draws of a main, at the cost of guidance."""
         pairing = PairingSpec(name, name)
         return [Task.guided(pairing, 0.5, t.seed, t.samples, t.steps) for t in self.alone(name)]
 
     def values(self, tasks: Sequence[Task], metric: str) -> list[float] | None:
-        """The scores of tasks, in their order, or None where one is missing."""
+        """The scores of tasks, in their order, or None if any is missing."""
         found = [
             self.shared[task].scores.get(metric) if task in self.shared else None for task in tasks
         ]

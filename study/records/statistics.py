@@ -1,5 +1,4 @@
-"""Paired comparisons over seed sets and the verdict; intervals from groups of samples, the best
-weight, FD∞."""
+"""Statistics: paired comparisons and verdict, jackknife intervals, the best weight, FD∞."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from degradations.errors import InputError
 
 Verdict = Literal["improves", "blends", "no gain", "undecided"]
 LEAST = 0.05  # a gain smaller than this share of the damage counts as none
-# a parabola is fitted to the floor of a valley: where FD is at most a tenth above the least
+# a parabola is fitted where FD is at most a tenth above its minimum
 FLOOR = 1.1
 
 
@@ -22,8 +21,8 @@ FLOOR = 1.1
 class Comparison:
     """FD at a weight, paired over seed sets with FD at weight 1 and of the base.
 
-    recovered: mean(d)/mean(c), d = FD(1) − FD(w), c = FD(1) − FD(base), or None where mean(c) is
-    not positive at 95 %; recovered_ci: its interval at 95 %; gain, gain_low, gain_high: mean(d) and
+    recovered: mean(d)/mean(c), d = FD(1) − FD(w), c = FD(1) − FD(base), or None if mean(c) is not
+    positive at 95 %; recovered_ci: its interval at 95 %; gain, gain_low, gain_high: mean(d) and
     its one-sided bounds at 95 %.
     """
 
@@ -38,8 +37,7 @@ class Comparison:
 def compare(
     weight: float, base: Sequence[float], main: Sequence[float], guided: Sequence[float]
 ) -> Comparison:
-    """Compare FD(w) with FD(1) and FD(base) over R ≥ 2 seed sets, each sequence of length R in the
-    same order.
+    """Compare FD(w) with FD(1) and FD(base) over R ≥ 2 seed sets, in the same order in each.
 
     *improves* (w > 1) or *blends* (w < 1) if mean(d) − t₀.₉₅,R₋₁·sd(d)/√R > 0.05·mean(c); *no gain*
     if mean(d) + t₀.₉₅,R₋₁·sd(d)/√R < 0.05·mean(c); otherwise *undecided*. The interval of recovered
@@ -49,8 +47,8 @@ def compare(
     """
     if not len(base) == len(main) == len(guided) >= 2:
         raise InputError(
-            f"at least 2 paired seed sets are wanted, found {len(base)}, {len(main)} and "
-            f"{len(guided)}."
+            f"seed sets: found {len(base)}, {len(main)} and {len(guided)}; at least 2 are needed, "
+            "and as many of each."
         )
     r = len(base)
     d, c = np.subtract(main, guided), np.subtract(main, base)
@@ -80,12 +78,11 @@ class Interval:
 
 
 def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) -> Interval:
-    """A statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²), v_g being the statistic without
-    the g-th of G groups.
+    """The jackknife interval of a statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²).
 
-    It says how the statistic would vary with other samples of the same denoiser; neither the
-    reference nor the training is drawn anew. Infinite with fewer than two replicates. (Quenouille
-    1956, Tukey 1958)
+    v_g is the statistic without the g-th of G groups. The interval covers the variation over
+    samples of the same denoiser, not over references or trainings. It is infinite with fewer than
+    two replicates. (Quenouille 1956, Tukey 1958)
     """
     count = len(replicates)
     if count < 2:
@@ -100,16 +97,15 @@ def difference(
     replicates_b: Sequence[float],
     level: float = 0.95,
 ) -> Interval:
-    """FD(a) − FD(b) on common random numbers: `jackknife` of the difference, in which the common
-    noise cancels.
+    """FD(a) − FD(b) with common random numbers: `jackknife` of the difference.
 
-    The replicates are without the same groups in the same order. Raises InputError for unequal
-    numbers of them.
+    The common noise cancels. The replicates leave out the same groups in the same order. Raises
+    InputError for unequal numbers of replicates.
     """
     if len(replicates_a) != len(replicates_b):
         raise InputError(
-            f"jackknife: as many groups of both are wanted, found {len(replicates_a)}, "
-            f"{len(replicates_b)}."
+            f"jackknife: found {len(replicates_a)} and {len(replicates_b)} groups; both numbers "
+            "must be equal."
         )
     return jackknife(a - b, [x - y for x, y in zip(replicates_a, replicates_b, strict=True)], level)
 
@@ -119,13 +115,12 @@ def extrapolate(
     replicates: Sequence[Sequence[tuple[float, float]]],
     level: float = 0.95,
 ) -> Interval:
-    """FD∞, the limit of FD(n) = FD∞ + b/n for infinitely many samples, by least squares; its
-    interval by `jackknife`.
+    """FD∞, the limit of FD(n) = FD∞ + b/n for n → ∞, by least squares; interval by `jackknife`.
 
     curve: pairs (n, FD of n samples); replicates: the same without each group;
-    `study.metrics.size_curves` gives both. It is nearly unbiased, so of a distance near 0 it may be
-    below 0; and there, where FD is quadratic in the samples' errors, the interval is about half
-    again as wide as need be. The reference stays what it is. Raises InputError for a curve with
+    `study.metrics.size_curves` returns both. The estimate is nearly unbiased, so for a distance
+    near 0 it may be negative; there FD is quadratic in the samples' errors, and the interval is
+    about 1.5 times as wide as necessary. The reference is fixed. Raises InputError for a curve with
     fewer than two different n. (Chong & Forsyth 2020, with whole groups for their random subsets)
     """
     return jackknife(_limit(curve), [_limit(other) for other in replicates], level)
@@ -133,8 +128,7 @@ def extrapolate(
 
 @dataclass(frozen=True)
 class BestWeight:
-    """The weight of the least FD, the ends of its interval, infinite where nothing bounds it, and
-    the FD there."""
+    """The weight of the minimal FD, the ends of its interval, infinite if unbounded, and the FD."""
 
     weight: float
     low: float
@@ -148,30 +142,31 @@ def best_weight(
     replicates: Sequence[Sequence[float]],
     level: float = 0.95,
 ) -> BestWeight:
-    """Where log FD(w) ≈ a·w² + b·w + c is least, fitted around the least FD tried; its interval by
-    `jackknife`.
+    """The minimum of log FD(w) ≈ a·w² + b·w + c, fitted around the lowest FD tried.
 
-    values: FD at each of M ≥ 1 different weights, on common random numbers; replicates: [M][G], FD
-    without each group. The fit takes the three tried weights that bracket the least, and those next
-    to them whose FD is up to a tenth above it: fewer would rest on the small differences of near
-    weights, more on the skew of the curve's flanks. Of log FD, because guidance mends or spoils by
-    a factor. The replicates are fitted at the same weights, so that they differ in their samples
-    alone. The weight is kept within the fitted ones. An end of the interval is infinite where it
-    lies beyond the tried weights, or where the least FD is at the last tried weight on that side.
-    With fewer than three weights, or values that have no logarithm, it is the weight tried with the
-    least, and nothing bounds it. Raises InputError for no weight, weights that come twice, and
-    unequal lengths.
+    values: FD at each of M ≥ 1 different weights, with common random numbers; replicates: [M][G],
+    FD without each group, for the interval by `jackknife`. The fit uses the three tried weights
+    that bracket the minimum, and their neighbours whose FD is up to a tenth above it: fewer would
+    make it depend on small differences of close weights, more on the asymmetry of the curve. log FD
+    is fitted because guidance changes FD by a factor. The replicates are fitted at the same
+    weights, so that only their samples differ. The minimum is limited to the fitted weights. An end
+    of the interval is infinite if it is beyond the tried weights, or if the lowest FD is at the
+    last tried weight on that side. With fewer than three weights, or values without a logarithm,
+    the result is the weight with the lowest FD, unbounded. Raises InputError for no weights,
+    repeated weights and unequal lengths.
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
         raise InputError(
-            "best weight: different weights want an FD with replicates each, found "
-            f"{list(weights)}."
+            f"best weight: found the weights {list(weights)}; they must differ, and each needs "
+            "an FD with replicates."
         )
     if len({len(row) for row in replicates}) > 1:
-        raise InputError("best weight: as many replicates are wanted at every weight.")
+        raise InputError(
+            "best weight: found unequal numbers of replicates; every weight needs as many."
+        )
     order = np.argsort(weights)
     w = np.asarray(weights, float)[order]
-    fd = np.column_stack([values, replicates])[order]  # the FD itself, then a column a group
+    fd = np.column_stack([values, replicates])[order]  # FD, then one column per group
     least = int(fd[:, 0].argmin())
     if len(w) < 3 or fd.min() <= 0:
         return BestWeight(float(w[least]), -math.inf, math.inf, float(fd[least, 0]))
@@ -189,8 +184,7 @@ def best_weight(
 
 
 def _floor(values: npt.NDArray[np.float64], least: int) -> slice:
-    """The run of indices around the least value: the three that bracket it (at an end, the last
-    three), and FLOOR."""
+    """The indices to fit: three that bracket the minimum, or the last three, and those in FLOOR."""
     first = min(max(least - 1, 0), len(values) - 3)
     last = first + 2
     while first > 0 and values[first - 1] <= FLOOR * values[least]:
@@ -201,8 +195,7 @@ def _floor(values: npt.NDArray[np.float64], least: int) -> slice:
 
 
 def _vertex(a: float, b: float, first: float, last: float) -> float:
-    """Where a·w² + b·w is least: anywhere if it opens upwards, and otherwise at the lower end of
-    [first, last]."""
+    """The minimum of a·w² + b·w: its vertex if a > 0, otherwise the lower end of [first, last]."""
     if a > 0:
         return -b / (2 * a)
     return first if a * (first + last) + b > 0 else last
@@ -212,7 +205,7 @@ def _limit(curve: Sequence[tuple[float, float]]) -> float:
     n, fd = np.transpose(curve)
     if len(set(n)) < 2:
         raise InputError(
-            f"FD∞: FDs of at least 2 different numbers of samples are wanted, found {list(n)}."
+            f"FD∞: found numbers of samples {list(n)}; at least 2 different ones are needed."
         )
     return float(np.polyfit(1 / n, fd, 1)[1])
 

@@ -1,5 +1,4 @@
-"""What is known of one evaluation: plain records that the search keeps, tracking shows and tables
-read."""
+"""Records of single evaluations, used by the search, by tracking and by tables."""
 
 import math
 import re
@@ -17,8 +16,8 @@ BASE = "none"  # the name of the undegraded base
 class Task:
     """One evaluation: a denoiser at a weight, on one seed set. Equal tasks have equal scores.
 
-    main, guide, rule: by name; guide, coupling and rule count only where the weight is not 1.
-    ends: instead of the guided denoiser, the endpoint probe of the two.
+    main, guide, rule: by name; guide, coupling and rule matter only if the weight is not 1.
+    ends: the endpoint probe of main and guide instead of the guided denoiser.
     """
 
     main: str
@@ -48,8 +47,7 @@ class Task:
 
     @classmethod
     def endpoints(cls, pairing: PairingSpec, seed: int, samples: int, steps: int) -> "Task":
-        """The endpoint probe: main and guide sampled alone, and mixed afterwards at every
-        weight."""
+        """The endpoint probe: main and guide sampled alone, then mixed at every weight."""
         return cls(
             pairing.main, pairing.guide, pairing.coupling, 0.0, seed, samples, steps, ends=True
         )
@@ -70,8 +68,10 @@ class Task:
 
     @property
     def cost(self) -> int:
-        """Samples × steps × networks, to which its time is about proportional; the endpoints draw
-        the guide's samples, and share the main's with its own evaluation."""
+        """Samples × steps × networks, approximately proportional to the time.
+
+        The endpoint probe samples only the guide; the main's samples come from its own evaluation.
+        """
         return self.samples * self.steps * (1 if self.weight == 1 or self.ends else 2)
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,9 +79,9 @@ class Task:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Task":
-        """The task of what `as_dict` gave, also after a passage through JSON."""
+        """The task of a dictionary from `as_dict`, which may have been stored as JSON."""
         values = dict(kept)
-        ends = values.pop("interval", None)  # where the rule was kept before rules had names
+        ends = values.pop("interval", None)  # from versions in which rules had no names
         return cls(**values) if ends is None else cls(**{**values, "rule": interval(*ends)})
 
 
@@ -91,17 +91,17 @@ def interval(low: float, high: float) -> str:
 
 
 def rounded(name: str) -> str:
-    """A name for people: its numbers to three significant digits."""
+    """A name for display: its numbers to three significant digits."""
     return re.sub(r"\d+\.\d+(e[-+]?\d+)?", lambda number: f"{float(number[0]):.3g}", name)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn,
     for the jackknife. curve: of the endpoint probe, each Fréchet distance at every `weight`.
-    evaluations: network evaluations it took.
+    evaluations: number of network evaluations made.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -127,5 +127,5 @@ class Evaluation:
         return self.outcome.scores
 
     def replicates(self, metric: str) -> Sequence[float]:
-        """The jackknife's replicates of a Fréchet distance; none where there are none."""
+        """The jackknife's replicates of a Fréchet distance; empty if there are none."""
         return self.outcome.replicates.get(metric, ())

@@ -20,7 +20,7 @@ COLOURS = {"independent": "#2166ac", "shared": "#b2560d"}
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     FigureCanvasAgg(figure)
     with replacing(path) as part:
         figure.savefig(part, dpi=130)
@@ -28,13 +28,12 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def curves(results: Results, table: Sequence[dict[str, Any]]) -> Figure:
-    """FD against the guidance weight, a panel for each main and guide, with base, main and the
-    confirmed best marked.
+    """FD against the guidance weight, one panel per main and guide, with the confirmed results.
 
-    Everything is relative to the base's FD on the same seeds, which removes what all weights have
-    in common. Lines: the search (one seed set, common to all weights); dotted: its endpoint probe,
-    of main and guide sampled alone; points with bars: mean ± standard deviation over the
-    confirmation's.
+    Everything is relative to the base's FD on the same seeds, which removes variation common to all
+    weights. Lines: the search (one seed set, common to all weights); dotted: its endpoint probe, of
+    main and guide sampled alone; points with bars: base, main and best weight, mean ± standard
+    deviation over the confirmation's seed sets.
     """
     pairs = list(dict.fromkeys((pairing.main, pairing.guide) for pairing in results.spec.pairings))
     columns = min(2, len(pairs)) or 1
@@ -115,8 +114,7 @@ def _point(
     colour: str,
     label: str,
 ) -> None:
-    """Mean ± standard deviation over the confirmation's seed sets, relative to the base on the
-    same."""
+    """Mean ± standard deviation over the confirmation's seed sets, relative to the base."""
     base, values = results.values(results.alone(BASE), metric), results.values(tasks, metric)
     if base and values:
         ratio = np.divide(values, base)
@@ -142,8 +140,7 @@ def heat(
     colours: str = "RdBu",
     marks: pd.DataFrame | None = None,
 ) -> Figure:
-    """A map of a number over mains (rows) and guides (columns); blank where there is none; marks:
-    what to add to it."""
+    """A heat map over mains (rows) and guides (columns), blank for NaN; marks: appended texts."""
     lines, columns = values.shape
     figure = Figure(figsize=(2.4 + 0.72 * columns, 1.9 + 0.42 * lines), layout="constrained")
     axes = figure.add_subplot()
@@ -175,20 +172,22 @@ def heat(
 
 
 def _short(name: str, most: int = 32) -> str:
-    """A name's end, where it is as long as a path may be."""
+    """A name, or only its end if it is longer than `most` characters."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def samples(grids: Mapping[str, Tensor]) -> Figure:
-    """Samples of several denoisers from the same seeds: a row each; images [n, C, H, W] in [−1, 1]
-    or points [n, 2]."""
+    """Samples of several denoisers from the same seeds, one row or panel each.
+
+    Samples are images [n, C, H, W] in [−1, 1] or points [n, 2].
+    """
     points = next(iter(grids.values())).ndim == 2
     return _points(grids) if points else _images(grids)
 
 
 def _images(grids: Mapping[str, Tensor]) -> Figure:
     shape = next(iter(grids.values())).shape
-    # as high as the images are in a row of 0.79 of the width
+    # height of the images when a row of them fills 0.79 of the width
     line = 8.6 / shape[0] * shape[2] / shape[3]
     figure = Figure(figsize=(9.5, line * len(grids) + 0.1))
     for index, (name, images) in enumerate(grids.items()):
@@ -223,8 +222,10 @@ def _points(grids: Mapping[str, Tensor]) -> Figure:
 
 
 def nearest(distances: Mapping[str, Tensor]) -> Figure:
-    """How far samples are from their nearest training datum: cumulative shares, with the medians in
-    the legend."""
+    """Cumulative distribution of the distances from samples to their nearest training datum.
+
+    The legend has the medians.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for name, d in distances.items():

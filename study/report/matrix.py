@@ -1,5 +1,4 @@
-"""The map of a matrix study: what each main gains from each guide, and what the probes
-predicted."""
+"""The map of a matrix study: the gain of each main from each guide, measured and predicted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,8 +25,7 @@ PREDICTED = (
 def cells(
     results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """A row a cell: the table's row, the slope FD(1.1) − FD(1) where it was evaluated, and the
-    probes' forecasts."""
+    """One row per pairing: its row of the table, the measured gain, and the probes' predictions."""
     known = {(p["main"], p["guide"], p["coupling"]): p for p in probed}
     found = []
     for row, pairing in zip(rows, results.spec.pairings, strict=True):
@@ -80,8 +78,7 @@ def cells(
 
 
 def maps(cells: pd.DataFrame) -> dict[str, Figure]:
-    """Heat maps over kinds: recovered and best weight as measured, criterion and endpoint weight as
-    predicted."""
+    """Heat maps over kinds: measured recovered and best weight, predicted criterion and weight."""
     shown = {
         "recovered": (
             "recovered: share of the main's damage that guidance undoes; ? undecided",
@@ -89,7 +86,7 @@ def maps(cells: pd.DataFrame) -> dict[str, Figure]:
             1,
             "recovered",
         ),
-        "best-weight": ("best weight, 1 where nothing is gained; ? undecided", -0.5, 2.5, "weight"),
+        "best-weight": ("best weight, 1 without a gain; ? undecided", -0.5, 2.5, "weight"),
         "predicted-criterion": (
             "mean errors: C/A = ρ·r, above 1 predicts a gain",
             -1,
@@ -120,7 +117,7 @@ def grid(cells: pd.DataFrame, column: str) -> pd.DataFrame:
     mains, guides = (list(dict.fromkeys(cells[key])) for key in ("main_kind", "guide_kind"))
     cells = cells.drop_duplicates(
         ["main_kind", "guide_kind"], keep="last"
-    )  # pairings of one's own come before the matrix
+    )  # the config's own pairings come before those of the matrix
     return cells.pivot(index="main_kind", columns="guide_kind", values=column).reindex(
         index=mains, columns=guides
     )
@@ -131,12 +128,12 @@ def _kind(name: str) -> str:
 
 
 def judge(cells: pd.DataFrame) -> pd.DataFrame:
-    """How well each probe predicted the cells, a row a probe.
+    """The accuracy of each probe's predictions over the cells, one row per probe.
 
-    predicted: cells in which it says that guidance gains; agreement: share of cells where that is
-    the verdict (improves or not); missed, wrong: cells that it was wrong about; rank_correlation:
-    Spearman's, of its score with recovered. A probe that is undetermined predicts nothing. (The
-    thresholds are those of `notebooks/log.md`, set before the run.)
+    predicted: number of cells with a predicted gain; agreement: share of cells where the prediction
+    matches the verdict (improves or not); missed, wrong: numbers of false negatives and false
+    positives; rank_correlation: Spearman's, of the probe's score with recovered. An undetermined
+    probe predicts no gain. (The thresholds are those of `notebooks/log.md`, set before the run.)
     """
     improves = cells["verdict"] == "improves"
     probes = {

@@ -1,25 +1,24 @@
-"""How far a study is: two bars on a terminal, a line an evaluation elsewhere, within 80 columns."""
+"""The progress of a study: two bars on a terminal, otherwise one line per evaluation."""
 
 import sys
 import time
 from typing import Any, TextIO
 
 COLUMNS = 80
-NAME = 36  # columns of a name beside a bar
+NAME = 36  # columns for the name beside a bar
 
 
 class Progress:
-    """The study's bar (its unit is a sample of one network) and, above it, that of the current
-    evaluation.
+    """The progress bar of the study and, above it, that of the current evaluation.
 
-    `stream` gets the bars; where it is no terminal, one line for each evaluation, with the time
-    that is left. `metric`: which score the lines show.
+    stream: receives the bars or, if it is not a terminal, one line per evaluation with the time
+    left, within 80 columns. metric: the score that the lines show. The study's unit is `Task.cost`.
     """
 
     def __init__(self, stream: TextIO | None = None, metric: str = "") -> None:
         self._stream, self._metric = stream or sys.stderr, metric
         self._terminal = self._stream.isatty()
-        self._left: int | None = None  # what is still to do; None: not known
+        self._left: int | None = None  # remaining cost; None: unknown
         self._done, self._fresh, self._began = 0, 0, time.time()
         self._study: Any = None
         self._evaluation: Any = None
@@ -32,7 +31,7 @@ class Progress:
         self.close()
 
     def expect(self, left: int) -> None:
-        """About how much there is still to do, in the unit of `finish`'s cost."""
+        """Set the estimated remaining work, in the unit of `finish`'s cost."""
         self._left = left
         if self._terminal and self._study is None and left:
             self._study = self._bar(self._done + left, "study", 1)
@@ -40,17 +39,17 @@ class Progress:
         self._show_share()
 
     def start(self, name: str, samples: int) -> None:
-        """An evaluation begins."""
+        """Show the beginning of an evaluation."""
         if self._terminal:
             self._evaluation = self._bar(samples, name, 0)
 
     def samples(self, n: int) -> None:
-        """n samples of the evaluation are done."""
+        """Count n samples of the current evaluation as done."""
         if self._evaluation is not None:
             self._evaluation.update(n)
 
     def finish(self, name: str, cost: int, outcome: str, began: float) -> None:
-        """An evaluation has ended, here or in another process, now or in an earlier run."""
+        """Show the end of an evaluation of this or another process, now or in an earlier run."""
         self._done += cost
         self._left = None if self._left is None else max(self._left - cost, 0)
         fresh = began >= self._began
@@ -65,7 +64,7 @@ class Progress:
             self._line(name, outcome)
 
     def say(self, text: str) -> None:
-        """A message between the bars or lines."""
+        """Print a message between the bars or lines."""
         if self._study is not None or self._evaluation is not None:
             from tqdm import tqdm
 
@@ -92,12 +91,12 @@ class Progress:
         )
 
     def _share(self) -> float:
-        # Not 100 before the end, however little is left.
+        # 100 only at the end.
         return 100.0 if not self._left else min(100 * self._done / (self._done + self._left), 99)
 
     def _time_left(self) -> str:
         if not self._fresh:
-            return "some time"
+            return "unknown time"
         seconds = (time.time() - self._began) / self._fresh * (self._left or 0)
         return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
@@ -125,7 +124,7 @@ class Progress:
 
 
 def fit(text: str, columns: int) -> str:
-    """A text within so many columns, its middle left out where it is longer."""
+    """A text, with its middle left out if it is longer than `columns`."""
     if len(text) <= columns:
         return text
     end = max(columns // 2, 1)

@@ -12,9 +12,9 @@ FORMATS = ("md", "csv", "json")
 
 
 def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
-    """What was found of each kind: strength and ratio of every level, or why there is none.
+    """The calibration of each kind: strength and ratio of every level, or why there is none.
 
-    Raises InputError for a format that is none of FORMATS.
+    Raises InputError for a format that is not one of FORMATS.
     """
     check(form)
     if form == "json":
@@ -37,6 +37,6 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
 
 
 def check(form: str) -> None:
-    """Raises InputError for a format that is none of FORMATS."""
+    """Raises InputError for a format that is not one of FORMATS."""
     if form not in FORMATS:
         raise InputError(f"--format {form}: accepted are {', '.join(FORMATS)}.")

@@ -20,11 +20,10 @@ FORMATS = ("md", "csv", "json", "latex")
 
 
 def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
-    """One row a pairing and coupling: FDs as means over the confirmation's seed sets, and the
-    verdict.
+    """One row per pairing: mean FDs over the confirmation's seed sets, and the verdict.
 
-    Each metric has its own best weight. Where the verdict is not an improvement, `weight` is 1 and
-    `fd` is `fd_main`, and what was tested stands in `tested_weight`, `tested_fd`. Raises InputError
+    Each metric has its own best weight. Without an improvement, `weight` is 1 and `fd` is
+    `fd_main`; `tested_weight` and `tested_fd` are those of the tested task. Raises InputError
     for a metric that was not measured.
     """
     metric = metric or results.primary
@@ -48,7 +47,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         compare(tested.weight, base, main, guided) if tested and base and main and guided else None
     )
     if comparison and leader and leader.weight == 1 and comparison.verdict != "no gain":
-        # 1.1 was tested for no gain, not found by the search
+        # weight 1.1 is only tested for no gain; the search did not find it
         comparison = replace(comparison, verdict="undecided")
     won = comparison is not None and comparison.verdict in ("improves", "blends")
     shown = guided if won else main
@@ -100,8 +99,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
 def _held_out(
     results: Results, pairing: PairingSpec, tested: Task | None, metric: str
 ) -> dict[str, float | None]:
-    """FD to data that the base was not trained on, where there are such: of base, main, and
-    guided."""
+    """FD of base, main and guided to held-out data, if there are any."""
     name = f"{metric}_held_out"
     found = {"base": results.alone(BASE), "main": results.alone(pairing.main)}
     found["guided"] = results.confirmed(tested) if tested else found["main"]
@@ -112,8 +110,7 @@ def _held_out(
 
 
 def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a data frame, for people: one column a thing, intervals beside what they belong
-    to."""
+    """The rows as a data frame for display: one column per quantity, with its interval."""
     digits = _digits(
         [row[key] for row in table for key in ("fd_base", "fd_main", "fd_guide", "fd")]
     )
@@ -155,8 +152,7 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _found(row: dict[str, Any]) -> str:
-    """What else than the weight the search chose, where that improves: another guide, an interval
-    of noise levels."""
+    """The guide or noise-level interval that the search chose besides the weight, if any."""
     if row["weight"] == 1:
         return ""
     within = [rounded(row["tested_rule"])] if row["tested_rule"] != row["rule"] else []
@@ -165,7 +161,7 @@ def _found(row: dict[str, Any]) -> str:
 
 
 def caption(table: Sequence[dict[str, Any]]) -> str:
-    """What the table's numbers are."""
+    """The caption of the table, which explains its numbers."""
     if not table:
         return "No pairings."
     row = table[0]
@@ -173,15 +169,15 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} "
         f"samples, {row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of "
         "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
-        "least: the smallest of them, which decides nothing; recovered: (main − guided)/(main − "
-        "base) with its 95 % interval; 2× steps, 2 draws: controls as dear as guidance, twice the "
-        "steps, and two draws of the main averaged at every evaluation (– where it draws "
-        f"nothing).{_few(row)}"
+        "least: the smallest of them, which does not affect the verdict; recovered: (main − "
+        "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
+        "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation "
+        f"(– if it is deterministic).{_warning(row)}"
     )
 
 
-def _few(row: dict[str, Any]) -> str:
-    """A warning, where a metric that papers report is of fewer images than theirs."""
+def _warning(row: dict[str, Any]) -> str:
+    """A warning if a metric that papers report was computed of fewer images than in papers."""
     if row["metric"] not in PUBLISHED or row["samples"] >= FIELD_SAMPLES:
         return ""
     return (

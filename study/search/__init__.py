@@ -1,5 +1,4 @@
-"""The search for weights, and the storage of every evaluation. The only room that imports
-Optuna."""
+"""The search for weights and the storage of evaluations; the only package that uses Optuna."""
 
 from study.search.database import existing_storage, forget, names, open_storage
 from study.search.propose import distributions, parameters, propose, spent

@@ -1,5 +1,4 @@
-"""The database of all studies under a root: opened, made where there is none, and its damage
-named."""
+"""The database of all studies under a root: opening, creation and detection of damage."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,9 @@ TABLES = ("studies", "trials", "trial_user_attributes", "trial_values", "alembic
 
 
 def open_storage(root: Path) -> RDBStorage:
-    """The database of all studies under a root; made, under a lock, where there is none.
+    """The database of all studies under a root; created, under a lock, if there is none.
 
-    Raises InputError for a file that is no database of Optuna, or is damaged.
+    Raises InputError for a file that is not a database of Optuna, or is damaged.
     """
     path = root / "optuna.db"
     if not path.exists():
@@ -31,18 +30,20 @@ def open_storage(root: Path) -> RDBStorage:
 
 
 def existing_storage(root: Path) -> RDBStorage:
-    """The database under a root, for which no permission to write is needed.
+    """The existing database under a root, opened without need of write permission.
 
-    Raises InputError where there is none, for reading must not make one, and where it is damaged.
+    Raises InputError if there is none, as reading must not create one, or if it is damaged.
     """
     path = root / "optuna.db"
     if not path.is_file():
-        raise InputError(f"{root}: no studies here (no optuna.db); `study run CONFIG` makes one.")
+        raise InputError(
+            f"{root}: found no studies (no optuna.db); create one with `study run CONFIG`."
+        )
     return _opened(path)
 
 
 def forget(storage: RDBStorage, name: str) -> None:
-    """Delete all that is kept of a study."""
+    """Delete all stored evaluations of a study."""
     for each in names(storage, name):
         optuna.delete_study(study_name=each, storage=storage)
 
@@ -60,12 +61,11 @@ def path_of(storage: RDBStorage) -> Path:
 
 @contextmanager
 def intact(path: Path) -> Iterator[None]:
-    """Raises InputError, naming the file and what to do, where what is read from it in the block is
-    damaged."""
+    """Raises InputError, with the file and a remedy, if data read in the block are damaged."""
     try:
         yield
     except (DatabaseError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # a lock, a full disk; what was said already
+        # a lock or a full disk; or an error that is already explained
         if isinstance(error, (OperationalError, InputError)):
             raise
         raise _damaged(
@@ -91,7 +91,7 @@ def _make(path: Path) -> None:
 
 def _damaged(path: Path, why: str) -> InputError:
     return InputError(
-        f"{path}: damaged, or not a database of studies ({why}). Put a copy of it back; or save "
-        f"what can be read, `sqlite3 {path.name} .recover | sqlite3 new.db`, and put that in its "
-        "place; or move it away to begin anew."
+        f"{path}: damaged, or not a database of studies ({why}). Restore a backup; or replace it "
+        f"by what can be read, `sqlite3 {path.name} .recover | sqlite3 new.db`; or move it away "
+        "to begin again."
     )

@@ -1,5 +1,4 @@
-"""What to evaluate next, as a function of what is known: an interrupted search goes on as if it had
-not been."""
+"""The next evaluation of a search, as a function of the known ones, so that it can be resumed."""
 
 import hashlib
 import warnings
@@ -15,16 +14,17 @@ from study.records.task import Evaluation, Task
 from study.sampling import nfe
 from study.specs import PairingSpec, SearchSpec
 
-# distance of the endpoint weight's neighbours: wide enough to bend, near enough for a parabola
+# distance of the endpoint weight's neighbours: wide enough to show curvature, near enough for a
+# parabola
 BESIDE = 0.25
-# further weights of a pairing that is searched although it was screened out
+# further weights of a pairing that is searched although its probes predict no gain
 SCREEN = (1.5, 2.0, 0.5)
 
 
 def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task | None:
-    """The next evaluation of a pairing's search, or None where it has ended.
+    """The next evaluation of a pairing's search, or None if it has ended.
 
-    The endpoint probe has to be among `results.shared` for the method 'probe'.
+    For the method 'probe' the endpoint probe must be in `results.shared`.
     """
     spec, done = results.spec.search, results.searches[pairing]
     if len(done) >= spec.trials and spec.method != "grid":
@@ -42,10 +42,10 @@ def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task
 
 
 def spent(results: Results, pairing: PairingSpec) -> int:
-    """Network evaluations a sample that a pairing's search took: main, for the probe guide alone,
-    and what was guided.
+    """Network evaluations per sample (NFE) that a pairing's search has made.
 
-    A guidance interval takes fewer, which is not counted here.
+    These are main alone, for the method 'probe' guide alone, and guided sampling. A guidance
+    interval needs fewer, which is not taken into account.
     """
     guided = sum(1 for e in results.searches[pairing] if e.task.weight != 1)
     return nfe(results.spec.sampler) * (
@@ -60,10 +60,11 @@ def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
 
 
 def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> Task | None:
-    """w = 1, the endpoint weight, its neighbours; outwards until the least is bracketed; then the
-    parabola's least.
+    """The next weight around the endpoint weight.
 
-    Where the probe says 1, the slope at 1 decides (`screen`) whether there is anything to search.
+    In order: w = 1; the endpoint weight; its neighbours; outwards until the minimum is bracketed;
+    the minimum of the parabola. If the endpoint weight is about 1 and FD rises beside 1, the
+    search ends (`screen`) or tries the weights SCREEN.
     """
     spec, metric = results.spec.search, results.primary
     curve = {e.task.weight: e for e in results.searches[pairing]}
@@ -112,10 +113,10 @@ def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> T
 
 
 def _rises(curve: dict[float, Evaluation], metric: str, beside: float) -> bool:
-    """Whether FD is larger beside 1 than at 1, at 95 %, on the same samples."""
+    """Whether FD at a weight beside 1 exceeds that at 1, at 95 %, with common random numbers."""
     one, other = curve[1.0], curve[beside]
     if metric not in one.scores or metric not in other.scores:
-        return True  # a guided sampling that is not finite is no reason to go further
+        return True  # without finite guided samples there is no evidence of a gain
     gap = difference(
         other.scores[metric], one.scores[metric], other.replicates(metric), one.replicates(metric)
     )
@@ -123,8 +124,10 @@ def _rises(curve: dict[float, Evaluation], metric: str, beside: float) -> bool:
 
 
 def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
-    """A design in the weight, then expected improvement under a Gaussian process, without noise:
-    seeds are common."""
+    """The design's weights, then expected improvement under a Gaussian process.
+
+    The process has no noise, as all weights share their seeds.
+    """
     spec, done = results.spec.search, results.searches[pairing]
     tried = {e.task for e in done}
     design = [results.searched(pairing, spec.snap(weight)) for weight in spec.design]
@@ -159,7 +162,7 @@ def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
 
 
 def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDistribution]:
-    """What the search of a pairing is over."""
+    """The search space of a pairing, by parameter."""
     found: dict[str, BaseDistribution] = {
         "weight": FloatDistribution(space.weight[0], space.weights[-1], step=space.step)
     }
@@ -177,8 +180,7 @@ def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDist
 
 
 def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str, float | str]:
-    """The parameters of a task, as `_task` takes them. Weight 1, which has no others, gets the
-    widest ones."""
+    """The parameters of a task, the inverse of `_task`; weight 1 gets the widest interval."""
     found: dict[str, float | str] = {"weight": task.weight}
     guide = pairing.guide if task.weight == 1 else task.guide
     if space.interval:
@@ -195,8 +197,7 @@ def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str,
 
 
 def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]) -> Task:
-    """The task of parameters; the ends of the interval are the two noise levels, whichever is the
-    lower."""
+    """The task of parameters; the two noise levels, in any order, are the ends of the interval."""
     task = results.searched(pairing, results.spec.search.snap(float(params["weight"])))
     if task.weight == 1:
         return task
@@ -205,7 +206,7 @@ def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]
         changed["guide"] = str(params["guide"])
     if "strength" in params:
         guide = parse(task.guide)
-        assert isinstance(guide, Kind)  # refused before anything was evaluated
+        assert isinstance(guide, Kind)  # checked before anything was evaluated
         changed["guide"] = str(replace(guide, strength=float(f"{float(params['strength']):.4g}")))
     if "sigma_a" in params:
         ends = sorted(float(f"{float(params[key]):.4g}") for key in ("sigma_a", "sigma_b"))

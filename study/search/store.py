@@ -1,5 +1,4 @@
-"""Where evaluations are kept: Optuna studies in one database under mlruns/, the truth that tables
-read.
+"""The storage of evaluations: Optuna studies in one database under mlruns/, read by tables.
 
 Each pairing has an Optuna study of its own, `NAME/MAIN → GUIDE, COUPLING`; the scores of single
 denoisers and of the confirmation are trials of `NAME/confirm`, shared by all pairings that need
@@ -27,12 +26,12 @@ from study.search.owner import is_dead, is_local, this_process
 
 LOST = "its process ended"
 CONFIRM = "confirm"
-# what Optuna raises for a trial that has ended
+# errors that Optuna raises for a trial that has ended
 TAKEN = (optuna.exceptions.UpdateFinishedTrialError, ValueError)
 
 
 class Claim:
-    """A task taken: what was found out goes to `keep`."""
+    """A claimed task, whose outcome is passed to `keep`."""
 
     outcome: Outcome | None = None
 
@@ -41,8 +40,7 @@ class Claim:
 
 
 class RemoteTrial(NamedTuple):
-    """A trial at work in a process that cannot be looked at from here: on another machine, or in
-    another container."""
+    """A running trial of a process on another machine or in another container, not visible here."""
 
     task: Task
     host: str
@@ -51,9 +49,9 @@ class RemoteTrial(NamedTuple):
 
 
 class Store:
-    """The evaluations of one Optuna study: looked up by task, and kept as they are finished.
+    """The evaluations of one Optuna study: looked up by task, and stored when they are finished.
 
-    What it says is what the database held when it was last read: by `refresh`, or before a claim.
+    It reflects the database as it was last read: after `refresh`, or before a claim.
     """
 
     def __init__(self, storage: RDBStorage, name: str) -> None:
@@ -65,18 +63,18 @@ class Store:
                 self._study = optuna.create_study(
                     storage=storage, study_name=name, load_if_exists=True
                 )
-        # by trial; None for one that counts for nothing
+        # by trial number; None for a trial that is ignored
         self._ended: dict[int, Evaluation | None] = {}
 
     def attributes(self) -> dict[str, Any]:
-        """What was kept with `remember`."""
+        """The values stored with `remember`."""
         return dict(self._study.user_attrs)
 
     def remember(self, key: str, value: Any) -> None:
         self._study.set_user_attr(key, value)
 
     def refresh(self) -> None:
-        """Read again what other processes may have added to."""
+        """Read the trials again, as other processes may have added some."""
         self.__dict__.pop("_trials", None)
 
     @cached_property
@@ -85,8 +83,7 @@ class Store:
             return self._study.get_trials(deepcopy=False)
 
     def evaluations(self) -> list[Evaluation]:
-        """All evaluations that ended, the failed ones with their reason, in the order of their
-        numbers."""
+        """All finished evaluations, failed ones with their reason, ordered by number."""
         with intact(self._path):
             for trial in self._trials:
                 if trial.state.is_finished() and trial.number not in self._ended:
@@ -96,7 +93,7 @@ class Store:
         return [evaluation for evaluation in found if evaluation is not None]
 
     def running(self) -> set[Task]:
-        """The tasks that a live process is at work on."""
+        """The tasks that a live process is evaluating."""
         return {
             Task.of(trial.user_attrs["task"])
             for trial in self._at_work()
@@ -104,7 +101,7 @@ class Store:
         }
 
     def remote(self) -> list[RemoteTrial]:
-        """What is at work in processes of which this one cannot tell whether they live."""
+        """The running trials of processes of which this one cannot see whether they are alive."""
         owners = (
             (trial, trial.user_attrs["owner"])
             for trial in self._at_work()
@@ -118,15 +115,13 @@ class Store:
         ]
 
     def release_lost(self) -> int:
-        """Give up running trials of this machine whose process has ended; returns how many there
-        were."""
+        """Release running trials of this machine whose process has ended; returns their number."""
         return self._release(
             [trial for trial in self._at_work() if is_dead(trial.user_attrs["owner"])]
         )
 
     def release_host(self, host: str) -> int:
-        """Give up running trials of a host that this process cannot look at; returns how many there
-        were."""
+        """Release running trials of a host that is not visible here; returns their number."""
         at_work = (trial for trial in self._at_work() if not is_local(trial.user_attrs["owner"]))
         return self._release(
             [trial for trial in at_work if trial.user_attrs["owner"]["host"] == host]
@@ -154,12 +149,12 @@ class Store:
         params: Mapping[str, Any] | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
     ) -> Iterator["Claim | None"]:
-        """Take a task for this process: the block calls `keep` with what it found. None where
-        another was first.
+        """Claim a task for this process; the block passes its outcome to `keep`.
 
-        A block that raises RunError leaves a failed trial with its reason; one that is interrupted,
-        or keeps nothing, leaves a trial that counts for nothing. `params` within `space` are the
-        trial's own, from which samplers learn; the score by `metric` is its value.
+        Yields None if another process has the task. A block that raises RunError leaves a failed
+        trial with its reason; one that is interrupted, or keeps nothing, leaves a trial that is
+        ignored. `params` within `space` are the trial's parameters for Optuna's samplers; the score
+        by `metric` is its value.
         """
         trial = self._begin(task, params or {}, space or {})
         if trial is None:
@@ -181,11 +176,10 @@ class Store:
     def _begin(
         self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]
     ) -> int | None:
-        """The number in the database of a running trial of a task, or None where the task has been
-        taken.
+        """The database number of a new running trial of a task, or None if the task is taken.
 
-        Looking and claiming are one step, under a lock. A trial is signed by its owner in the
-        transaction that makes it, so that none is ever without.
+        Lookup and claim are atomic, under a lock. A trial gets its owner in the transaction that
+        creates it, so that none is ever without one.
         """
         with locked(self._path.parent / "locks" / "claim.lock"):
             self.refresh()
@@ -205,7 +199,7 @@ class Store:
         return made
 
     def _id_of(self, trial: FrozenTrial) -> int:
-        """The number of a trial in the database, where that of its study is another."""
+        """The number of a trial in the database, which differs from its number in the study."""
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     @cached_property
@@ -216,7 +210,8 @@ class Store:
         if outcome is None:
             self._fail(trial, LOST)
             return
-        # Given up by a process that took this one for dead: who evaluates the task next keeps it.
+        # If the trial was released because this process seemed to have ended, the next process to
+        # evaluate the task stores it.
         with suppress(*TAKEN):
             self._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
             self._storage.set_trial_state_values(
@@ -230,10 +225,9 @@ class Store:
 
 
 def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = True) -> None:
-    """Keep what determines the scores of a study, or compare it with what was kept, if there are
-    scores (`begun`).
+    """Store the fingerprint of a study, or compare it with the stored one if there are scores.
 
-    Raises InputError for a difference, naming the keys.
+    begun: whether there are scores. Raises InputError for a difference, with the keys that differ.
     """
     kept = store.attributes().get("fingerprint")
     fingerprint = json.loads(json.dumps(fingerprint))
@@ -248,16 +242,15 @@ def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = T
             f"The study '{study}' was begun with other values, and its scores would not be "
             "comparable:\n"
             + "\n".join(lines)
-            + f"\nGive them back, or begin another study (--name {study}-2), or discard the old "
-            "one (--fresh)."
+            + f"\nRestore these values, or begin another study (--name {study}-2), or discard the "
+            "old one (--fresh)."
         )
     elif fingerprint.keys() - kept.keys():
         store.remember("fingerprint", kept | fingerprint)
 
 
 def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
-    """Whether a key tells two fingerprints apart; a variant of the base that only one of them names
-    does not."""
+    """Whether two fingerprints differ in a key; a variant that only one names is ignored."""
     if key.startswith("variant.") and not (key in kept and key in now):
         return False
     return bool(kept.get(key) != now.get(key))

@@ -1,7 +1,7 @@
-"""MLflow's view of a study. The only room that imports MLflow.
+"""The records of a study in MLflow; the only package that imports MLflow.
 
-A projection of what the search keeps: giving it the same evaluations again changes nothing, so it
-is filled as a study runs and can be filled anew from the storage.
+They are a projection of the stored evaluations: logging the same evaluations again changes nothing,
+so the records are made while a study runs and can be rebuilt from the storage.
 """
 
 from study.tracking.dashboard import serve

@@ -1,4 +1,4 @@
-"""MLflow's own pages."""
+"""The dashboard: MLflow's web server."""
 
 import os
 import signal
@@ -12,16 +12,17 @@ from study.tracking.database import artifacts, database, open_client
 
 
 def serve(root: Path, port: int) -> int:
-    """Show the dashboard on 127.0.0.1 until interrupted; returns its exit status. Raises RunError
-    for a port in use."""
+    """Serve the dashboard on 127.0.0.1 until interrupted; returns its exit status.
+
+    Raises RunError if the port cannot be used.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise RunError(
-                f"Port {port} on 127.0.0.1 cannot be used ({error.strerror}); give another with "
-                "--port."
+                f"--port {port}: cannot be used on 127.0.0.1 ({error.strerror}); give another port."
             ) from None
     open_client(root)
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}

@@ -1,4 +1,4 @@
-"""MLflow's database under a root. It is only a view: a damaged one is set aside and made anew."""
+"""MLflow's database under a root; it can be rebuilt, so a damaged one is moved and replaced."""
 
 import logging
 import os
@@ -29,8 +29,7 @@ def artifacts(root: Path) -> Path:
 
 
 def open_client(root: Path) -> "MlflowClient":
-    """A client of the root's database, which is made where there is none, and anew where it is
-    damaged."""
+    """A client of the root's database, which is created if it is missing or damaged."""
     root.mkdir(parents=True, exist_ok=True)
     path = root / "mlflow.db"
     with locked(root / "mlflow.lock"):
@@ -39,31 +38,29 @@ def open_client(root: Path) -> "MlflowClient":
             set_aside(path, aside)
             print(
                 f"study: {path} was damaged ({found}). It is now {aside.name}, and a new one is "
-                "made; `study sync NAME` brings the view of each study back.",
+                "created; `study sync NAME` restores the records of a study.",
                 file=sys.stderr,
             )
         if not path.exists():
             make_whole(path, _make)
         with closing(connect(path)) as connection, connection:
-            # Readers and a writer then do not wait for one another, and a transaction waits for no
-            # disk: the last ones may be lost with the power, which a view can bear.
-            with suppress(sqlite3.OperationalError):  # in use, and in another mode until it is not
+            # In WAL mode readers and a writer do not block each other, and a transaction does not
+            # wait for the disk: a power failure may lose the last ones, which can be rebuilt.
+            with suppress(sqlite3.OperationalError):  # in use: the mode stays as it is for now
                 connection.execute("PRAGMA journal_mode=WAL")
             _relocate(connection, root)
     client = _client(database(root))
-    _hasten(store_of(client).engine)
+    _relax_durability(store_of(client).engine)
     return client
 
 
 def store_of(client: "MlflowClient") -> Any:
-    """MLflow's own way to its database: what it does in a second for hundreds of runs takes a
-    client half a minute."""
+    """MLflow's internal store, which writes hundreds of runs in a second; a client takes 30 s."""
     return client._tracking_client.store
 
 
 def _client(address: str) -> "MlflowClient":
-    """A client without telemetry, and without the remarks that MLflow switches on when it is
-    imported."""
+    """A client without telemetry, and without the log messages that importing MLflow enables."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from mlflow import MlflowClient
@@ -79,19 +76,18 @@ def _make(path: Path) -> None:
     store_of(client).engine.dispose()
 
 
-def _hasten(engine: Any) -> None:
+def _relax_durability(engine: Any) -> None:
     from sqlalchemy import event
 
     def relax(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     event.listen(engine, "connect", relax)
-    engine.dispose()  # what is connected already is not
+    engine.dispose()  # existing connections were opened without this
 
 
 def _relocate(connection: sqlite3.Connection, root: Path) -> None:
-    """MLflow keeps absolute addresses of artifacts, which in a copied root lead to the original:
-    make them its own."""
+    """Correct the addresses of artifacts, which MLflow stores as absolute, in a copied root."""
     here = artifacts(root).as_uri()
     kept = connection.execute(
         "SELECT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'"

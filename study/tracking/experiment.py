@@ -1,4 +1,4 @@
-"""A study as an experiment of MLflow."""
+"""A study as an MLflow experiment."""
 
 import json
 import math
@@ -13,21 +13,19 @@ from study.records.task import Evaluation
 from study.tracking.database import artifacts, open_client, store_of
 
 KEY = "study.key"
-TOGETHER = 1000  # metrics that MLflow takes at once
+TOGETHER = 1000  # metrics that MLflow accepts in one call
 
 
 class Tracking:
-    """An MLflow experiment for a study: a study run, in it a run per part, in it a run per
-    evaluation.
+    """An MLflow experiment of a study, with nested runs: the study, its parts, their evaluations.
 
-    A part is a pairing or the confirmation. Runs are found again by their key, so nothing is logged
-    twice. What a killed process left as running is ended first: there is one process at a time that
-    shows a study.
+    A part is a pairing or the confirmation. Runs are identified by a key, so nothing is logged
+    twice. Runs that a killed process left as running are ended first, as only one process at a time
+    logs a study.
     """
 
     def __init__(self, root: Path, study: str, anew: bool = False) -> None:
-        """Open a study's experiment; `anew` puts an older one into MLflow's trash, under another
-        name."""
+        """Open a study's experiment; anew: rename an older one and move it to MLflow's trash."""
         self._client = open_client(root)
         self._store = store_of(self._client)
         experiment = self._client.get_experiment_by_name(study)
@@ -42,7 +40,7 @@ class Tracking:
         self._folder = artifacts(root) / study
         if experiment is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # the dashboard then opens with the runs
+            # makes the dashboard open with the runs
             kind = {"mlflow.experimentKind": "custom_model_development"}
             self._experiment = self._client.create_experiment(study, self._folder.as_uri(), kind)
         else:
@@ -52,12 +50,11 @@ class Tracking:
         self._study = self._open("study", study, None)
 
     def describe(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """The parameters and tags of the study run; parameters that MLflow has already keep their
-        value."""
+        """Log parameters and tags of the study run; parameters logged before keep their value."""
         self._log(self._study, params={k: str(v)[:6000] for k, v in params.items()}, tags=tags)
 
     def part(self, name: str, params: Mapping[str, str]) -> str:
-        """The run of a part of the study, made where there is none."""
+        """The run of a part of the study, created if there is none."""
         run = self._open(f"part {name}", name, self._study)
         self._log(run, params=params)
         return run
@@ -65,17 +62,17 @@ class Tracking:
     def evaluations(
         self, part: str, evaluations: Sequence[Evaluation], curve: bool = False
     ) -> None:
-        """Keep evaluations as runs in their part; for a curve, also their scores on the part's run,
-        at step 100·w.
+        """Log evaluations as runs in their part; curve: also their scores on the part's run.
 
-        The runs are written at once and ended, straight into the database.
+        The step of a score is 100·w. The runs are written directly into the database, already
+        ended.
         """
         new = {
             key: e
             for e in evaluations
             if (key := f"evaluation {part} {e.number}") not in self._runs
         }
-        # before the runs, which say that all of it is there; MLflow passes over what it has
+        # before the runs, which mark that everything is logged; MLflow ignores repeated metrics
         if curve:
             self._points(part, list(new.values()))
         from mlflow.store.tracking.dbmodels import models
@@ -106,7 +103,7 @@ class Tracking:
     def _ended_run(
         self, models: Any, run: str, key: str, part: str, evaluation: Evaluation
     ) -> dict[Any, list[dict[str, Any]]]:
-        """The run of an evaluation as MLflow's tables have it: rows by table."""
+        """The run of an evaluation as rows of MLflow's tables, by table."""
         task = evaluation.task
         tags = {
             KEY: key,
@@ -152,21 +149,20 @@ class Tracking:
     def conclude(
         self, part: str, metrics: Mapping[str, float | None], tags: Mapping[str, str]
     ) -> None:
-        """The result of a part."""
+        """Log the result of a part."""
         self._log(part, metrics={k: v for k, v in metrics.items() if v is not None}, tags=tags)
 
     def files(self, paths: Sequence[Path], folder: str = "") -> None:
         """Keep files as artifacts of the study run."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        # A client would remember the place of a run, which in a copied root is another.
+        # A client caches the artifact folder of a run, which is different in a copied root.
         place = get_artifact_repository(self._client.get_run(self._study).info.artifact_uri)
         for path in paths:
             place.log_artifact(str(path), folder or None)  # type: ignore[no-untyped-call]
 
     def table(self, path: Path) -> None:
-        """Keep a file, {"columns": […], "data": [[…], …]}, as an artifact that the dashboard shows
-        as a table."""
+        """Keep a file {"columns": […], "data": [[…], …]} as an artifact shown as a table."""
         self.files([path])
         self._log(
             self._study,
@@ -174,19 +170,19 @@ class Tracking:
         )
 
     def close(self, status: str = "FINISHED") -> None:
-        """End every open run with a status, so that none looks as if it were running."""
+        """End every open run with a status, so that none is shown as running."""
         for run in self._open_runs:
             with suppress(
                 Exception
-            ):  # an evaluation is worth more than its picture, and there may be an error to tell of
+            ):  # MLflow's failure must not hide another error or stop the study
                 self._client.set_terminated(run, status)
-        self._store.engine.dispose()  # so that the database is one file again
+        self._store.engine.dispose()  # closes the database, which is then a single file
 
     def _known(self) -> dict[str, str]:
-        """The runs that are there, by their keys, all of them ended.
+        """The existing runs by key, all of them ended.
 
-        A run of an evaluation that has not ended was left in the middle: it goes into MLflow's
-        trash, to be made again.
+        An evaluation's run that has not ended is incomplete: it is moved to MLflow's trash and
+        logged again.
         """
         from mlflow.store.tracking.dbmodels.models import SqlRun, SqlTag
 
@@ -210,7 +206,7 @@ class Tracking:
         return runs
 
     def _open(self, key: str, name: str, parent: str | None) -> str:
-        """The run of a key, running (again)."""
+        """The run of a key, created or set to running again."""
         if key in self._runs:
             self._client.update_run(self._runs[key], status="RUNNING")
         else:

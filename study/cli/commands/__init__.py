@@ -1,4 +1,4 @@
-"""The commands of the command line, a file each. Each imports what it needs when it runs."""
+"""The commands of the command line, one file each, with imports deferred until a command runs."""
 
 from study.cli.commands import (
     calibrate,

@@ -1,4 +1,4 @@
-"""What a command is, and what several of them need."""
+"""The type of a command, and functions shared by several commands."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +10,14 @@ from study.cli.config import load_spec
 from study.files.places import folder
 from study.specs import StudySpec
 
-CONFIG = "CONFIG [--KEY VALUE …]"  # the usage of most commands that take one
+CONFIG = "CONFIG [--KEY VALUE …]"  # the usage of most commands with a config
 EXTRACTOR_HELP = (
     "feature extractor: digits, pixels, rff, inception, inception_tf, dinov2, or a card, NAME.json"
 )
 
 
 class Command(NamedTuple):
-    """A command: its summary, usage and examples for the help, its arguments, and what it does,
-    returning the exit status.
+    """A command: help texts, arguments, and its function, which returns the exit status.
 
     config: whether it takes a config; shared: whether the processes of a launched group share its
     work.
@@ -39,21 +38,21 @@ def spec_of(args: Namespace) -> StudySpec:
 
 
 def root_of(args: Namespace, writes: bool = True) -> Path:
-    """The folder of everything that is written."""
+    """The folder of all outputs; writes: whether it must be writable."""
     return folder(args.root, "--root", writes)
 
 
 def root_flag(root: Path) -> str:
-    """The option that names the root to another command; nothing for the default."""
+    """The `--root` option for another command; empty for the default."""
     return "" if root == Path("mlruns") else f" --root {root}"
 
 
 def release_argument(parser: ArgumentParser) -> None:
-    """`--release HOST`."""
+    """Add the option `--release HOST`."""
     parser.add_argument(
         "--release",
         type=str,
         default=None,
         metavar="HOST",
-        help="take up again the work of processes of another host or container that have ended",
+        help="release the tasks of processes that have ended on another host or container",
     )

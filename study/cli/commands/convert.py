@@ -1,4 +1,4 @@
-"""`study convert`: plain weights of a pickle."""
+"""`study convert`: converts a pickled checkpoint to plain weights."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from study.files.places import want_folder
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument("path", type=str, help="pickle of EDM or EDM2")
     parser.add_argument(
-        "out", type=str, help="file to write, .safetensors; its card stands beside it as .json"
+        "out", type=str, help="file to write, .safetensors; its card is written next to it as .json"
     )
 
 
@@ -25,7 +25,7 @@ def _run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "make plain weights of a pickle of EDM or EDM2",
+    "convert a pickle of EDM or EDM2 to plain weights",
     "IN.pkl OUT.safetensors",
     """\
   study convert edm2-img512-s-2147483-0.130.pkl edm2-s.safetensors""",

@@ -1,4 +1,4 @@
-"""`study list`: what there is of a family."""
+"""`study list`: lists the members of a family."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -23,7 +23,7 @@ def _run(args: Namespace) -> int:
         raise InputError(f"--format {args.format}: accepted are text and json.")
     if args.family not in catalog.FAMILIES:
         near = meant(args.family, catalog.FAMILIES)
-        raise InputError(f"no family '{args.family}'.{near} There are: {FAMILIES}.")
+        raise InputError(f"no family '{args.family}'.{near} Available are: {FAMILIES}.")
     found = catalog.entries(args.family)
     if args.format == "json":
         print(json.dumps([entry._asdict() for entry in found], indent=2, ensure_ascii=False))
@@ -36,7 +36,7 @@ def _run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "show what there is: degradations, rules, solvers, bases, …",
+    "list what is available: degradations, rules, solvers, bases, …",
     "degradations|rules|solvers|extractors|objectives|data|bases [--format json]",
     """\
   study list degradations

@@ -1,4 +1,4 @@
-"""`study probe`: what pairings will gain, without guided sampling."""
+"""`study probe`: predicts the gain of pairings without guided sampling."""
 
 import sys
 
@@ -14,7 +14,7 @@ def _arguments(parser: ArgumentParser) -> None:
         "--main",
         type=str,
         default=None,
-        help="with --guides: the main that several guides guide at once",
+        help="with --guides: the main that all these guides guide together",
     )
     parser.add_argument(
         "--guides",
@@ -35,7 +35,8 @@ def _run(args: Namespace) -> int:
     if args.guides or args.main:
         if not (args.guides and args.main):
             raise InputError(
-                "--main and --guides go together: one main, and the guides that guide it at once."
+                "--main, --guides: found only one of them; give one main and the guides that "
+                "guide it together."
             )
         print(
             json.dumps(
@@ -54,7 +55,7 @@ def _run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "say what pairings will gain, without guided sampling",
+    "predict the gain of pairings without guided sampling",
     "CONFIG [--format md|csv|json]",
     """\
   study probe configs/digits.yaml

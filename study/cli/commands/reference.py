@@ -12,7 +12,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "data",
         type=str,
-        help="folder or zip of images (EDM's data set zips too), NPZ, or a data set",
+        help="folder or zip of images (also EDM's data set zips), NPZ, or a data set",
     )
     parser.add_argument("--out", type=str, required=True, help="file to write, .npz")
     parser.add_argument("--extractor", type=str, default="inception", help=EXTRACTOR_HELP)
@@ -26,12 +26,12 @@ def _run(args: Namespace) -> int:
     found = write_reference(
         args.data, Path(args.out), args.extractor, root_of(args, writes=False), device()
     )
-    print(f"Statistics of {found.n} samples as {found.extractor} sees them     {args.out}")
+    print(f"Statistics of {found.n} samples for the extractor {found.extractor}     {args.out}")
     return 0
 
 
 COMMAND = Command(
-    "make reference statistics of images",
+    "compute reference statistics of images",
     "DATA --out STATISTICS.npz [--extractor …]",
     """\
   study reference imagenet-64x64.zip --out img64.npz --extractor inception

@@ -1,4 +1,4 @@
-"""`study run`: a whole study."""
+"""`study run`: runs a complete study."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,20 +15,24 @@ from study.cli.commands.command import (
 
 def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--retrain", action="store_true", help="train the base anew by the config's recipe"
+        "--retrain", action="store_true", help="train the base again by the config's recipe"
     )
     parser.add_argument(
-        "--fresh", action="store_true", help="discard what was kept of this study, and begin again"
+        "--fresh", action="store_true", help="delete all evaluations of this study and begin again"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
     parser.add_argument(
-        "--plan", action="store_true", help="say what it will take, and run nothing"
+        "--workers", type=int, default=1, help="number of processes that share the work"
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="estimate the resources needed, without running anything",
     )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="then compute the scores of the confirmed weights again by clean-fid itself, on "
-        "images drawn anew",
+        help="afterwards recompute the scores of the confirmed weights with clean-fid, on newly "
+        "drawn images",
     )
     release_argument(parser)
 
@@ -43,7 +47,7 @@ def _run(args: Namespace) -> int:
 
     spec, root = spec_of(args), root_of(args, writes=not args.plan)
     if not 1 <= args.workers <= 256:
-        raise InputError(f"--workers {args.workers}: from 1 to 256 are accepted.")
+        raise InputError(f"--workers: found {args.workers}; accepted are 1 to 256.")
     if args.plan:
         from study.engine.plan import estimate
 
@@ -53,16 +57,17 @@ def _run(args: Namespace) -> int:
         return 0
     if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
         raise InputError(
-            "--workers, --retrain and --verify are for one process, not for a launched group."
+            "--workers, --retrain, --verify: found in a launched group (torchrun, SLURM); they are "
+            "accepted only with one process."
         )
     if args.verify:
-        want_verifiable(spec, root)  # before hours are spent
+        want_verifiable(spec, root)  # before hours of computation
     rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
-    if group().rank > 0:  # the first of a launched group shows what was found
+    if group().rank > 0:  # only the first process of a launched group shows the results
         return 0
     print(f"\n{table.render(rows, 'md')}\n")
     if args.verify:
-        print("By clean-fid itself:", flush=True)
+        print("Recomputed by clean-fid:", flush=True)
         for line in verify_study(spec.name, root):
             print(f"  {line}", flush=True)
         print()
@@ -76,7 +81,7 @@ def _run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "run a whole study, or go on with it",
+    "run or resume a study",
     CONFIG,
     """\
   study run configs/digits.yaml

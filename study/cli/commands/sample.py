@@ -1,4 +1,4 @@
-"""`study sample`: images of one pairing at one weight."""
+"""`study sample`: draws samples of one pairing at one weight."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -21,9 +21,12 @@ def _arguments(parser: ArgumentParser) -> None:
         "--coupling", type=str, default="independent", help="independent or shared draws"
     )
     parser.add_argument(
-        "--rule", type=str, default="constant", help="how they are combined, as interval(0.3, 5)"
+        "--rule",
+        type=str,
+        default="constant",
+        help="how main and guide are combined, such as interval(0.3, 5)",
     )
-    parser.add_argument("--samples", type=int, default=64, help="how many")
+    parser.add_argument("--samples", type=int, default=64, help="number of samples")
     parser.add_argument("--out", type=str, default=None, help="folder (default: mlruns/samples/…)")
     parser.add_argument(
         "--format", type=str, default="npz", help="npz (floats) or folder (8-bit PNG files)"
@@ -50,9 +53,9 @@ def _run(args: Namespace) -> int:
     if args.format not in ("npz", "folder"):
         raise InputError(f"--format {args.format}: accepted are npz and folder.")
     if not 1 <= args.samples <= MOST_SAMPLES:
-        raise InputError(f"--samples {args.samples}: from 1 to {MOST_SAMPLES:,} are accepted.")
+        raise InputError(f"--samples: found {args.samples}; accepted are 1 to {MOST_SAMPLES:,}.")
     if not math.isfinite(args.weight):
-        raise InputError(f"--weight {args.weight}: it must be a finite number.")
+        raise InputError(f"--weight: found {args.weight}; accepted is a finite number.")
     rule = str(parse_rule(args.rule))
     pairing = PairingSpec(canonical(args.main), canonical(args.guide), args.coupling, rule)
     ruled = "" if rule == CONSTANT else f"-{rule}"
@@ -64,9 +67,9 @@ def _run(args: Namespace) -> int:
     out = folder(args.out, "--out") if args.out else root / "samples" / plain
     if len(plain.encode()) > MOST_PART and not args.out:
         raise InputError(
-            f"--out: missing; the name made of these degradations has more than {MOST_PART} bytes."
+            f"--out: missing; the default name, of these degradations, exceeds {MOST_PART} bytes."
         )
-    # Nothing is searched, so nothing is held for a search; the samples are.
+    # Without a search its memory is not needed, but all samples are held.
     alone = replace(spec, pairings=(pairing,), matrix=None, search=replace(spec.search, samples=2))
     evaluator = evaluator_of(alone, root)
     memory.check([memory.drawn(args.samples, evaluator.base.data.shape)], device())

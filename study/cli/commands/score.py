@@ -1,4 +1,4 @@
-"""`study score`: the score of images in files."""
+"""`study score`: scores images or samples in files."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def _arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="also by clean-fid itself (inception, and cards with mode clean)",
+        help="also compute the score with clean-fid (inception, and cards with mode clean)",
     )
     parser.add_argument("--format", type=str, default="text", help="text or json")
 

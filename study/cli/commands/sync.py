@@ -1,4 +1,4 @@
-"""`study sync`: MLflow's view of a study, rebuilt."""
+"""`study sync`: rebuilds MLflow's records of a study."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -13,12 +13,12 @@ def _run(args: Namespace) -> int:
     from study.engine.run import sync
 
     sync(args.name, root_of(args))
-    print(f"MLflow's view of '{args.name}' was rebuilt.")
+    print(f"MLflow's records of '{args.name}' were rebuilt.")
     return 0
 
 
 COMMAND = Command(
-    "rebuild MLflow's view of a study",
+    "rebuild MLflow's records of a study",
     "NAME",
     """\
   study sync digits""",

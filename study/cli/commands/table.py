@@ -1,4 +1,4 @@
-"""`study table`: the table of a study."""
+"""`study table`: prints the table of a study."""
 
 from jsonargparse import ArgumentParser, Namespace
 

@@ -1,4 +1,4 @@
-"""`study train`: a base, or the classifier behind fd_digits."""
+"""`study train`: trains a base, or the classifier of fd_digits."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -14,12 +14,10 @@ def _arguments(parser: ArgumentParser) -> None:
         help="folder for weights and card (default: mlruns/bases/…)",
     )
     parser.add_argument(
-        "--again", action="store_true", help="discard what is there, and begin anew"
+        "--again", action="store_true", help="delete an existing training and begin again"
     )
     parser.add_argument(
-        "--classifier",
-        action="store_true",
-        help="train the digits classifier behind fd_digits instead",
+        "--classifier", action="store_true", help="train the digits classifier of fd_digits instead"
     )
 
 
@@ -40,7 +38,7 @@ def _run(args: Namespace) -> int:
 
 
 COMMAND = Command(
-    "train the base of a study only",
+    "train only the base of a study",
     CONFIG,
     """\
   study train configs/digits.yaml --out my-base

@@ -1,4 +1,4 @@
-"""`study worker`: one more process for a study."""
+"""`study worker`: adds a process to a study."""
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -7,9 +7,7 @@ from study.parallel.signals import end_with_parent
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--attached", action="store_true", help="end when the standard input closes"
-    )
+    parser.add_argument("--attached", action="store_true", help="end when standard input closes")
     release_argument(parser)
 
 
