@@ -111,7 +111,7 @@ def test_a_level_that_no_strength_reaches_says_so(kind: str) -> None:
     found, strengths = calibrated(kind, lambda s: min(weak(s), 2.0))
     assert found.strengths[0] is not None
     assert (found.strengths[1], found.found, found.next) == (None, False, None)
-    assert found.reason.startswith("FD reaches 2 times the base's at most, at ")
+    assert found.reason.startswith("FD reaches at most 2 times the base's, at ")
     assert end in strengths
     assert max(strengths) == end or min(strengths) == end
 
@@ -199,5 +199,5 @@ def test_only_the_kind_alone_on_the_search_s_seed_counts() -> None:
 def test_without_the_base_s_score_nothing_is_calibrated() -> None:
     results = begun()
     base = results.single(BASE)
-    with pytest.raises(RunError, match="the base itself could not be scored: not finite"):
+    with pytest.raises(RunError, match="the base could not be scored: not finite"):
         calibrate(Results(results.spec, {}, {base: Evaluation(base, reason="not finite")}), "noise")

@@ -186,9 +186,9 @@ def test_score_refuses_what_it_cannot_compare(
 
 
 def test_table_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "no studies here")
+    says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "found no studies")
     says(capsys, ["table"], 2, "name")
-    says(capsys, ["sync", "x", "--root", str(tmp_path)], 2, "no studies here")
+    says(capsys, ["sync", "x", "--root", str(tmp_path)], 2, "found no studies")
     (tmp_path / "optuna.db").write_text("not a database")
     says(
         capsys,

@@ -120,6 +120,6 @@ def test_a_table_needs_no_permission_to_write_and_no_lock(
 
 
 def test_reading_a_database_that_is_missing_makes_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no studies here"):
+    with pytest.raises(InputError, match="found no studies"):
         collect(tmp_path, "small")
     assert list(tmp_path.iterdir()) == []

@@ -261,7 +261,7 @@ class TestStudies:
     def test_a_guide_of_fewer_levels_is_refused(self) -> None:
         edm, ve = self.base("EDMPrecond"), self.base("VEPrecond")
         with pytest.raises(
-            InputError, match=r"from 0.002 to 40, and VEPrecond was made for those from 0.02 to 100"
+            InputError, match=r"from 0.002 to 40, and VEPrecond supports 0.02 to 100"
         ):
             self.evaluator(edm, guide=ve)
         assert (
@@ -271,7 +271,7 @@ class TestStudies:
         assert self.evaluator(ve, guide=edm).sigmas(6) == edm_sigmas(6, 0.02, 40).tolist()
         short = self.base("EDMPrecond", sigma_min=0.0, sigma_max=20.0)
         with pytest.raises(
-            InputError, match=r"from 0.002 to 40, and EDMPrecond was made for those from 0 to 20"
+            InputError, match=r"from 0.002 to 40, and EDMPrecond supports 0 to 20"
         ):
             self.evaluator(edm, guide=short)
 
@@ -282,7 +282,7 @@ class TestStudies:
     def test_the_plan_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         spec = load_spec("tests/small.yaml")
         told = (
-            "noise levels 40 to 0.02, in place of the sampler's 40 to 0.002, for which VEPrecond "
+            "noise levels 40 to 0.02, instead of the sampler's 40 to 0.002, for which VEPrecond "
             "was not made"
         )
         assert told not in estimate(spec, tmp_path)

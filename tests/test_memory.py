@@ -103,7 +103,7 @@ def test_run_and_plan_refuse_it_before_anything_is_made(
     spec = load_spec("configs/digits.yaml", ["--search.samples", "10000000"])
     for begin in (evaluator_of, estimate):
         with pytest.raises(
-            InputError, match=r"12\.80 GB .* 1\.00 GB are free; most is for endpoint probe"
+            InputError, match=r"12\.80 GB .* 1\.00 GB are free; the largest part is endpoint probe"
         ):
             begin(spec, tmp_path / "root")
     assert not (tmp_path / "root").exists()

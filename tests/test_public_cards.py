@@ -128,10 +128,10 @@ class TestCards:
         assert call(["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         assert re.search(
-            r"ms a network evaluation of a sample, fp32, of a network of \d% of its operations",
+            r"ms per network evaluation and sample, fp32, extrapolated from a network of \d% of its operations",
             said,
         )
-        assert re.search(r"202 GFLOP a network evaluation", said)
+        assert re.search(r"202 GFLOP per network evaluation", said)
         assert "280.2 M parameters" in said
         assert sum(built) < 30e6
 

@@ -197,7 +197,7 @@ def test_forgetting_leaves_other_studies(tmp_path: Path) -> None:
 
 
 def test_reading_does_not_make_a_database(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no studies here"):
+    with pytest.raises(InputError, match="found no studies"):
         existing_storage(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

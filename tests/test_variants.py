@@ -39,7 +39,7 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
             "snapshot: found 299, wanted a power of two up to 300, or 300, the last step",
         ),
         ("base@snapshot=512", "snapshot: found 512, wanted a power of two up to 300"),
-        ("exact@seed=1", "the closed form of the data has no variants"),
+        ("exact@seed=1", "the exact denoiser, a closed form, has no variants"),
         ("nowhere@seed=1", "neither a shipped card"),
         ("nowhere", "neither a shipped card"),
         ("base@width=4", "network.width: found 4096 .*|network.hidden"),
