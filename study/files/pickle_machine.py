@@ -71,7 +71,7 @@ class Machine:
         while (code := self._read(1)[0]) != pickle.STOP[0]:
             self.budget.steps -= 1
             if self.budget.steps < 0:
-                raise self.refusal(f"has more than {MOST_STEPS} instructions")
+                raise self.refusal(f"more than {MOST_STEPS} instructions")
             step = self._steps.get(code)
             if step is None:
                 raise self.refusal(f"has the instruction {bytes([code])!r}, which is not supported")

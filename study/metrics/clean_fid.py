@@ -66,7 +66,7 @@ class Verified:
         )
         if self.difference <= self.tolerance:
             return f"{text}, within the {self.tolerance:.1g} of rounding)"
-        return f"{text}) WARNING: rounding explains only {self.tolerance:.1g}; the two do not agree"
+        return f"{text}) WARNING: rounding explains {self.tolerance:.1g} only; the two do not agree"
 
 
 def verify(
