@@ -88,9 +88,9 @@ def test_two_that_want_it_download_once(serve: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (CONTENT[:-1], f"{len(CONTENT) - 1} bytes came"),
-        (CONTENT + b"x", "more bytes came"),
-        (b"x" + CONTENT[1:], "what came has SHA-256"),
+        (CONTENT[:-1], f"{len(CONTENT) - 1} bytes received"),
+        (CONTENT + b"x", "more bytes received"),
+        (b"x" + CONTENT[1:], "the download has SHA-256"),
     ],
 )
 def test_what_comes_damaged_is_not_kept(
@@ -111,7 +111,7 @@ def test_an_interrupted_download_leaves_nothing(serve: Any, tmp_path: Path) -> N
 
 def test_a_length_that_only_the_server_says_is_checked(serve: Any, tmp_path: Path) -> None:
     serve(CONTENT[:1000])
-    with pytest.raises(InputError, match=f"1000 bytes came, not {len(CONTENT)}"):
+    with pytest.raises(InputError, match=f"1000 bytes received, not {len(CONTENT)}"):
         obtain(UNPUBLISHED, tmp_path)
     serve(CONTENT[:1000], length=False)
     assert obtain(UNPUBLISHED, tmp_path).stat().st_size == 1000
@@ -207,12 +207,12 @@ def test_a_cache_that_only_others_may_write_is_read(monkeypatch: Any, tmp_path: 
     (tmp_path / "net.pt").write_bytes(CONTENT)
     monkeypatch.setattr(cache, "write_text", fail)
     assert obtain(FILE, tmp_path) == tmp_path / "net.pt"
-    with pytest.raises(InputError, match="cannot be noted"):
+    with pytest.raises(InputError, match="cannot be recorded"):
         obtain(UNPUBLISHED, tmp_path)
 
 
 def test_only_https_and_plain_names(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="https is wanted"):
+    with pytest.raises(InputError, match="accepted: https"):
         replace(FILE, address="http://example.org/net.pt")
     for name in ("../net.pt", "a/net.pt", "/net.pt", ".net", ""):
         with pytest.raises(InputError, match="plain file name"):

@@ -77,37 +77,37 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
         (lambda f: (f / "weights.safetensors").unlink(), "missing"),
         (
             lambda f: (f / "card.json").unlink(),
-            "neither a shipped card .digits.* nor a folder with a card.json",
+            "accepted: a shipped card .digits.*, or a folder with a card.json",
         ),
         (lambda f: (f / "card.json").write_text("{"), "not a card in JSON"),
         (lambda f: (f / "card.json").write_text("[]"), "not an object"),
         (lambda f: (f / "card.json").write_text("[" * 100_000), "not a card in JSON"),
         (lambda f: (f / "card.json").write_bytes(b"\xff\xfe"), "not a card in JSON"),
-        (lambda f: edit(f, kind="classifier"), "denoiser is wanted"),
+        (lambda f: edit(f, kind="classifier"), "the card of a denoiser"),
         (lambda f: edit(f, data="fractal"), "'fractal'.*'digits'"),
         (lambda f: edit(f, network={"width": 10**9}), "network.width"),
         (lambda f: edit(f, network={"depth": 3}), "depth"),
         (
             lambda f: edit(f, network={"kind": "unet"}),
-            "network.kind: found 'unet', wanted mlp or transformer",
+            "network.kind: found 'unet'; accepted: mlp or transformer",
         ),
         (
             lambda f: edit(f, network={"kind": "transformer", "width": 30}),
             "network.width: found 30.*multiple of.*4",
         ),
         (lambda f: edit(f, recipe={"samples": 0}), "recipe.samples: found 0"),
-        (lambda f: edit(f, recipe={"depth": 3}), "recipe is not one.*depth"),
-        (lambda f: edit(f, network=None), "'network' should be"),
-        (lambda f: edit(f, sigma_data="x"), "'sigma_data' should be of type float"),
+        (lambda f: edit(f, recipe={"depth": 3}), "recipe is not valid.*depth"),
+        (lambda f: edit(f, network=None), "'network': found nothing"),
+        (lambda f: edit(f, sigma_data="x"), "'sigma_data': found 'x'; accepted: type float"),
         (lambda f: edit(f, sigma_data=-1.0), "above 0"),
-        (lambda f: edit(f, weights_sha256=None), "'weights_sha256' should be"),
+        (lambda f: edit(f, weights_sha256=None), "'weights_sha256': found nothing"),
         (
             lambda f: (f / "weights.safetensors").write_bytes(b"PK\x03\x04"),
-            "damaged, or not its own",
+            "the file is damaged or another one",
         ),
         (
             lambda f: rewrite(f, lambda t: {k: v for k, v in t.items() if "leave" not in k}),
-            "no tensor 'network.blocks",
+            "the tensor 'network.blocks",
         ),
         (lambda f: rewrite(f, lambda t: {**t, "extra": torch.zeros(1)}), "a tensor 'extra'"),
         (
@@ -128,7 +128,7 @@ def test_truncated_weights_with_an_agreeing_card_are_refused(folder: Path) -> No
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     edit(folder, weights_sha256=sha256(path))
-    with pytest.raises(InputError, match="not a whole safetensors"):
+    with pytest.raises(InputError, match="not a complete safetensors"):
         load_base(folder, "digits")
 
 
@@ -142,7 +142,7 @@ def test_a_pickle_in_the_place_of_weights_is_not_executed(folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(pickle.dumps(Attack()))
     edit(folder, weights_sha256=sha256(path))
-    with pytest.raises(InputError, match="not a whole safetensors"):
+    with pytest.raises(InputError, match="not a complete safetensors"):
         load_base(folder, "digits")
     assert not marker.exists()
 

@@ -143,7 +143,7 @@ OPTIONS = [
     (["run", SMALL, "--workers", "x"], "--workers: found 'x'; accepted is a whole number."),
     (
         ["run", SMALL, "--sampler.solver", "rk4"],
-        "sampler.solver: found 'rk4'; accepted are euler, heun.",
+        "sampler.solver: found 'rk4'; accepted: euler, heun.",
     ),
     (["run", SMALL, "--sampler.steps"], "--sampler.steps: no value"),
     (

@@ -58,7 +58,7 @@ def test_data_elsewhere_are_no_place_for_a_base(
     (tmp_path / "images").mkdir()
     for data in (str(tmp_path / "images"), "../images", ".."):
         argv = ["train", SMALL, "--recipe.data", data, "--root", str(tmp_path / "r")]
-        says(capsys, argv, 2, f"data set '{data}': known are digits, fractal")
+        says(capsys, argv, 2, f"data set: found '{data}'; accepted: digits, fractal")
         assert (
             folder_of(RecipeSpec(data), tmp_path / "r").resolve().parent == tmp_path / "r" / "bases"
         )

@@ -32,7 +32,8 @@ def test_of_repeated_pairings_those_are_shown(tmp_path: Path) -> None:
     path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
     with pytest.raises(
         InputError,
-        match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\], wanted each",
+        match=r"pairings: found \['noise\(1e-05\) → noise\(0.0001\), independent'\]; "
+        r"accepted: each",
     ):
         load_spec(path)
 

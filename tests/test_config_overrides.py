@@ -25,11 +25,11 @@ def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
 
 
 OVERRIDES = [
-    (["--sampler.solver", "rk4"], "sampler.solver: found 'rk4'; accepted are euler, heun."),
+    (["--sampler.solver", "rk4"], "sampler.solver: found 'rk4'; accepted: euler, heun."),
     (["--sampler.step", "3"], "--sampler.step: no such option. Did you mean --sampler.steps?"),
     (
         ["--search.interval", "3"],
-        "--search.interval: found '3'; accepted is a list of two numbers, or null.",
+        "--search.interval: found '3'; accepted: a list of two numbers, or null.",
     ),
     (
         ["--pairings", "[{main: none, guide: none, couplng: shared}]"],
@@ -38,7 +38,7 @@ OVERRIDES = [
     (["--sampler.steps"], "--sampler.steps: no value"),
     (
         ["--matrix", "3"],
-        "--matrix: found '3'; accepted are keys with values (coupling, clean, tested).",
+        "--matrix: found '3'; accepted: keys with values (coupling, clean, tested).",
     ),
 ]
 

@@ -74,7 +74,7 @@ class TestComposition:
 
     @pytest.mark.parametrize("parts", [(), (Dropout(0.1),), (Dropout(0.1), Identity())])
     def test_too_few_parts_are_refused(self, parts: tuple[Degradation, ...]) -> None:
-        with pytest.raises(InputError, match="two parts or more"):
+        with pytest.raises(InputError, match="two or more parts"):
             Composition(parts)
 
     def test_a_part_at_identity_strength_changes_nothing(self) -> None:

@@ -118,7 +118,7 @@ class TestEveryKind:
         beyond = math.nextafter(kind.most, math.inf) if kind.below == math.inf else kind.below
         for strength in {kind.least - 0.1, math.nan, -math.inf, math.inf, beyond} - {kind.identity}:
             with pytest.raises(
-                InputError, match=rf"^{kind.kind}\(.*at least {kind.least:g}.*found"
+                InputError, match=rf"^{kind.kind}\(.*found.*at least {kind.least:g}"
             ):
                 kind(strength)
 

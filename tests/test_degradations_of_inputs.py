@@ -56,7 +56,8 @@ class TestInput:
 
     def test_blur_is_for_images(self) -> None:
         with pytest.raises(
-            InputError, match=r"input-blur acts on images \[B, C, H, W\].*\[32, 16\]"
+            InputError,
+            match=r"input-blur: found samples of shape \[32, 16\]; accepted: \[B, C, H, W\]",
         ):
             InputBlur(1)(ExactGaussian(0.5))(torch.zeros(32, 16), 1.0)
 

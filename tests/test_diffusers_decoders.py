@@ -48,5 +48,5 @@ def test_the_decoder_of_edm2(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="batch 0"):
         edm2_decoder(str(tmp_path), tmp_path, batch=0)
     vae(latent_channels=3).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="'latent_channels' found 3; accepted is 4"):
+    with pytest.raises(InputError, match="'latent_channels' found 3; accepted: 4"):
         edm2_decoder(str(tmp_path), tmp_path)

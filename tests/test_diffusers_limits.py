@@ -138,17 +138,14 @@ def test_thresholding_is_that_of_diffusers() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"clip_sample": 1}, "'clip_sample' found 1; accepted is true or false"),
-        ({"clip_sample_range": 0}, "'clip_sample_range' found 0; accepted is a number above 0"),
-        (
-            {"clip_sample_range": "1"},
-            "'clip_sample_range' found \"1\"; accepted is a finite number",
-        ),
-        ({"thresholding": "no"}, "'thresholding' found \"no\"; accepted is true or false"),
+        ({"clip_sample": 1}, "'clip_sample' found 1; accepted: true or false"),
+        ({"clip_sample_range": 0}, "'clip_sample_range' found 0; accepted: a number above 0"),
+        ({"clip_sample_range": "1"}, "'clip_sample_range' found \"1\"; accepted: a finite number"),
+        ({"thresholding": "no"}, "'thresholding' found \"no\"; accepted: true or false"),
         ({"thresholding": True, "dynamic_thresholding_ratio": 1.5}, "a number from 0 to 1"),
         (
             {"thresholding": True, "sample_max_value": -1},
-            "'sample_max_value' found -1; accepted is a number above 0",
+            "'sample_max_value' found -1; accepted: a number above 0",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_schedule_that_ends_in_pure_noise_ends_before() -> None:
     [
         (
             {"beta_schedule": "exp"},
-            "'beta_schedule' found \"exp\"; accepted is linear, scaled_linear",
+            "'beta_schedule' found \"exp\"; accepted: linear, scaled_linear",
         ),
         (
             {"beta_schedule": "sigmoid", "_class_name": "DDIMScheduler"},
@@ -120,7 +120,7 @@ def test_a_schedule_that_ends_in_pure_noise_ends_before() -> None:
         ),
         (
             {"_class_name": "FlowMatchEulerDiscreteScheduler"},
-            "'_class_name' found \"Flow.*accepted is DDPMScheduler",
+            "'_class_name' found \"Flow.*accepted: DDPMScheduler",
         ),
         ({"num_train_timesteps": 10**9}, "a whole number from 2 to"),
         ({"num_train_timesteps": True}, "a whole number from 2 to"),
@@ -166,7 +166,7 @@ def test_a_true_prediction_gives_the_clean_sample(prediction: str) -> None:
     found = denoiser(y + angle.tan() * n, sigma)
     torch.testing.assert_close(found, y, rtol=0, atol=1e-11)
     torch.testing.assert_close(network.x, angle.cos() * y + angle.sin() * n)
-    with pytest.raises(InputError, match="accepted are epsilon"):
+    with pytest.raises(InputError, match="accepted: epsilon"):
         DiscreteSchedule(network, noise_levels(config()), "flow_prediction")
 
 

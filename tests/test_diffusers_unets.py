@@ -83,8 +83,8 @@ def test_attention_by_its_old_names(tmp_path: Path) -> None:
     [
         ({"sample_size": None}, "'sample_size' found null"),
         ({"sample_size": 9}, "multiples of 2"),
-        ({"time_embedding_type": "fourier"}, "accepted is positional, learned"),
-        ({"class_embed_type": "identity"}, "accepted is timestep"),
+        ({"time_embedding_type": "fourier"}, "accepted: positional, learned"),
+        ({"class_embed_type": "identity"}, "accepted: timestep"),
         (
             {"class_embed_type": "timestep", "num_class_embeds": None},
             "'num_class_embeds' found null",

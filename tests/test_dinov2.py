@@ -88,8 +88,8 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
         "'norm.bias' is torch.float16": good | {"norm.bias": good["norm.bias"].half()},
         "'norm.bias' has entries that are not finite": good
         | {"norm.bias": torch.full((16,), torch.nan)},
-        "holds a list; accepted is a state dict, tensors by name": [1, 2],
-        "under 'norm.bias' it holds a str, not a tensor; accepted is": good | {"norm.bias": "x"},
+        "holds a list; accepted: a state dict, tensors by name": [1, 2],
+        "under 'norm.bias' it holds a str, not a tensor; accepted:": good | {"norm.bias": "x"},
     }
     for says, content in bad.items():
         torch.save(content, path)
@@ -97,11 +97,11 @@ def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
             load_dinov2(path)
     torch.save(good, path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="not a whole file of torch"):
+    with pytest.raises(InputError, match="not a complete file of torch"):
         load_dinov2(path)
     path.write_bytes(pickle.dumps(Program()))
     with pytest.raises(
-        InputError, match="not among what is read; nothing of it was run; accepted is a state dict"
+        InputError, match="not supported; nothing was executed; accepted: a state dict"
     ):
         load_dinov2(path)
     assert Program.ran == 0

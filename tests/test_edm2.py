@@ -186,7 +186,7 @@ def test_lower_precision_is_its_rounding_away(precision: torch.dtype, digits: fl
             {"channels_per_head": 7, "model_channels": 10, "channel_mult": [2, 3]},
             "cannot be divided",
         ),
-        ({"img_resolution": 9}, "multiple of 2"),
+        ({"img_resolution": 9}, "multiples of 2"),
         ({"model_type": "SongUNet"}, "model_type"),
         ({"clip_act": "256"}, "clip_act"),
         ({"model_channels": 2048, "channel_mult": [16, 16]}, "parameters"),

@@ -85,5 +85,5 @@ def test_digits_are_all_there() -> None:
 
 
 def test_unknown_data_is_refused() -> None:
-    with pytest.raises(InputError, match=r"known are digits, fractal"):
+    with pytest.raises(InputError, match=r"accepted: digits, fractal"):
         load_data("imagenet")

@@ -66,7 +66,7 @@ class TestImages:
         "x", [torch.zeros(2, 4, 8, 8), torch.zeros(2, 8), torch.zeros(2, 3, 8, 8, dtype=torch.int)]
     )
     def test_what_is_no_image_is_refused(self, x: Tensor) -> None:
-        with pytest.raises(InputError, match="'means' takes images"):
+        with pytest.raises(InputError, match="'means': found samples"):
             Images("means", "", Means())(x)
 
 

@@ -82,7 +82,7 @@ def test_extractors_refuse_other_samples() -> None:
     for name in ("digits", "rff"):
         with pytest.raises(InputError, match=name):
             load_extractor(name)(torch.zeros(2, 3, 8, 8))
-    with pytest.raises(InputError, match="known are"):
+    with pytest.raises(InputError, match="accepted:"):
         load_extractor("fid")
 
 

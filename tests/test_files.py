@@ -59,9 +59,9 @@ def png(mode: str = "L", size: tuple[int, int] = (4, 6)) -> bytes:
     ("name", "content", "says"),
     [
         ("9.png", png(size=(5, 6)), r"9.png: 5×6 grey, but .*0.png is 4×6 grey"),
-        ("9.png", png()[:40], "9.png: not a whole image"),
-        ("9.jpg", b"text", "9.jpg: not a whole image"),
-        ("9.png", b"", "not a whole image"),
+        ("9.png", png()[:40], "9.png: not a complete image"),
+        ("9.jpg", b"text", "9.jpg: not a complete image"),
+        ("9.png", b"", "not a complete image"),
     ],
 )
 def test_a_bad_image_is_named(folder: Path, name: str, content: bytes, says: str) -> None:
@@ -81,12 +81,12 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
     refused = {
         "empty": "no images",
         "none": "no such",
-        "text.txt": "neither",
-        "broken.npz": "not a whole",
-        "objects.npz": "of the type object; accepted are floats and integers",
+        "text.txt": "found another file",
+        "broken.npz": "not a complete",
+        "objects.npz": "of the type object; accepted: floats and integers",
         "nan.npz": "not finite",
         "ints.npz": "int64",
-        "other.npz": "no array samples",
+        "other.npz": "accepted: one of samples",
     }
     for name, says in refused.items():
         with pytest.raises(InputError, match=says):

@@ -251,11 +251,14 @@ def test_an_empty_network_takes_no_memory_and_its_preconditioning_is_there() -> 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda w: w.pop("out_gain"), "no tensor 'out_gain'"),
-        (lambda w: w.update(more=torch.ones(1)), "a tensor 'more' that its network does not have"),
+        (lambda w: w.pop("out_gain"), "the tensor 'out_gain' of its network is missing"),
+        (
+            lambda w: w.update(more=torch.ones(1)),
+            "a tensor 'more', which its network does not have",
+        ),
         (
             lambda w: w.update(out_gain=torch.ones(2)),
-            r"'out_gain' has shape \(2,\), its network wants \(\)",
+            r"'out_gain' has shape \(2,\); accepted: \(\)",
         ),
         (
             lambda w: w.update(out_gain=torch.tensor(torch.nan)),

@@ -145,7 +145,7 @@ def test_no_program_is_started_for_an_image(
     for suffix in SUFFIXES:
         (tmp_path / f"in{suffix}").mkdir()
         (tmp_path / f"in{suffix}" / f"a{suffix}").write_bytes(postscript)
-        with pytest.raises(InputError, match="not a whole image of an accepted format"):
+        with pytest.raises(InputError, match="not a complete image of an accepted format"):
             ours(tmp_path / f"in{suffix}")
     assert not mark.exists()
 
@@ -158,7 +158,7 @@ def test_no_other_format_is_read(other: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(buffer.getvalue())
     with pytest.raises(
         InputError,
-        match=r"a\.png: not a whole image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)",
+        match=r"a\.png: not a complete image of an accepted format \(PNG, JPEG, BMP, WEBP, TIFF\)",
     ):
         ours(tmp_path)
 
@@ -177,7 +177,7 @@ def test_large_images_of_few_bytes_are_refused(
     assert ours(tmp_path).shape == (1, 128, 128, 3)
     Image.new("RGB", (128, 129)).save(tmp_path / "a.png", compress_level=9)
     with pytest.raises(
-        InputError, match=r"128×129 pixels in .* bytes; accepted are at most 128 pixels a byte"
+        InputError, match=r"128×129 pixels in .* bytes; accepted: at most 128 pixels per byte"
     ):
         ours(tmp_path)
     Image.fromarray(RNG.integers(0, 256, (129, 128), dtype=np.uint8)).save(tmp_path / "a.png")
@@ -189,6 +189,6 @@ def test_messages_speak_of_no_objects(tmp_path: Path) -> None:
     SHADES.save(buffer, "PNG")
     for content in (b"", b"text", buffer.getvalue()[:30], buffer.getvalue()[:60]):
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.png: not a whole image") as refused:
+        with pytest.raises(InputError, match=r"a\.png: not a complete image") as refused:
             ours(tmp_path)
         assert "object at" not in str(refused.value)

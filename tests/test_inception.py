@@ -125,7 +125,7 @@ def test_edm_s_zips_are_folders(card: Callable[..., str], tmp_path: Path) -> Non
     with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
         archive.writestr("00000/img-latents-00000000.npy", b"")
     with pytest.raises(
-        InputError, match=r"img-latents-00000000\.npy: an array such as EDM2's latents"
+        InputError, match=r"img-latents-00000000\.npy: found an array, such as EDM2's latents"
     ):
         list(batches(tmp_path / "b.zip"))
 
@@ -148,13 +148,13 @@ def test_a_card_of_one_s_own(card: Callable[..., str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "says"),
     [
-        ({"sha256": "0" * 64}, "SHA-256 .* is wanted: it is a program"),
+        ({"sha256": "0" * 64}, "SHA-256 .*, since it is a program"),
         ({"file": "none.pt"}, "none.pt: no such file"),
-        ({"name": "inception"}, "no known extractor's"),
-        ({"name": "dinov2"}, "no known extractor's"),
-        ({"name": "pixels"}, "no known extractor's"),
+        ({"name": "inception"}, "other than the name of a known extractor"),
+        ({"name": "dinov2"}, "other than the name of a known extractor"),
+        ({"name": "pixels"}, "other than the name of a known extractor"),
         ({"name": "Mine!"}, "small letters"),
-        ({"mode": "dirty"}, "clean or tf is wanted"),
+        ({"mode": "dirty"}, "accepted: clean or tf"),
         ({"kind": "denoiser"}, '"kind": "extractor"'),
         ({"sha256": 3}, "all of them text"),
         ({"file": None}, "all of them text"),
@@ -173,7 +173,7 @@ def test_other_cards_are_refused_and_nothing_is_run(
 
 def test_what_is_no_script_is_refused(card: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("x")
-    with pytest.raises(InputError, match="not a TorchScript"):
+    with pytest.raises(InputError, match="a TorchScript"):
         load_extractor(card(file="text.pt", sha256=hashlib.sha256(b"x").hexdigest()))
     digest = make(tmp_path / "bare.pt", Layers())
     with pytest.raises(InputError, match="a TorchScript without a submodule"):
@@ -192,7 +192,7 @@ def test_public_names_are_only_the_published_files(
         [INCEPTION],
         [],
     ]
-    with pytest.raises(InputError, match="known are"):
+    with pytest.raises(InputError, match="accepted:"):
         files_of("fid")
     card()
     (tmp_path / "cache").mkdir()

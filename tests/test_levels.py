@@ -185,7 +185,7 @@ def test_a_grid_outside_of_them_is_refused(low: float, high: float) -> None:
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (math.inf, math.inf)])
 def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
-    with pytest.raises(InputError, match="lowest < highest"):
+    with pytest.raises(InputError, match="low < high"):
         Levels(*ends)
 
 
@@ -201,7 +201,7 @@ def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
 def test_published_arguments_that_leave_none_are_refused(
     class_name: str, arguments: dict[str, float]
 ) -> None:
-    with pytest.raises(InputError, match="noise levels from"):
+    with pytest.raises(InputError, match="noise levels: found"):
         published(class_name, {**SIZES, **arguments})
 
 
@@ -270,13 +270,11 @@ class TestStudies:
         )
         assert self.evaluator(ve, guide=edm).sigmas(6) == edm_sigmas(6, 0.02, 40).tolist()
         short = self.base("EDMPrecond", sigma_min=0.0, sigma_max=20.0)
-        with pytest.raises(
-            InputError, match=r"from 0.002 to 40, and EDMPrecond supports 0 to 20"
-        ):
+        with pytest.raises(InputError, match=r"from 0.002 to 40, and EDMPrecond supports 0 to 20"):
             self.evaluator(edm, guide=short)
 
     def test_a_base_of_other_levels_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"sigma_min 0.002 to sigma_max 0.01 is among those"):
+        with pytest.raises(InputError, match=r"sigma_min 0.002, sigma_max 0.01; accepted"):
             self.evaluator(self.base("VEPrecond"), sigma_max=0.01)
 
     def test_the_plan_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

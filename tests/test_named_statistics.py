@@ -186,7 +186,7 @@ def test_images_of_another_size_are_refused(
         "inception",
     ]
     assert call([*command, "--root", str(root)]) == 2
-    assert "of images of 256×256 pixels, the samples have 32×32" in capsys.readouterr().err
+    assert "found samples of 32×32 pixels; accepted: 256×256" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,10 +86,10 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
         (npy("(3, 2)", data=bytes(23)), "has 23 bytes, which is not its shape"),
         (npy("(-3, -2)", data=bytes(24)), r"has the shape \(-3, -2\)"),
         (npy("(True, 6)", data=bytes(24)), r"has the shape \(True, 6\)"),
-        (npy("(1000000000000, 0)"), "samples .* are expected"),
+        (npy("(1000000000000, 0)"), "accepted: samples"),
         (
             npy("(3, 2)", "|O", data=bytes(48)),
-            "is of the type object; accepted are floats and integers",
+            "is of the type object; accepted: floats and integers",
         ),
         (npy("(3, 2)", "|V99999", data=bytes(48)), "is of the type"),
         (npy("(3, 2)", data=bytes(24), version=b"\2\0"), "does not begin as an array of numbers"),
@@ -98,7 +98,7 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
         (b"text", "does not begin as an array of numbers"),
         (
             npy("(1, 20000000)", data=bytes(80_000_000)),
-            "accepted are samples of at most 16777216 numbers",
+            "accepted: samples of at most 16777216 numbers",
         ),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_zip_s_entries_are_in_proportion(tmp_path: Path, monkeypatch: pytest.M
             archive.writestr(f"{index}.png", b"")
     path.write_bytes(buffer.getvalue())
     with pytest.raises(
-        InputError, match="a directory of its entries that is out of proportion to its 35802 bytes"
+        InputError, match="its directory of entries is out of proportion to its 35802 bytes"
     ):
         read(path)
 
@@ -145,7 +145,7 @@ def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
         with zipfile.ZipFile(path, "w", method) as archive:
             archive.writestr("a.png", b"x" * 1000)
         with pytest.raises(
-            InputError, match=f"a.png is packed by method {number}; accepted are stored"
+            InputError, match=f"a.png is compressed by method {number}; accepted: stored"
         ):
             read(path)
     packed(path, b"x" * 100, "a.png")
@@ -167,13 +167,13 @@ def test_small_arrays_are_held_within_bounds(tmp_path: Path) -> None:
         for call, says in (
             (
                 lambda: arrays.numbers("a", (None, None)),
-                "takes 72000000 bytes of memory; at most 67108864",
+                "takes 72000000 bytes of memory; accepted: at most 67108864",
             ),
-            (lambda: arrays.numbers("b", (4,)), r"has shape \(3,\); expected is \(4,\)"),
-            (lambda: arrays.numbers("b", ()), r"has shape \(3,\); expected is \(\)"),
+            (lambda: arrays.numbers("b", (4,)), r"has shape \(3,\); accepted: \(4,\)"),
+            (lambda: arrays.numbers("b", ()), r"has shape \(3,\); accepted: \(\)"),
             (lambda: arrays.numbers("c", ()), "is of the type <U4"),
-            (lambda: arrays.text("b"), "is of the type int64; accepted are text"),
-            (lambda: arrays.text("d"), "is no text of at most 1000 letters"),
+            (lambda: arrays.text("b"), "is of the type int64; accepted: text"),
+            (lambda: arrays.text("d"), "is not a text of at most 1000 letters"),
         ):
             with pytest.raises(InputError, match=says):
                 call()

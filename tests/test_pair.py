@@ -96,7 +96,7 @@ def test_weights_must_be_finite(weight: float) -> None:
 
 
 def test_unknown_coupling_is_refused() -> None:
-    with pytest.raises(InputError, match="independent and shared"):
+    with pytest.raises(InputError, match="independent or shared"):
         Pair(ExactGaussian(0.5), Identity(), Identity(), "both")  # type: ignore[arg-type]
 
 

@@ -173,10 +173,10 @@ def test_what_is_no_module_is_refused() -> None:
         module(a=module()): "'a' .M. is a Record, in _parameters",
         module(a=[1]): "is a list",
         module({"a.b": module()}): "no",
-        module(**{"a.b": one}): "'a.b' in '' is no name",
-        module({"": module()}): "is no name",
+        module(**{"a.b": one}): "'a.b' in '' is not a name",
+        module({"": module()}): "is not a name",
         module({3: module()}): "3 in",
-        module({"a": module(b=one)}, a=one): "'a' in '' is no name",
+        module({"a": module(b=one)}, a=one): "'a' in '' is not a name",
     }
     for record, says in cases.items():
         with pytest.raises(InputError, match=says):

@@ -83,7 +83,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, protocol: int) -> None:
         refused(
             tmp_path,
             content,
-            rf"wants \w*\.?{wants}[\w.]*, which is not among what is read; nothing of it was run",
+            rf"refers to \w*\.?{wants}[\w.]*, which is not supported; nothing was executed",
         )
     read(tmp_path, net)
     assert not marker.exists()
@@ -96,13 +96,13 @@ NET = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "not a pickle of protocols 2 to 5, but an empty file"),
-        (b"(I1\nI2\nt.", "not a pickle"),
-        (b"\x80\x01N.", "not a pickle"),
-        (b"\x80\x06N.", "not a pickle"),
-        (gzip.compress(b"\x80\x04N.", mtime=0), "not a pickle"),
-        (b"text", "not a pickle"),
-        (b"\x80\x04N.N", "goes on for 1 bytes"),
+        (b"", "found an empty file; accepted: a pickle of protocols 2 to 5"),
+        (b"(I1\nI2\nt.", "not a pickle|accepted: a pickle"),
+        (b"\x80\x01N.", "not a pickle|accepted: a pickle"),
+        (b"\x80\x06N.", "not a pickle|accepted: a pickle"),
+        (gzip.compress(b"\x80\x04N.", mtime=0), "not a pickle|accepted: a pickle"),
+        (b"text", "not a pickle|accepted: a pickle"),
+        (b"\x80\x04N.N", "has 1 further bytes"),
         (b"\x80\x04.", "its end"),
         (b"\x80\x04NN.", "its end"),
         (PRE + b"\x8d" + HUGE, "ends in the middle"),
@@ -111,7 +111,7 @@ NET = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
         (PRE + b"\x95" + HUGE + b"N.", "ends in the middle"),
         (PRE + b"\x8b\xff\xff\xff\x7f", r"has the instruction b'\\x8b'"),
         (PRE + b"I1\n.", "has the instruction b'I'"),
-        (PRE + b"\x8a\xff" + b"\1" * 255 + b".", "a number in a form"),
+        (PRE + b"\x8a\xff" + b"\1" * 255 + b".", "a number in an unsupported form"),
         (PRE + b"X\xff\xff\xff\xff", "ends in the middle"),
         (PRE + b"]Q.", "has the instruction b'Q'"),
         (PRE + b"Px\n.", "has the instruction b'P'"),
@@ -119,12 +119,12 @@ NET = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
         (PRE + b"\x82\x01.", "has the instruction"),
         (PRE + b"N2.", "has the instruction b'2'"),
         (PRE + b"\x97.", "has the instruction"),
-        (PRE + b"r\xff\xff\xff\xffN.", "not a whole"),
-        (PRE + b"j\xff\xff\xff\xff.", "not a whole"),
-        (PRE + b"cx\n" + b"y" * 201 + b"\n.", "a name in a form"),
-        (PRE + b"NN\x93.", "a name in a form"),
-        (PRE + b"X\x01\0\0\0\xff.", "not a whole"),
-        (PRE + b"}]Ns.", "a dict or its keys in a form"),
+        (PRE + b"r\xff\xff\xff\xffN.", "not a complete"),
+        (PRE + b"j\xff\xff\xff\xff.", "not a complete"),
+        (PRE + b"cx\n" + b"y" * 201 + b"\n.", "a name in an unsupported form"),
+        (PRE + b"NN\x93.", "a name in an unsupported form"),
+        (PRE + b"X\x01\0\0\0\xff.", "not a complete"),
+        (PRE + b"}]Ns.", "a dict or its keys in an unsupported form"),
         (PRE + b"}\x8a\x09" + b"\1" * 9 + b"Ns.", "a dict or its keys"),
         (PRE + b"}(Nu.", "a dict or its keys"),
         (PRE + b"}(N.", "its end"),
@@ -132,33 +132,42 @@ NET = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
         (PRE + b"]K\1Ns.", "a dict or its keys"),
         (PRE + b"\x8fK\1Ns.", "a dict or its keys"),
         (PRE + b"}(K\1u.", "a dict or its keys"),
-        (PRE + b"N\x86.", "an instruction in a form"),
-        (b"\x81\x04N.", "not a pickle of protocols 2 to 5"),
-        (PRE + b"}Na.", "a list in a form"),
+        (PRE + b"N\x86.", "an instruction in an unsupported form"),
+        (b"\x81\x04N.", "not a pickle of protocols 2 to 5|accepted: a pickle"),
+        (PRE + b"}Na.", "a list in an unsupported form"),
         (PRE + b"\x8f(]\x90.", "a set in a"),
-        (PRE + b"N}b.", "a state in a form"),
-        (PRE + b"}}b.", "a state in a form"),
+        (PRE + b"N}b.", "a state in an unsupported form"),
+        (PRE + b"}}b.", "a state in an unsupported form"),
         (PRE + b"](K\1eX\1\0\0\0a}b.", "a state"),
-        (PRE + b"N)R.", "a call in a form"),
-        (PRE + NET + b"K\1R.", "a call in a form"),
-        (PRE + NET + b")R.", "not a whole"),
-        (PRE + NET + b")\x81.", "a new object in a form"),
-        (PRE + LINEAR + b"K\1\x85\x81.", "a new object in a form"),
-        (PRE + LINEAR + b")R.", "a call in a form"),
+        (PRE + b"N)R.", "a call in an unsupported form"),
+        (PRE + NET + b"K\1R.", "a call in an unsupported form"),
+        (PRE + NET + b")R.", "not a complete"),
+        (PRE + NET + b")\x81.", "a new object in an unsupported form"),
+        (PRE + LINEAR + b"K\1\x85\x81.", "a new object in an unsupported form"),
+        (PRE + LINEAR + b")R.", "a call in an unsupported form"),
         (PRE + LINEAR + b")\x81Nb.", "the state of torch.nn.modules.linear.Linear"),
-        (PRE + LINEAR + b")\x81N}\x86b.", "the state of torch.nn.modules.linear.Linear in a form"),
-        (PRE + LINEAR + b")\x81}}\x86b.", "the state of torch.nn.modules.linear.Linear in a form"),
-        (PRE + LINEAR + b")\x81}K\1Nsb.", "the state of torch.nn.modules.linear.Linear in a form"),
-        (PRE + LINEAR + b")\x81}b}b.", "a state in a form"),
+        (
+            PRE + LINEAR + b")\x81N}\x86b.",
+            "the state of torch.nn.modules.linear.Linear in an unsupported form",
+        ),
+        (
+            PRE + LINEAR + b")\x81}}\x86b.",
+            "the state of torch.nn.modules.linear.Linear in an unsupported form",
+        ),
+        (
+            PRE + LINEAR + b")\x81}K\1Nsb.",
+            "the state of torch.nn.modules.linear.Linear in an unsupported form",
+        ),
+        (PRE + LINEAR + b")\x81}b}b.", "a state in an unsupported form"),
         (PRE + LINEAR + b")\x81.", "a class, a call or a part"),
         (PRE + LINEAR + b".", "a class, a call or a part"),
         (PRE + NET + b".", "a class, a call or a part"),
         (PRE + b"cnumpy\nndarray\n.", "a class, a call or a part"),
-        (PRE + b"ctorch.nn.modules.x\ny z\n.", "wants torch"),
-        (PRE + b"ctorch.nn.functional\nrelu\n.", "wants torch.nn.functional.relu"),
-        (PRE + b"ctorch.nn.modules\nos.system\n.", "wants torch.nn.modules.os.system"),
-        (PRE + b"cdnnlib.util\nEasyDict\n)\x81}b.", "a state in a form"),
-        (PRE + b"cos\n\x1b[2J\n.", r"wants os\.\\x1b\[2J,"),
+        (PRE + b"ctorch.nn.modules.x\ny z\n.", "refers to torch"),
+        (PRE + b"ctorch.nn.functional\nrelu\n.", "refers to torch.nn.functional.relu"),
+        (PRE + b"ctorch.nn.modules\nos.system\n.", "refers to torch.nn.modules.os.system"),
+        (PRE + b"cdnnlib.util\nEasyDict\n)\x81}b.", "a state in an unsupported form"),
+        (PRE + b"cos\n\x1b[2J\n.", r"refers to os\.\\x1b\[2J,"),
     ],
 )
 def test_instructions_that_are_not_read(tmp_path: Path, content: bytes, says: str) -> None:
@@ -177,7 +186,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         stream(keys="0"),
         stream(end=b"."),
     ):
-        refused(tmp_path, tensor((6,), (1,), 0, bad), "a storage in a form")
+        refused(tmp_path, tensor((6,), (1,), 0, bad), "a storage in an unsupported form")
     one = torch.arange(6.0)
     good = stored(one)
     zipped = io.BytesIO()
@@ -224,28 +233,28 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (tensor((2.0,), (1,)), "a shape"),
         (tensor((1,) * 17, (1,) * 17), "a shape"),
         (tensor((), (), 6), "a tensor that reaches"),
-        (tensor((1,), (1,), 0, one), "a tensor in a form"),
-        (tensor((1,), (1,), 0, good), "a tensor in a form"),
+        (tensor((1,), (1,), 0, one), "a tensor in an unsupported form"),
+        (tensor((1,), (1,), 0, good), "a tensor in an unsupported form"),
         (
             Call(_rebuild_tensor_v2, storage(one), 0, (1,), (1,), False, {1: 2}),
-            "a tensor in a form",
+            "a tensor in an unsupported form",
         ),
-        (Call(_rebuild_tensor_v2, storage(one), 0), "not a whole"),
+        (Call(_rebuild_tensor_v2, storage(one), 0), "not a complete"),
         (storage(one), "a class, a call or a part"),
         (Call(_rebuild_parameter, [1], True, OrderedDict()), "a parameter"),
-        (Call(_load_from_bytes, good[:-1]), "a storage of other"),
-        (Call(_load_from_bytes, good + b"x"), "a storage of other"),
+        (Call(_load_from_bytes, good[:-1]), "a storage that does not have"),
+        (Call(_load_from_bytes, good + b"x"), "a storage that does not have"),
         (Call(_load_from_bytes, good[:-33]), "ends in the middle|a storage"),
         (Call(_load_from_bytes, b""), "ends"),
-        (Call(_load_from_bytes, PRE + LINEAR + b"."), "wants torch.nn.modules.linear.Linear"),
-        (Call(_load_from_bytes, "x"), "a storage in a form"),
-        (Call(_load_from_bytes, zipped.getvalue()), "not a pickle"),
-        (Call(_load_from_bytes, bomb.getvalue()), "not a pickle"),
-        (float8, "wants torch.QUInt8Storage"),
-        (Call(_load_from_bytes, good.replace(b"K\x06", b"K\x07")), "a storage of other"),
+        (Call(_load_from_bytes, PRE + LINEAR + b"."), "refers to torch.nn.modules.linear.Linear"),
+        (Call(_load_from_bytes, "x"), "a storage in an unsupported form"),
+        (Call(_load_from_bytes, zipped.getvalue()), "not a pickle|accepted: a pickle"),
+        (Call(_load_from_bytes, bomb.getvalue()), "not a pickle|accepted: a pickle"),
+        (float8, "refers to torch.QUInt8Storage"),
+        (Call(_load_from_bytes, good.replace(b"K\x06", b"K\x07")), "a storage that does not have"),
         (
             Call(_load_from_bytes, good.replace(struct.pack("<q", 6), struct.pack("<q", 2**60))),
-            "a storage of other",
+            "a storage that does not have",
         ),
         (
             Call(_load_from_bytes, good.replace(b"\xe9\x03", b"\xea\x03")),
@@ -255,7 +264,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
             Call(_load_from_bytes, re.sub(b"(?<=little_endianq.)\x88", b"\x89", good)),
             "a storage of another byte",
         ),
-        (Call(_load_from_bytes, stored(torch.tensor([True]))[:-1] + b"\2"), "truth values"),
+        (Call(_load_from_bytes, stored(torch.tensor([True]))[:-1] + b"\2"), "booleans"),
         (np.array([{}, 1], dtype=object), "a dtype of NumPy"),
         (np.array(["a"]), "a dtype of NumPy"),
         (np.zeros(2, [("a", "f4")]), "a dtype of NumPy"),
@@ -266,7 +275,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (Text("x"), "wants test_pickles_refused.Text"),
         (Call(torch.device, "cpu", 1, 2), "a device"),
         (Call(OrderedDict, [("a", 1)]), "a dict"),
-        (Call(_codecs.encode, "x", "rot13"), "bytes in a form"),
+        (Call(_codecs.encode, "x", "rot13"), "bytes in an unsupported form"),
     ]
     for shape, content in [
         ((2**60,), b""),
@@ -281,8 +290,8 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
     cases.append((Stated(np.zeros(1).__reduce__()[0], (np.ndarray, (5,), b"b"), state), "an array"))
     for value, says in cases:
         refused(tmp_path, value, says)
-    with pytest.raises(InputError, match="a folder; a file is expected"):
+    with pytest.raises(InputError, match="found a folder; accepted: a file"):
         load(tmp_path)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("x", b"\x80\x04N.")
-    refused(tmp_path, (tmp_path / "x.zip").read_bytes(), "not a pickle")
+    refused(tmp_path, (tmp_path / "x.zip").read_bytes(), "not a pickle|accepted: a pickle")

@@ -75,11 +75,11 @@ class TestCards:
             ),
             (
                 ["--reference", "pyproject.toml"],
-                r"pyproject.toml: neither a folder nor a zip of images",
+                r"pyproject.toml: found another file a folder nor a zip of images",
             ),
-            (["--base", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
-            (["--decoder", "hub:../../etc"], r"hub:../../etc: accepted is hub:org/name"),
-            (["--base", "hub:a/b", "--decoder", "hub:x"], r"hub:x: accepted is hub:org/name"),
+            (["--base", "hub:../../etc"], r"hub:../../etc: accepted: hub:org/name"),
+            (["--decoder", "hub:../../etc"], r"hub:../../etc: accepted: hub:org/name"),
+            (["--base", "hub:a/b", "--decoder", "hub:x"], r"hub:x: accepted: hub:org/name"),
             (
                 ["--pairings", "[{main: none, guide: input-blur(0.1)+no-attention(2)}]"],
                 r"no-attention\(2\)",
@@ -88,8 +88,8 @@ class TestCards:
                 ["--pairings", "[{main: none, guide: edm2-img64-s-1073741-0.045}]"],
                 r"samples \[3, 64, 64\].*latents",
             ),
-            (["--pairings", "[{main: none, guide: base@width=0.5}]"], r"neither a shipped card"),
-            (["--base", "edm2-img512-s-2147483-0.130@width=0.5"], r"neither a shipped card"),
+            (["--pairings", "[{main: none, guide: base@width=0.5}]"], r"accepted: a shipped card"),
+            (["--base", "edm2-img512-s-2147483-0.130@width=0.5"], r"accepted: a shipped card"),
             (
                 ["--search.strength", "[0.2, 0.3]"],
                 r"search.strength: found \(0.2, 0.3\), which the guide",
@@ -128,7 +128,8 @@ class TestCards:
         assert call(["run", "configs/edm2-img512-s.yaml", "--plan", "--root", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         assert re.search(
-            r"ms per network evaluation and sample, fp32, extrapolated from a network of \d% of its operations",
+            r"ms per network evaluation and sample, fp32, "
+            r"extrapolated from a network of \d% of its operations",
             said,
         )
         assert re.search(r"202 GFLOP per network evaluation", said)

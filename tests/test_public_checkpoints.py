@@ -67,11 +67,11 @@ def spoil(folder: Path, name: str) -> str:
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", arguments)}))
         return (
             r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\), its network "
-            r"wants \(32, 32,"
+            r"accepted: \(32, 32,"
         )
     if name == "another class":
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(nn.Module(), "Generator")}))
-        return r"x\.pkl: a network of the class Generator; known are Precond"
+        return r"x\.pkl: found a network of class Generator; accepted: Precond"
     if name == "no network":
         (folder / "x.pkl").write_bytes(dumps({"G": 1}))
         return r"x\.pkl: no network under 'ema'"

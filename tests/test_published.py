@@ -209,7 +209,7 @@ class TestRefusals:
     ) -> None:
         with pytest.raises(
             InputError,
-            match=f"^{class_name}: argument {unknown} is unknown; known are img_resolution, "
+            match=f"^{class_name}: argument {unknown} is unknown; accepted: img_resolution, "
             ".*dropout",
         ):
             published(class_name, {**TINY, **changes})
@@ -220,7 +220,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("class_name", ["DDPMPrecond", "__import__", ""])
     def test_an_unknown_class(self, class_name: str) -> None:
-        with pytest.raises(InputError, match=f"'{class_name}'; known are .*iDDPMPrecond"):
+        with pytest.raises(InputError, match=f"'{class_name}'; accepted: .*iDDPMPrecond"):
             published(class_name, TINY)
 
     def test_a_network_too_large(self) -> None:
@@ -234,11 +234,12 @@ class TestRefusals:
         }
         with pytest.raises(
             InputError,
-            match=rf"^EDMPrecond: its arguments ask for a network of \d{{13,}} parameters; at "
-            rf"most {MOST_PARAMETERS} are",
+            match=rf"^EDMPrecond: its arguments request a network of \d{{13,}} parameters; "
+            r"accepted: at "
+            rf"most {MOST_PARAMETERS}",
         ):
             published("EDMPrecond", large)
 
     def test_numbers_that_do_not_fit_together(self) -> None:
-        with pytest.raises(InputError, match="resolution 12, wanted a multiple of 8"):
+        with pytest.raises(InputError, match="resolution 12; accepted: multiples of 8"):
             published("EDMPrecond", {**TINY, "img_resolution": 12, "channel_mult": [1, 1, 1, 1]})

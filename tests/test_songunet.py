@@ -175,7 +175,7 @@ class TestPrecision:
     def test_others_are_refused(self) -> None:
         network = small("ADM").network
         with pytest.raises(
-            InputError, match="computes in float32 or float16 or bfloat16, found float64"
+            InputError, match=r"found float64; accepted by .*: float32 or float16 or bfloat16"
         ):
             network.use(torch.float64)
         assert network.precision == torch.float32
@@ -194,16 +194,16 @@ class TestPrecision:
     [
         (
             lambda: SongUNet(12, 3, multipliers=(1, 1, 1, 1)),
-            "resolution 12, wanted a multiple of 8",
+            "resolution 12; accepted: multiples of 8",
         ),
         (
             lambda: SongUNet(8, 3, width=132, multipliers=(1,)),
-            "132 channels cannot be normalised in 32 groups",
+            "found 132 channels to be normalised in 32 groups",
         ),
         (lambda: DhariwalUNet(8, 3, width=3, multipliers=(2,)), "3 features of the noise level"),
         (
             lambda: SongUNet(8, 3, width=8, multipliers=(1, 1), taps=(1, 2, 1)),
-            "3 taps, wanted an even number",
+            "3 taps; accepted: an even number",
         ),
         (lambda: DhariwalUNet(8, 3, width=200, multipliers=(1,)), "200 channels"),
         (

@@ -23,7 +23,7 @@ def test_a_contradiction_is_refused(
 ) -> None:
     with pytest.raises(InputError) as refused:
         make(**given)
-    said_found, said_wanted = str(refused.value).split(", wanted ", 1)
+    said_found, said_wanted = str(refused.value).split("; accepted: ", 1)
     assert said_found.startswith(f"{key}: found ")
     assert found in said_found
     assert wanted in said_wanted

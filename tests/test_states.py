@@ -133,54 +133,60 @@ def of_bytes(content: bytes) -> Callable[[Path], object]:
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda path: None, "no such file"),
-    "folder": (os.mkdir, "a folder; a file is expected"),
-    "pipe": (os.mkfifo, "a pipe, socket or device; a regular file is expected"),
+    "folder": (os.mkdir, "found a folder; accepted: a file"),
+    "pipe": (os.mkfifo, "found a pipe, socket or device; accepted: a regular file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "a pipe, socket or device"),
-    "empty": (of_bytes(b""), "an empty file, not one of torch.save; accepted is a state dict"),
-    "text": (of_bytes(b"hello"), "a file of an unknown kind, not one of torch.save; accepted is"),
+    "empty": (of_bytes(b""), "an empty file, not a file of torch.save; accepted: a state dict"),
+    "text": (of_bytes(b"hello"), "a file of an unknown kind, not a file of torch.save; accepted:"),
     "page": (of_bytes(b"<!DOCTYPE html><html>"), "a page of HTML or XML"),
     "pointer": (of_bytes(b"version https://git-lfs.github.com/spec/v1\n"), "a pointer of Git LFS"),
     "safetensors": (
         lambda path: save_file({"a": torch.ones(2)}, path),
-        "a safetensors file, not one of torch.save",
+        "a safetensors file, not a file of torch.save",
     ),
     "other zip": (
         lambda path: zipfile.ZipFile(path, "w").writestr("a", "b"),
-        "a zip, but not one of torch.save",
+        "a zip, but not a file of torch.save",
     ),
     "module": (
         lambda path: torch.save(network(), path),
-        r"wants torch\.nn\.modules.*nothing of it was run; accepted",
+        r"refers to torch\.nn\.modules.*nothing was executed; accepted",
     ),
     "list": (
         lambda path: torch.save([torch.ones(2)], path),
-        "holds a list; accepted is a state dict",
+        "holds a list; accepted: a state dict",
     ),
-    "tensor": (lambda path: torch.save(torch.ones(2), path), "holds a Tensor; accepted is"),
+    "tensor": (lambda path: torch.save(torch.ones(2), path), "holds a Tensor; accepted:"),
     "nested": (
         lambda path: torch.save({"model": values()}, path),
         "under 'model' it holds a dict, not a tensor",
     ),
     "numbered": (
         lambda path: torch.save({1: torch.ones(2)}, path),
-        "has the key 1, which is no name; accepted is",
+        "its key 1 is not a name; accepted:",
     ),
-    "script": (script, "a TorchScript, which is a program and not run here"),
-    "packed": (packed, "its entry 'archive/data.pkl' is packed; PyTorch writes none that is"),
-    "cut zip": (cut(True, 0.9), "not a whole file of torch.save"),
-    "cut old file": (cut(False, 0.9), "a storage of other than the"),
+    "script": (script, "found a TorchScript, a program, which is not executed"),
+    "packed": (
+        packed,
+        "its entry 'archive/data.pkl' is compressed, which PyTorch's files never are",
+    ),
+    "cut zip": (cut(True, 0.9), "not a complete file of torch.save"),
+    "cut old file": (cut(False, 0.9), "a storage that does not have the"),
     "cut pickle": (cut(False, 0.1), "ends in the middle"),
     "sparse": (
         lambda path: torch.save({"a": torch.eye(2).to_sparse()}, path),
-        "wants torch._utils._rebuild_sparse",
+        "refers to torch._utils._rebuild_sparse",
     ),
     "program": (
         lambda path: path.write_bytes(pickle.dumps(Program(), 2)),
-        "wants .*_run, .*nothing of it was run",
+        "refers to .*_run, .*nothing was executed",
     ),
-    "large bytes": (called(b"builtins\nbytearray\nJ\xff\xff\xff\x7f"), "wants builtins.bytearray"),
-    "large tensor": (called(b"torch\nTensor\nJ\xff\xff\xff\x7f"), "wants torch.Tensor"),
-    "system": (called(b"os\nsystem\nX\4\0\0\0true"), "wants os.system"),
+    "large bytes": (
+        called(b"builtins\nbytearray\nJ\xff\xff\xff\x7f"),
+        "refers to builtins.bytearray",
+    ),
+    "large tensor": (called(b"torch\nTensor\nJ\xff\xff\xff\x7f"), "refers to torch.Tensor"),
+    "system": (called(b"os\nsystem\nX\4\0\0\0true"), "refers to os.system"),
 }
 
 
@@ -228,7 +234,7 @@ def test_a_damaged_number_is_refused_by_its_checksum(tmp_path: Path) -> None:
 
 def test_its_instructions_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget.__init__, "__defaults__", (20,))
-    with pytest.raises(InputError, match="instructions; accepted is a state dict"):
+    with pytest.raises(InputError, match="instructions; accepted: a state dict"):
         read_state(write(tmp_path / "w.pt", values()))
 
 
@@ -240,14 +246,12 @@ def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card
     path.write_bytes(b"not a zip")
     with pytest.raises(
         InputError,
-        match=rf"^\S*w\{suffix}: (a file of an unknown kind|not a whole safetensors file)",
+        match=rf"^\S*w\{suffix}: (found a file of an unknown kind|not a complete safetensors file)",
     ):
         load_base(path, "digits")
     weights = {name: tensor.contiguous() for name, tensor in network().state_dict().items()}
     torch.save(weights, path) if suffix == ".pt" else save_file(weights, path)
-    with pytest.raises(
-        InputError, match=rf"^\S*w\{suffix}: w\.json is missing beside it: its card, with the class"
-    ):
+    with pytest.raises(InputError, match=rf"^\S*w\{suffix}: its card w\.json is missing"):
         load_base(path, "digits")
     for card, says in (
         ("{", r"line 1: "),
@@ -256,7 +260,9 @@ def test_what_is_wrong_with_weights_is_said_before_what_is_wrong_with_their_card
         ("[" * 10**5, "nested"),
     ):
         (tmp_path / "w.json").write_text(card)
-        with pytest.raises(InputError, match=rf"w\.json: no card of a published network.*{says}"):
+        with pytest.raises(
+            InputError, match=rf"w\.json: not the card of a published network.*{says}"
+        ):
             load_base(path, "digits")
     (tmp_path / "w.json").unlink()
     os.mkfifo(tmp_path / "w.json")

@@ -54,7 +54,7 @@ def test_groups_are_of_a_size_and_of_a_mixture(n: int, classes: int) -> None:
 
 
 def test_groups_want_a_label_a_sample() -> None:
-    with pytest.raises(InputError, match="as many labels, found 3"):
+    with pytest.raises(InputError, match="found 3 labels; accepted: as many"):
         strata(4, torch.zeros(3))
 
 

@@ -168,7 +168,7 @@ def test_a_split_is_stratified_nested_and_whole(name: str) -> None:
             assert torch.equal(trained.counts + held_out.counts, data.counts)
             assert float((trained.counts - share * data.counts).abs().max()) <= 1
     assert torch.equal(data.split(1.0)[0].samples, data.samples)
-    with pytest.raises(InputError, match="share above 0 and at most 1"):
+    with pytest.raises(InputError, match=r"share 1.5; accepted: above 0 and at most 1"):
         data.split(1.5)
 
 

@@ -36,12 +36,12 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
     [
         (
             "base@snapshot=299",
-            "snapshot: found 299, wanted a power of two up to 300, or 300, the last step",
+            "snapshot: found 299; accepted: a power of two up to 300, or 300, the last step",
         ),
-        ("base@snapshot=512", "snapshot: found 512, wanted a power of two up to 300"),
+        ("base@snapshot=512", "snapshot: found 512; accepted: a power of two up to 300"),
         ("exact@seed=1", "the exact denoiser, a closed form, has no variants"),
-        ("nowhere@seed=1", "neither a shipped card"),
-        ("nowhere", "neither a shipped card"),
+        ("nowhere@seed=1", "accepted: a shipped card"),
+        ("nowhere", "accepted: a shipped card"),
         ("base@width=4", "network.width: found 4096 .*|network.hidden"),
     ],
 )
@@ -62,7 +62,9 @@ def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
     narrow = replace(SPEC, recipe=replace(RECIPE, ema=0.02))
     assert untrained(narrow).recipe == narrow.recipe
     assert untrained(narrow, "base@snapshot=4,ema=0.05").name == "base@snapshot=4,ema=0.05"
-    with pytest.raises(InputError, match=r"ema: found 0\.02, wanted a relative width from 0\.04"):
+    with pytest.raises(
+        InputError, match=r"ema: found 0\.02; accepted: a relative width from 0\.04"
+    ):
         untrained(narrow, "base@snapshot=4")
 
 
@@ -230,8 +232,8 @@ def test_untrained_bases_have_the_network_of_the_trained_ones(root: Path) -> Non
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda path: path.unlink(), "missing; remove .*tiny, and it is trained anew"),
-        (lambda path: path.write_bytes(path.read_bytes()[:99]), "not a whole safetensors file"),
+        (lambda path: path.unlink(), "missing; remove .*tiny to train it again"),
+        (lambda path: path.write_bytes(path.read_bytes()[:99]), "not a complete safetensors file"),
     ],
 )
 def test_lost_and_damaged_snapshots_are_refused(

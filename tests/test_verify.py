@@ -164,8 +164,7 @@ def test_other_extractors_are_refused_at_once(
     ]
     assert call([*command, "--root", str(tmp_path / "root")]) == 2
     assert re.search(
-        r"--verify: clean-fid cannot run (mine|pixels|digits); accepted are",
-        capsys.readouterr().err,
+        r"--verify: clean-fid cannot run (mine|pixels|digits); accepted:", capsys.readouterr().err
     )
 
 
@@ -178,7 +177,7 @@ def test_what_clean_fid_finds_no_root_of_fails(card: Card, monkeypatch: pytest.M
     monkeypatch.setattr(fid, "frechet_distance", fail)
     extractor = load_extractor(card()).eval()
     compared = references(torch.from_numpy(BYTES).permute(0, 3, 1, 2), [extractor])["mine"]
-    with pytest.raises(RunError, match=r"clean-fid finds no root .*Imaginary component"):
+    with pytest.raises(RunError, match=r"clean-fid: found no root .*Imaginary component"):
         verify([BYTES], extractor, compared, 0.0, torch.device("cpu"))
 
 
@@ -252,7 +251,7 @@ def test_a_study_that_clean_fid_has_nothing_of_is_refused_before_it_begins(
 ) -> None:
     assert call([*SMALL, "--verify", "--root", str(tmp_path / "root")]) == 2
     assert (
-        "--verify: clean-fid cannot run digits, pixels; accepted are inception"
+        "--verify: clean-fid cannot run digits, pixels; accepted: inception"
         in capsys.readouterr().err
     )
     assert not (tmp_path / "root").exists()
