@@ -79,7 +79,7 @@ class Reference:
         found = _size(samples)
         if None not in (self.size, found) and found != self.size:
             raise InputError(
-                f"reference: found samples of {_size_in_words(found)} pixels; accepted: "
+                f"found samples of {_size_in_words(found)} pixels; accepted: "
                 f"{_size_in_words(self.size)}, as in the reference."
             )
 
