@@ -1,15 +1,15 @@
 """The documentation's settings."""
 
 import re
-from importlib.metadata import PackageNotFoundError, version
+import importlib.metadata
 from typing import Any
 
 project = "degradation-study"
 author = "the authors of degradation-study"
 copyright = author
 try:
-    release = version("degradation-study")
-except PackageNotFoundError:  # read from a source tree
+    release = importlib.metadata.version("degradation-study")
+except importlib.metadata.PackageNotFoundError:  # read from a source tree
     release = "0.1.0"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
