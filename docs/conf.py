@@ -1,7 +1,7 @@
 """The documentation's settings."""
 
-import re
 import importlib.metadata
+import re
 from typing import Any
 
 project = "degradation-study"
@@ -20,7 +20,7 @@ html_copy_source = False
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"
+nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
@@ -31,9 +31,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
 
-def plain_text(
-    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def plain_text(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with `code` and *emphasis*: what else reStructuredText would read
     in them is escaped, and indented lines stand apart."""
     found: list[str] = []
@@ -42,7 +40,9 @@ def plain_text(
         arguments = line.strip() == "Args:" or (arguments and (not line or line.startswith(" ")))
         parts = re.split(r"(`[^`]*`)", line)
         text = "".join(
-            f"`{part}`" if part.startswith("`") else re.sub(r"([|\\])|(?<=\w)(_)(?!\w)", r"\\\1\2", part)
+            f"`{part}`"
+            if part.startswith("`")
+            else re.sub(r"([|\\])|(?<=\w)(_)(?!\w)", r"\\\1\2", part)
             for part in parts
         )
         indented = line.startswith(" ") and not arguments
