@@ -148,7 +148,7 @@ def test_readme_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     pairing = "[{main: noise(0.2), guide: noise(0.4), coupling: shared}]"
     few = ["--search.trials", "2", "--confirm.seed_sets", "2", "--confirm.controls", "false"]
     few += ["--search.samples", "60", "--confirm.samples", "60"]
-    study = ["run", str(ROOT / "tests/small.yaml"), "--name", "digits", "--pairings", pairing]
+    study = ["worker", str(ROOT / "tests/small.yaml"), "--name", "digits", "--pairings", pairing]
     assert call([*study, *few, "--extractors", "[digits]"]) == 0
     exec(results, found)
     assert list(found["study"].table["pairing"]) == ["noise(0.2) → noise(0.4)"]
