@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from degradations import exports
@@ -18,6 +19,7 @@ from study import models, sampling
 from study.cli.commands import COMMANDS
 from study.cli.config import is_key, load_spec
 from study.cli.main import _parser, call
+from study.files.images import write_png
 from study.files.typed import group_of, hints, keys_of
 from study.specs import StudySpec
 
@@ -256,6 +258,27 @@ def test_versions_agree() -> None:
     assert citation["version"] == version
     assert "arXiv:2406.02507" in str(citation["references"])
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.slow
+def test_readme_s_own_study_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The nine lines of YAML, with a small folder of diffusers and a folder of images."""
+    from tests.test_diffusers import saved, unet
+
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "my-model", unet(num_class_embeds=None))
+    for seed in range(3):
+        pixels = torch.randint(256, (8, 8, 3), generator=torch.Generator().manual_seed(seed))
+        write_png(tmp_path / f"my-images/{seed}.png", pixels.byte().numpy())
+    Path("mine.yaml").write_text(*fences(README.read_text(), "yaml"))
+    assert call(["run", "mine.yaml", "--plan"]) == 0
+    plan = capsys.readouterr().out
+    assert "present  checkpoint my-model: my-model" in plan
+    assert "missing  Inception-v3 (2015) in TorchScript: mlruns/cache/" in plan
+    assert "present  reference my-images: my-images" in plan
+    assert "dropout(0.05) → dropout(0.1), independent" in plan
 
 
 @pytest.mark.slow
