@@ -1,11 +1,14 @@
 # make study   the digits study: about four minutes on two cores, after the first installation
 # make test    the test-suite        make test-slow   the slow tests        make lint        style, types, floors
+# make docs    the documentation, into docs/_build/html; warnings are errors
 # make bench   the benchmarks        make clean       removes the environment, keeps mlruns/
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS := .venv/.docs
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: study test test-slow lint bench clean
+.PHONY: study test test-slow lint docs bench clean
 
 study: $(READY)
 	@$(BIN)/study run configs/digits.yaml --workers 2
@@ -22,6 +25,9 @@ lint: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: $(DOCS)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
 bench: $(READY)
 	@for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
@@ -30,7 +36,11 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "Python 3.11, 3.12 or 3.13 is wanted, $(PYTHON) is $$($(PYTHON) --version 2>&1); give another by make PYTHON=python3.12"; exit 1; }
 	@echo "Installing into .venv (some minutes the first time) …"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+$(DOCS): $(READY)
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 clean:

@@ -193,7 +193,7 @@ def test_none_is_the_base() -> None:
 
 
 def test_a_kind_is_a_class_away() -> None:
-    """As the README says: a subclass of Kind that gives its name and what it does."""
+    """As docs/extending.md says: a subclass of Kind that gives its name and what it does."""
 
     @dataclass(frozen=True)
     class Gain(Kind):
