@@ -122,7 +122,7 @@ def test_trajectories_are_the_solver_s_states(solver: str, levels: int) -> None:
     for x, sigma in zip(points.x, points.sigmas, strict=True):
         assert torch.equal(x, recording.seen[sigma])
     draws = source.start(5, 0).draws
-    for _ in range({"euler": 11, "heun": 22}[solver]):
+    for _ in range(SOLVERS[solver].nfe(12) - 1):
         draws.normal("noise", samples)
     last = SOLVERS[solver].step(
         lambda x, sigma: base(x, sigma, None, draws), points.x[-1], points.sigmas[-1], 0.0
