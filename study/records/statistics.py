@@ -157,8 +157,8 @@ def best_weight(
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
         raise InputError(
-            f"best weight: found the weights {list(weights)}; they must be different, and each needs "
-            "an FD with replicates."
+            f"best weight: found the weights {list(weights)}; they must be different, and each "
+            "needs an FD with replicates."
         )
     if len({len(row) for row in replicates}) > 1:
         raise InputError(
