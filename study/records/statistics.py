@@ -47,8 +47,8 @@ def compare(
     """
     if not len(base) == len(main) == len(guided) >= 2:
         raise InputError(
-            f"seed sets: found {len(base)}, {len(main)} and {len(guided)}; at least 2 are needed, "
-            "and as many of each."
+            f"seed sets: found {len(base)}, {len(main)} and {len(guided)}; at least 2 "
+            "paired ones are needed, as many of each."
         )
     r = len(base)
     d, c = np.subtract(main, guided), np.subtract(main, base)
@@ -157,8 +157,8 @@ def best_weight(
     """
     if not len(weights) == len(set(weights)) == len(values) == len(replicates) > 0:
         raise InputError(
-            f"best weight: found the weights {list(weights)}; they must differ, and each needs "
-            "an FD with replicates."
+            f"best weight: found the weights {list(weights)}; they must be different, and each "
+            "needs an FD with replicates."
         )
     if len({len(row) for row in replicates}) > 1:
         raise InputError(
