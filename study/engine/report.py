@@ -17,14 +17,8 @@ from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
 SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of a sample grid, for small and for large images
-
-
 LARGE = 32  # pixels or latents along a side
-
-
 MEASURED = 600  # samples whose nearest training datum is searched
-
-
 PANELS = 12  # pairings up to which each has its own figures; more are shown only by the maps
 
 

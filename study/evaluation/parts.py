@@ -1,7 +1,7 @@
 """The parts that evaluate a study's samples: extractors, references and a decoder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -11,13 +11,6 @@ from study.evaluation.score_files import references_of
 from study.metrics import Extractor, Reference, load_extractor
 from study.models.decoder import Decoder
 from study.specs import StudySpec
-
-if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
-    pass
-
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
 
