@@ -122,7 +122,8 @@ def test_a_level_that_the_weakest_strength_exceeds_says_so(kind: str) -> None:
     weakest = 1e-4 if kinds()[kind].rises else 16
     assert found.strengths == (None, None)
     assert (
-        found.reason == f"the weakest, {kind}({weakest:g}), does more damage than 1.5 times already"
+        found.reason
+        == f"even the weakest, {kind}({weakest:g}), raises FD to more than 1.5 times the base's"
     )
     assert weakest in strengths
 
@@ -162,7 +163,7 @@ def test_a_strength_that_could_not_be_evaluated_is_too_strong() -> None:
     assert 0.2 in strengths
     assert found.ratios[0] == pytest.approx(1.5, rel=0.05)
     found, _ = calibrated("noise", lambda strength: None)
-    assert found.reason.startswith("the weakest, noise(0.0001), does more damage")
+    assert found.reason.startswith("even the weakest, noise(0.0001), raises FD")
 
 
 def test_levels_share_what_is_known() -> None:

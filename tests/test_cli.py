@@ -100,7 +100,7 @@ BAD = [
     ("interval", ["--search.interval", "[9, 1]"], "search.interval"),
     ("tolerance", ["--search.method", "probe", "--search.tolerance", "9"], "search.tolerance"),
     ("budget", ["--search.budget", "40"], "search.budget"),
-    ("workers", ["--workers", "0"], "--workers 0"),
+    ("workers", ["--workers", "0"], "--workers: found 0"),
     ("probe", ["--probe.draws", "1"], "probe.draws"),
 ]
 
@@ -159,7 +159,7 @@ OPTIONS = [
     (["dashboard", "--port", "x"], "--port: found 'x'; accepted is a whole number."),
     (
         ["sample", SMALL, "--samples", "100000000000"],
-        "--samples 100000000000: from 1 to 10,000,000 are accepted",
+        "--samples: found 100000000000; accepted are 1 to 10,000,000",
     ),
     (["sample", SMALL, "--main", "noise(0.1)+" * 24 + "noise(0.1)"], "--out: missing"),
 ]

@@ -92,7 +92,7 @@ def test_probe_of_several_guides(tmp_path: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(capsys.readouterr().out)
     assert found["guides"] == ["noise(0.4)", "dropout(0.4)"]
     assert len(found["weights"]) == len(found["weights_on_trajectories"]) == 2
-    says(capsys, ["probe", SMALL, *quick, *both[:2]], 2, "go together")
+    says(capsys, ["probe", SMALL, *quick, *both[:2]], 2, "found only one of them")
     says(capsys, ["probe", SMALL, *quick, *both[:3], "[noise(0.4)]"], 2, "two different")
 
 
@@ -169,7 +169,7 @@ def test_score_refuses_what_it_cannot_compare(
         ["score", x, "--reference", str(tmp_path / "pixels.npz")],
         2,
         "'pixels'",
-        "'digits' is wanted",
+        "accepted: 'digits'",
     )
     says(capsys, ["score", str(tmp_path / "empty"), "--reference", "digits"], 2, "no images")
     says(capsys, ["score", str(tmp_path / "none"), "--reference", "digits"], 2, "no such")

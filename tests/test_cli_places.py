@@ -20,7 +20,7 @@ def test_a_place_that_cannot_be_written_is_named(
             ["run", SMALL, "--root", str(root)],
             2,
             f"--root {root}",
-            "is a file; a folder is accepted",
+            "is a file; accepted: a folder",
         )
     says(capsys, ["run", SMALL, "--root", "x" * 300], 2, "--root", "too long")
     says(capsys, ["train", SMALL, "--out", str(tmp_path / "file")], 2, "--out", "is a file")
@@ -41,10 +41,13 @@ def test_a_missing_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixt
         capsys,
         ["reference", "digits", "--out", f"{out}.npz", "--extractor", "digits"],
         2,
-        "there is no folder",
+        "does not exist; create it first",
     )
     says(
-        capsys, ["convert", str(tmp_path / "x.pkl"), f"{out}.safetensors"], 2, "there is no folder"
+        capsys,
+        ["convert", str(tmp_path / "x.pkl"), f"{out}.safetensors"],
+        2,
+        "does not exist; create it first",
     )
     assert not list(tmp_path.iterdir())
 

@@ -173,5 +173,5 @@ def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) 
         found.fingerprint()["variant.digits@snapshot=4"]
         == found.variant("digits@snapshot=4").sha256
     )
-    with pytest.raises(InputError, match="cannot be found here"):
+    with pytest.raises(InputError, match="variants are not available here"):
         evaluator_for(varied, found.base)

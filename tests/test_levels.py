@@ -280,8 +280,8 @@ class TestStudies:
     def test_the_plan_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         spec = load_spec("tests/small.yaml")
         told = (
-            "noise levels 40 to 0.02, instead of the sampler's 40 to 0.002, for which VEPrecond "
-            "was not made"
+            "noise levels 40 to 0.02, instead of the sampler's 40 to 0.002, which VEPrecond "
+            "does not fully support"
         )
         assert told not in estimate(spec, tmp_path)
         monkeypatch.setattr(

@@ -121,11 +121,12 @@ def test_each_extractor_has_its_own_file(root: Path) -> None:
         references_of("cifar10 train", both, root)
     with pytest.raises(
         InputError,
-        match="statistics of inception and inception_tf are published, 'pixels' is wanted",
+        match="found the extractor 'pixels'; statistics are published of inception and incep",
     ):
         references_of("cifar10 train", [load_extractor("pixels")], root)
     with pytest.raises(
-        InputError, match="statistics of inception are published, 'inception_tf' is wanted"
+        InputError,
+        match="extractor 'inception_tf'; statistics are published of inception",
     ):
         references_of("lsun_church trainfull", both, root)
 
@@ -237,6 +238,6 @@ def test_a_plan_lists_them_as_files(tmp_path: Path, capsys: pytest.CaptureFixtur
         f"missing  clean-fid's statistics cifar10 train 32, mode legacy_tensorflow: {other}" in said
     )
     assert plan("cifar10 train", "[digits]") == 2
-    assert "are published, 'digits' is wanted" in capsys.readouterr().err
+    assert "found the extractor 'digits'; statistics are published of" in capsys.readouterr().err
     assert plan("cifar10 trian", "[inception]") == 2
     assert "did you mean cifar10 train 32" in capsys.readouterr().err

@@ -147,5 +147,5 @@ def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
 
 
 def test_an_interval_upside_down_is_refused() -> None:
-    with pytest.raises(InputError, match="the lower one first"):
+    with pytest.raises(InputError, match="accepted: 0 ≤ low ≤ high"):
         Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, rule=Interval(2.0, 0.5))

@@ -272,7 +272,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (np.zeros(2, complex), "a dtype of NumPy"),
         (Call(np.float64(1).__reduce__()[0], np.dtype("f8"), b"1"), "a shape|an"),
         (Call(np.float64(1).__reduce__()[0], "f8", b"12345678"), "an array"),
-        (Text("x"), "wants test_pickles_refused.Text"),
+        (Text("x"), "refers to test_pickles_refused.Text"),
         (Call(torch.device, "cpu", 1, 2), "a device"),
         (Call(OrderedDict, [("a", 1)]), "a dict"),
         (Call(_codecs.encode, "x", "rot13"), "bytes in an unsupported form"),

@@ -61,21 +61,15 @@ class TestCards:
     @pytest.mark.parametrize(
         ("overrides", "says"),
         [
-            (
-                ["--reference", "img64"],
-                r"reference 'img64': .* 64×64 pixels, the samples have 512×512",
-            ),
+            (["--reference", "img64"], r"reference 'img64': .*512×512 pixels; accepted: 64×64"),
             (
                 ["--reference", "cifar10-32x32"],
-                r"statistics of inception_tf are published, 'dinov2' is wanted",
+                r"found the extractor 'dinov2'; statistics are published of inception_tf",
             ),
-            (
-                ["--reference", "digits"],
-                r"reference 'digits': .* 8×8 pixels, the samples have 512×512",
-            ),
+            (["--reference", "digits"], r"reference 'digits': .*512×512 pixels; accepted: 8×8"),
             (
                 ["--reference", "pyproject.toml"],
-                r"pyproject.toml: found another file a folder nor a zip of images",
+                r"pyproject.toml: found another file; accepted: a folder or zip of images",
             ),
             (["--base", "hub:../../etc"], r"hub:../../etc: accepted: hub:org/name"),
             (["--decoder", "hub:../../etc"], r"hub:../../etc: accepted: hub:org/name"),
@@ -92,7 +86,7 @@ class TestCards:
             (["--base", "edm2-img512-s-2147483-0.130@width=0.5"], r"accepted: a shipped card"),
             (
                 ["--search.strength", "[0.2, 0.3]"],
-                r"search.strength: found \(0.2, 0.3\), which the guide",
+                r"search.strength: found \(0.2, 0.3\); the guide",
             ),
         ],
         ids=lambda value: value[1] if isinstance(value, list) else "",

@@ -66,7 +66,7 @@ def spoil(folder: Path, name: str) -> str:
         outer.unet = published("Precond", ARGUMENTS).network
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", arguments)}))
         return (
-            r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\), its network "
+            r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\); "
             r"accepted: \(32, 32,"
         )
     if name == "another class":
@@ -74,7 +74,7 @@ def spoil(folder: Path, name: str) -> str:
         return r"x\.pkl: found a network of class Generator; accepted: Precond"
     if name == "no network":
         (folder / "x.pkl").write_bytes(dumps({"G": 1}))
-        return r"x\.pkl: no network under 'ema'"
+        return r"x\.pkl: found no network under 'ema'"
     if name == "hostile":
         (folder / "x.pkl").write_bytes(
             pickle.dumps({"ema": Call(os.system, f"touch {folder / 'marker'}")})

@@ -186,10 +186,10 @@ def test_samples_are_those_of_the_published_script(place: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["--reference", "digits"], r"reference 'digits': .*8×8 pixels, the samples have 16×16"),
+        (["--reference", "digits"], r"reference 'digits': .*16×16 pixels; accepted: 8×8"),
         (
             ["--extractors", "[pixels]"],
-            r"reference.npz: statistics of the extractor 'standin', 'pixels' is wanted",
+            r"reference.npz: found statistics of the extractor 'standin'; accepted: 'pixels'",
         ),
         (["--sampler.labels", "stratified", "--decoder", "nowhere"], r"nowhere: no such folder"),
         (["--base", "nowhere.pkl"], r"nowhere.pkl: no such file"),
@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
 
 def test_a_base_of_others_is_not_trained(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["train", str(place / "dry.yaml"), "--root", str(place / "root")]) == 2
-    assert "which others trained" in capsys.readouterr().err
+    assert "a published checkpoint" in capsys.readouterr().err
 
 
 def test_a_guide_of_another_shape_is_refused(place: Path) -> None:

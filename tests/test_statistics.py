@@ -73,7 +73,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_seed_sets_must_pair() -> None:
     with pytest.raises(InputError, match="at least 2"):
         compare(2.0, [1.0], [2.0], [1.5])
-    with pytest.raises(InputError, match="paired"):
+    with pytest.raises(InputError, match="seed sets: found 6, 6 and 3"):
         compare(2.0, BASE, MAIN, BASE[:3])
 
 
@@ -112,7 +112,7 @@ def test_common_noise_cancels_in_a_difference() -> None:
     assert (found.mean, found.low, found.high) == pytest.approx(
         (2 + own.mean(), expected.low, expected.high)
     )
-    with pytest.raises(InputError, match="as many groups"):
+    with pytest.raises(InputError, match="groups; both numbers must be equal"):
         difference(2.0, 1.0, [1.0, 2.0], [1.0])
 
 
@@ -216,9 +216,9 @@ def test_too_few_weights_have_the_least_tried() -> None:
 @pytest.mark.parametrize(
     ("weights", "values", "replicates", "match"),
     [
-        ([], [], [], "different"),
-        ([1.0, 1.0], [2.0, 3.0], [[], []], "different"),
-        ([1.0], [2.0, 3.0], [[]], "different"),
+        ([], [], [], "must be different"),
+        ([1.0, 1.0], [2.0, 3.0], [[], []], "must be different"),
+        ([1.0], [2.0, 3.0], [[]], "must be different"),
         ([1.0, 2.0], [2.0, 3.0], [[1.0], []], "as many"),
     ],
 )

@@ -41,7 +41,7 @@ def test_names_are_read_and_written(text: str, variant: Variant, canonical: str)
         ("digits@ema=0.03", "ema: found 0.03; accepted: a relative width from 0.04 to 0.24"),
         ("digits@ema=0.25", "ema: found 0.25"),
         ("digits@width=0", "width: found 0; accepted: a factor above 0 and at most 4"),
-        ("digits@width=nan", "width: found strength nan"),
+        ("digits@width=nan", "width: found nan"),
         ("digits@width=inf", "width: found inf"),
         ("digits@samples=1.01", "samples: found 1.01; accepted: a share"),
         ("digits@seed=-1", "seed: found -1; accepted: an integer from 0"),

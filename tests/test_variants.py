@@ -71,7 +71,8 @@ def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
 def test_another_data_set_than_the_reference_is_refused() -> None:
     spec = StudySpec("other", base="base@seed=1", recipe=replace(RECIPE, data="fractal"))
     with pytest.raises(
-        InputError, match="'base@seed=1': a denoiser of 'fractal', the study's data set is 'digits'"
+        InputError,
+        match="'base@seed=1': a denoiser of the data set 'fractal'; the study's is 'digits'",
     ):
         untrained(spec)
 

@@ -139,7 +139,7 @@ def test_a_study_with_workers_is_not_begun_afresh(
 
     with locked(undisturbed / "locks" / "small.workers.lock", shared=True):
         assert call(["run", *SMALL, "--root", str(undisturbed), "--fresh"]) == 1
-    assert "has workers" in capsys.readouterr().err
+    assert "has running workers" in capsys.readouterr().err
 
 
 def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
