@@ -122,8 +122,6 @@ def test_two_processes_get_the_samples_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_comes_through_and_handlers_stay(number: int) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
     def interrupt(_: int) -> None:
