@@ -125,8 +125,7 @@ def test_each_extractor_has_its_own_file(root: Path) -> None:
     ):
         references_of("cifar10 train", [load_extractor("pixels")], root)
     with pytest.raises(
-        InputError,
-        match="extractor 'inception_tf'; statistics are published of inception",
+        InputError, match="extractor 'inception_tf'; statistics are published of inception"
     ):
         references_of("lsun_church trainfull", both, root)
 
