@@ -27,8 +27,9 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     import json
 
-    from study.engine.probe import probe_study, render, several_guides
+    from study.engine.probe import probe_study, several_guides
     from study.report import strengths
+    from study.report.probes import render
 
     spec, root = spec_of(args), root_of(args)
     strengths.check(args.format)
