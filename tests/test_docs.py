@@ -265,7 +265,7 @@ def test_readme_s_own_study_is_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The nine lines of YAML, with a small folder of diffusers and a folder of images."""
-    from tests.test_diffusers import saved, unet
+    from tests.diffusers_models import saved, unet
 
     monkeypatch.chdir(tmp_path)
     saved(tmp_path / "my-model", unet(num_class_embeds=None))
