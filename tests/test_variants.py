@@ -13,9 +13,10 @@ import torch
 from degradations import Denoiser, InputError
 from study.checkpoints import Variant, snapshot_path
 from study.engine.bases import base_of, by_recipe, resolve, train_base, untrained
+from study.engine.check import evaluator_of
 from study.files.atomic import sha256
 from study.lightning.train import train
-from study.specs import NetworkSpec, RecipeSpec, StudySpec
+from study.specs import NetworkSpec, PairingSpec, RecipeSpec, SearchSpec, StudySpec
 from study.training import STATE, folder_of
 
 RECIPE = RecipeSpec(network=NetworkSpec(8, 12, 1, 4), steps=300, batch=16, ema=0.1, lr=5e-3)
@@ -265,3 +266,16 @@ def test_two_at_once_train_once(
         thread.join()
     assert begun == [folder_of(RECIPE, tmp_path)]
     assert "waiting" in capsys.readouterr().err
+
+
+def test_what_is_checked_before_a_retraining_is_what_will_be_trained(tmp_path: Path) -> None:
+    """The exact denoiser has no dropout sites; the network of the recipe has."""
+    recipe = replace(RECIPE, data="fractal", steps=2, batch=8)
+    pairing = PairingSpec("dropout(0.2)", "dropout(0.4)")
+    spec = StudySpec("x", base="exact", recipe=recipe, reference="fractal", pairings=(pairing,))
+    spec = replace(spec, extractors=("rff",), search=SearchSpec(samples=10, method="gp"))
+    with pytest.raises(InputError, match="dropout"):
+        evaluator_of(spec, tmp_path)
+    evaluator = evaluator_of(spec, tmp_path, retrain=True)
+    assert (evaluator.spec.base, evaluator.base.name) == (None, "base")
+    assert evaluator.is_stochastic("dropout(0.2)")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from degradations.errors import InputError
+from degradations.guidance.constant import Constant
 from degradations.guidance.rule import Point, Rule
 
 
@@ -35,4 +36,4 @@ class Interval(Rule):
         return inside & super().uses_guide(weight, sigma)
 
     def combine(self, d1: Tensor, d0: Tensor, weight: float, at: Point) -> Tensor:
-        return weight * d1 + (1 - weight) * d0
+        return Constant().combine(d1, d0, weight, at)

@@ -15,7 +15,7 @@ from degradations.guidance.constant import Constant
 from degradations.guidance.rule import Point, Rule, parse_rule
 
 Coupling = Literal["independent", "shared"]
-CONSTANT = Constant()
+DEFAULT_RULE = Constant()
 
 
 class Pair:
@@ -39,7 +39,7 @@ class Pair:
             )
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
-    def at(self, weight: float, rule: Rule | str = CONSTANT) -> "Guided":
+    def at(self, weight: float, rule: Rule | str = DEFAULT_RULE) -> "Guided":
         """The guided denoiser at a weight, by a rule or its name.
 
         Raises InputError if the weight is not finite or no rule has the name.
@@ -62,7 +62,7 @@ class Guided(Denoiser):
         guide: Denoiser,
         weight: float,
         coupling: Coupling = "independent",
-        rule: Rule = CONSTANT,
+        rule: Rule = DEFAULT_RULE,
     ) -> None:
         super().__init__()
         if not math.isfinite(weight):

@@ -31,6 +31,8 @@ def evaluator_of(
     calibrates: whether kinds are calibrated although there is no matrix. Raises InputError, before
     any training, for names that are not degradations or that the base does not support.
     """
+    if retrain:
+        spec = by_recipe(spec)  # what is checked is what will be trained, and workers find it
     own = untrained(spec, root=root)
     check_memory(spec, own)
     parts = load_parts(spec, own, root)
@@ -48,9 +50,7 @@ def evaluator_of(
             if is_supported(own, kind, bool(spec.calibrate.kinds))
         ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
-    base = base_of(spec, root, retrain, loaded=None if retrain else own)
-    if retrain:
-        spec = by_recipe(spec)  # so that workers find the retrained base too
+    base = base_of(spec, root, retrain, loaded=own)
     spec = replace(spec, precision=base.precision)
     return Evaluator(
         spec, base, parts, lambda name: resolve(name, spec, root, loaded=others.get(name))

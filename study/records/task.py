@@ -62,11 +62,6 @@ class Task:
         return f"{self.main} → {self.guide}, {self.coupling}, w {self.weight:g}{rule}"
 
     @property
-    def uses_main(self) -> bool:
-        """Whether the main is evaluated."""
-        return self.weight != 0 or self.rule != CONSTANT
-
-    @property
     def cost(self) -> int:
         """Samples × steps × networks, approximately proportional to the time.
 

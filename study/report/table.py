@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degradations import InputError
+from degradations import InputError, parse_rule
 from study.records.results import Results
 from study.records.statistics import compare
 from study.records.task import BASE, Task, rounded
@@ -51,6 +51,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         comparison = replace(comparison, verdict="undecided")
     won = comparison is not None and comparison.verdict in ("improves", "blends")
     shown = guided if won else main
+    uses_main = not (won and tested) or parse_rule(tested.rule).uses_main(tested.weight)
     recovered = comparison.recovered if comparison else None
     return {
         "pairing": f"{pairing.main} → {pairing.guide}",
@@ -85,7 +86,7 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         else None,
         "gain": comparison.gain if comparison else None,
         "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
-        "nfe_main": 0 if won and tested and not tested.uses_main else nfe(spec.sampler),
+        "nfe_main": nfe(spec.sampler) if uses_main else 0,
         "nfe_guide": nfe(spec.sampler) if won else 0,
         "fd_base_double_steps": _mean(results.values(results.alone(BASE, double=True), metric)),
         "fd_main_double_steps": _mean(
