@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,16 @@ def test_a_hub_name_without_a_connection_says_where_to_put_its_files(
     for part in ("transformer", "scheduler"):
         (folder / part).rename(place / part)
     assert load_diffusers("hub:some-org/a-model", cache).classes == 3
+
+
+@pytest.mark.parametrize("package", ["diffusers", "huggingface_hub"])
+def test_a_missing_package_is_named_with_what_installs_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    place = str(folder) if package == "diffusers" else "hub:some-org/a-model"
+    with pytest.raises(InputError, match=rf"{package} is not installed.*study\[diffusers\]'"):
+        load_diffusers(place, tmp_path / "cache")
 
 
 def test_a_hub_name_is_downloaded_whole_and_once(

@@ -1,6 +1,7 @@
 """Commands that are interrupted, or one of whose processes is killed."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -8,10 +9,19 @@ import sys
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from optuna.storages import RDBStorage
 
+from study.engine.publish import Publisher
+from study.parallel.signals import ENDING, interruptible
+from study.records.task import Outcome
+from study.search import Store, open_storage
+from study.specs import StudySpec
+from study.tracking import Tracking
+from tests.searches import TASK
 from tests.small_study import SMALL, runs_of, table
 
 
@@ -78,6 +88,58 @@ def test_what_is_said_within_the_first_second_is_said_before_the_imports() -> No
     assert not any(
         line.split("|")[-1].strip() in ("torch", "optuna", "pandas") for line in lines[:said]
     )
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, kind: type, method: str, number: int) -> None:
+    """Send this process a signal as soon as a method has done its work, before it returns."""
+    act = getattr(kind, method)
+
+    def acts(*args: Any, **kwargs: Any) -> Any:
+        found = act(*args, **kwargs)
+        os.kill(os.getpid(), number)
+        return found
+
+    monkeypatch.setattr(kind, method, acts)
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize(
+    ("method", "is_kept"), [("create_new_trial", False), ("set_trial_user_attr", True)]
+)
+def test_a_signal_within_a_claim_leaves_no_trial_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, is_kept: bool, number: int
+) -> None:
+    """Just after its trial was written, and just before its outcome has been."""
+    store = Store(open_storage(tmp_path), "a/confirm")
+    interrupting(monkeypatch, RDBStorage, method, number)
+
+    def evaluate() -> None:
+        with store.claim(TASK, "fd") as claim:
+            assert claim is not None
+            claim.keep(Outcome({"fd": 1.0}))
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        evaluate()
+    assert busy(tmp_path) == set()
+    assert [e.scores for e in store.evaluations()] == ([{"fd": 1.0}] if is_kept else [])
+
+
+@pytest.mark.parametrize("method", ["create_run", "update_run"])
+def test_a_signal_while_mlflow_is_opened_leaves_no_run_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    from mlflow import MlflowClient
+
+    if method == "update_run":  # of a run that exists
+        Tracking(tmp_path, "study").close()
+    interrupting(monkeypatch, MlflowClient, method, signal.SIGTERM)
+    publisher = Publisher(tmp_path, StudySpec("study"), ({}, {}))
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        publisher.files([file], "report")
+    publisher.close("KILLED")
+    assert {run.info.status for run in runs_of(tmp_path, "study")} == {"KILLED"}
 
 
 @pytest.mark.slow

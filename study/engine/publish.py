@@ -13,6 +13,7 @@ from study.engine.report import read_json, write, write_report
 from study.evaluation.evaluator import Evaluator
 from study.files.atomic import sha256
 from study.files.places import report_folder
+from study.parallel.signals import uninterrupted
 from study.records.results import Results
 from study.records.task import Evaluation
 from study.report import table
@@ -62,7 +63,7 @@ class Publisher:
 
     def files(self, paths: Sequence[Path], folder: str) -> None:
         """Keep files as artifacts of the study's run."""
-        self._show(lambda: self._tracking.files(paths, folder))
+        self._show(lambda tracking: tracking.files(paths, folder))
 
     def conclude(
         self,
@@ -71,7 +72,9 @@ class Publisher:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log the result of a pairing."""
-        self._show(lambda: self._tracking.conclude(self._part(pairing), metrics, tags or {}))
+        self._show(
+            lambda tracking: tracking.conclude(self._part(tracking, pairing), metrics, tags or {})
+        )
 
     def report(self, results: Results, evaluator: Evaluator | None = None) -> list[dict[str, Any]]:
         """Write tables and figures to mlruns/reports/NAME and MLflow, unless they are up to date.
@@ -93,7 +96,7 @@ class Publisher:
         kept = write(folder / "mlflow" / "table.json", json.dumps(shown, ensure_ascii=False))
         self._show(self._flush)
         self.files(written, "report")
-        self._show(lambda: self._tracking.table(kept))
+        self._show(lambda tracking: tracking.table(kept))
         for row, pairing in zip(rows, results.spec.pairings, strict=True):
             keys = (
                 "weight",
@@ -118,16 +121,18 @@ class Publisher:
     def close(self, status: str = "FINISHED") -> None:
         """End the open MLflow runs with a status, so that none is shown as running."""
         if "_tracking" in self.__dict__:
-            self._tracking.close(status)
+            with uninterrupted():
+                self._tracking.close(status)
         if self._reported and self.problem is None and status == "FINISHED":
             write(report_folder(self._root, self._spec.name) / REPORTED, self._reported)
 
-    def _flush(self) -> None:
+    def _flush(self, tracking: Tracking) -> None:
         for pairing, evaluations in self._waiting.items():
-            self._tracking.evaluations(self._part(pairing), evaluations, curve=pairing is not None)
+            part = self._part(tracking, pairing)
+            tracking.evaluations(part, evaluations, curve=pairing is not None)
         self._waiting.clear()
 
-    def _part(self, pairing: PairingSpec | None) -> str:
+    def _part(self, tracking: Tracking, pairing: PairingSpec | None) -> str:
         """The MLflow run of a pairing, or of the evaluations that pairings share."""
         if pairing not in self._parts:
             name, params = (
@@ -144,14 +149,16 @@ class Publisher:
                         "rule": pairing.rule,
                     },
                 )
-            self._parts[pairing] = self._tracking.part(name, params)
+            self._parts[pairing] = tracking.part(name, params)
         return self._parts[pairing]
 
-    def _show(self, act: Callable[[], None]) -> None:
+    def _show(self, act: Callable[[Tracking], None]) -> None:
         if self.problem is not None:
             return
         try:
-            act()
+            with uninterrupted():  # so that `close` finds every run that opening it opens
+                tracking = self._tracking
+            act(tracking)
         except Exception as error:  # MLflow, its database and the disk raise many types
             self.problem = (
                 str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

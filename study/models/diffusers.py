@@ -22,6 +22,7 @@ from study.models.diffusers_files import (
 from study.models.diffusers_limits import limit_of
 from study.models.diffusers_network import DiffusersNetwork
 from study.models.diffusers_schedule import PREDICTIONS, DiscreteSchedule, noise_levels
+from study.models.optional import optional
 
 # The accepted classes, and the class that each is built as: DiTs were published under the name of
 # an older class.
@@ -189,9 +190,7 @@ def _part(root: Path, *names: str) -> Path:
 
 def _build(config: Config, kind: str) -> nn.Module:
     """The network of a diffusers class by its settings, with the weights beside them."""
-    import diffusers
-
-    make = getattr(diffusers, kind)
+    make = getattr(optional("diffusers", "diffusers"), kind)
     known = inspect.signature(make.__init__).parameters
     settings = {key: value for key, value in config.entries.items() if key in known}
     return load(lambda: make(**settings), config, weight_files(config.path.parent))

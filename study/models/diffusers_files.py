@@ -17,6 +17,7 @@ from study.files.lock import locked
 from study.files.regular import check_regular
 from study.files.safetensors_file import open_safetensors
 from study.files.tensors import is_finite
+from study.models.optional import optional
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 # the files that are downloaded
@@ -121,12 +122,11 @@ def repository(place: str) -> str:
 
 
 def _download(name: str, folder: Path) -> None:
-    import huggingface_hub
-
+    download = optional("huggingface_hub", "diffusers").snapshot_download
     # so that a folder of the right name is complete
     part = folder.with_name(f"{folder.name}.part")
     try:
-        huggingface_hub.snapshot_download(name, local_dir=part, allow_patterns=PATTERNS)
+        download(name, local_dir=part, allow_patterns=PATTERNS)
         part.rename(folder)
     except Exception as error:  # from the network, the hub or the disk, from several libraries
         raise InputError(

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Postponed:
+    """How many blocks postpone interrupts, and whether one has come meanwhile."""
+
+    blocks = 0
+    pending = False
 
 
 @contextmanager
@@ -31,9 +38,31 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Postpone the interrupts of `interruptible` until the block has ended.
+
+    For short blocks whose steps belong together, such as a record and the note of who ends it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals never interrupt it
+        yield
+        return
+    _Postponed.blocks += 1
+    try:
+        yield
+    finally:
+        _Postponed.blocks -= 1
+        if _Postponed.pending and not _Postponed.blocks:
+            _Postponed.pending = False
+            raise KeyboardInterrupt
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal handler that raises KeyboardInterrupt."""
-    raise KeyboardInterrupt
+    """A signal handler that raises KeyboardInterrupt, or postpones it in `uninterrupted`."""
+    if _Postponed.blocks:
+        _Postponed.pending = True
+    else:
+        raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:

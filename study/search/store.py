@@ -8,7 +8,7 @@ them.
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from degradations import InputError, RunError
 from study.files.lock import locked
+from study.parallel.signals import uninterrupted
 from study.records.task import Evaluation, Outcome, Task
 from study.search.database import intact, path_of
 from study.search.owner import is_dead, is_local, this_process
@@ -156,45 +157,45 @@ class Store:
         ignored. `params` within `space` are the trial's parameters for Optuna's samplers; the score
         by `metric` is its value.
         """
-        trial = self._begin(task, params or {}, space or {})
-        if trial is None:
-            yield None
-            return
         claim = Claim()
-        try:
-            yield claim
-        except RunError as error:
-            self._fail(trial, str(error))
-        except BaseException:
-            self._fail(trial, LOST)
-            raise
-        else:
-            self._finish(trial, claim.outcome, metric)
-        finally:
+        with ExitStack() as stack:
+            with locked(self._path.parent / "locks" / "claim.lock"), uninterrupted():
+                trial = self._begin(task, params or {}, space or {})
+                if trial is not None:
+                    stack.push(lambda _, error, __: self._end(trial, claim, metric, error))
+            yield None if trial is None else claim
+
+    def _end(self, trial: int, claim: Claim, metric: str, error: BaseException | None) -> bool:
+        """End the trial of a claim at the end of its block; returns whether its error is done."""
+        with uninterrupted():
+            if error is None:
+                self._finish(trial, claim.outcome, metric)
+            else:
+                self._fail(trial, str(error) if isinstance(error, RunError) else LOST)
             self.refresh()
+        return isinstance(error, RunError)
 
     def _begin(
         self, task: Task, params: Mapping[str, Any], space: Mapping[str, BaseDistribution]
     ) -> int | None:
         """The database number of a new running trial of a task, or None if the task is taken.
 
-        Lookup and claim are atomic, under a lock. A trial gets its owner in the transaction that
-        creates it, so that none is ever without one.
+        To be called under the lock of claims, so that lookup and claim are atomic. A trial gets its
+        owner in the transaction that creates it, so that none is ever without one.
         """
-        with locked(self._path.parent / "locks" / "claim.lock"):
-            self.refresh()
-            if task in self.running() or any(
-                task == evaluation.task for evaluation in self.evaluations()
-            ):
-                return None
-            attrs = {"task": task.as_dict(), "owner": this_process()}
-            trial = optuna.create_trial(
-                state=TrialState.RUNNING,
-                params=dict(params),
-                distributions=dict(space),
-                user_attrs=attrs,
-            )
-            made = int(self._storage.create_new_trial(self._study_id, trial))
+        self.refresh()
+        if task in self.running() or any(
+            task == evaluation.task for evaluation in self.evaluations()
+        ):
+            return None
+        attrs = {"task": task.as_dict(), "owner": this_process()}
+        trial = optuna.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(params),
+            distributions=dict(space),
+            user_attrs=attrs,
+        )
+        made = int(self._storage.create_new_trial(self._study_id, trial))
         self.refresh()
         return made
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from study.parallel.signals import uninterrupted
 from study.records.task import Evaluation
 from study.tracking.database import artifacts, open_client, store_of
 
@@ -207,18 +208,15 @@ class Tracking:
 
     def _open(self, key: str, name: str, parent: str | None) -> str:
         """The run of a key, created or set to running again."""
-        if key in self._runs:
-            self._client.update_run(self._runs[key], status="RUNNING")
-        else:
-            tags = {
-                KEY: key,
-                "level": key.split()[0],
-                **({"mlflow.parentRunId": parent} if parent else {}),
-            }
-            self._runs[key] = self._client.create_run(
-                self._experiment, run_name=name, tags=tags
-            ).info.run_id
-        self._open_runs.append(self._runs[key])
+        with uninterrupted():  # so that `close` ends it
+            if key in self._runs:
+                self._client.update_run(self._runs[key], status="RUNNING")
+            else:
+                tags = {KEY: key, "level": key.split()[0]}
+                tags |= {"mlflow.parentRunId": parent} if parent else {}
+                run = self._client.create_run(self._experiment, run_name=name, tags=tags)
+                self._runs[key] = run.info.run_id
+            self._open_runs.append(self._runs[key])
         return self._runs[key]
 
     def _log(
