@@ -39,7 +39,7 @@ def evaluations(results: Results, pairing: PairingSpec) -> int:
     not counted here."""
     spec = results.spec
     alone = spec.search.samples * nfe(spec.sampler)
-    guided = sum(e.outcome.evaluations for e in results.searches[pairing])
+    guided = sum(e.outcome.network_evaluations for e in results.searches[pairing])
     return guided + (2 if spec.search.method == "probe" else 1) * alone
 
 
@@ -54,7 +54,7 @@ def main() -> None:
         theirs, all_spent = searched(grid, Path(root))
         for pairing in pairings:
             cost[pairing] = spent[pairing] / all_spent[pairing]
-            ends = [ours.results.leader(pairing), theirs.results.leader(pairing)]
+            ends = [ours.results.best_task(pairing), theirs.results.best_task(pairing)]
             found, winner = (
                 [
                     ours.evaluator.outcome(task).scores[ours.metric]

@@ -36,7 +36,7 @@ from timing import Checks
 from torch import Tensor, nn
 
 from degradations import Draws, Dropout, InputNoise, kinds
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.sampling import Fixed, edm_sigmas
 
 
@@ -133,7 +133,7 @@ def streams(checks: Checks) -> None:
     width, chunk, side = (8, 8, 8) if REDUCED else (128, 32, 32)
     torch.manual_seed(0)
     arguments = {**EDM2_SMALL, "img_resolution": side, "model_channels": 16 if REDUCED else 128}
-    base = published("Precond", arguments).eval().requires_grad_(False)
+    base = network_of_class("Precond", arguments).eval().requires_grad_(False)
     pair = module.PairSampler(
         base, InputNoise(0.1), Dropout(0.2), sigmas=edm_sigmas(6, 0.002, 80).tolist()
     )

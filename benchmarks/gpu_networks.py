@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from degradations import Dropout, InputNoise
 from study.models import EDM, PatchTransformer, Preconditioned
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.sampling import edm_sigmas
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def edm2(where: torch.device | str = "cpu") -> Preconditioned:
     start at 0."""
     torch.manual_seed(0)
     with torch.device(where):
-        denoiser = published("Precond", EDM2_SMALL if REDUCED else EDM2_S)
+        denoiser = network_of_class("Precond", EDM2_SMALL if REDUCED else EDM2_S)
     for name, parameter in denoiser.named_parameters():
         if name.endswith("gain"):
             parameter.data.fill_(1)

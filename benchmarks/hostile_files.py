@@ -2,7 +2,7 @@
 reaches it by.
 
 Some 240 are crafted (`hostile_images.py`, `hostile_weights.py`), and 160 are small whole ones
-(`hostile_kinds.py`) with a damage, the same every time. Each must be read, or refused by the
+(`hostile_kinds.py`) with a damage, the same every time. Each must be read, or rejected by the
 project's own error in words of its own, and may take 200 MB of memory more than it has bytes, above
 what the process had before. Printed are counts, the most memory above the file's own size, and the
 slowest. `--crafted`: those alone; `--verbose`: a line a file. The exit status is 1 where anything
@@ -55,7 +55,7 @@ from safetensors.torch import save
 from degradations import InputError
 
 MOST_MB, MOST_SECONDS, EACH = 200, 60, 7
-# What belongs to a library's insides, or advises to trust a file that is refused.
+# What belongs to a library's insides, or advises to trust a file that is rejected.
 FOREIGN = re.compile(
     r"object at 0x|weights_only|allow_pickle|trust|miniz|Traceback|https?://|\bissue\b|_io\."
 )
@@ -179,7 +179,7 @@ def measured(case: Case) -> tuple[str, str, float, float]:
         ending = (
             "other"
             if FOREIGN.search(said.replace(str(case.path.parent), "")) or len(said) > 1500
-            else "refused"
+            else "rejected"
         )
     except BaseException as error:  # a panic of a library is no Exception
         if isinstance(error, KeyboardInterrupt):
@@ -224,7 +224,7 @@ def main() -> int:
                 print(
                     f"{ending:8}{memory:8.1f} MB{seconds:7.2f} s  {label}: {said[:600]}", flush=True
                 )
-    for ending in ("refused", "read", "other"):
+    for ending in ("rejected", "read", "other"):
         print(f"hostile_{ending} {endings[ending]}")
     print(f"hostile_memory_mb {most[0]:.0f} ({most[1]})")
     print(f"hostile_seconds {slowest[0]:.1f} ({slowest[1]})")

@@ -25,7 +25,7 @@ from study.data import load_data
 from study.files.images import batches
 from study.metrics import Pixels, Reference, load_extractor
 from study.metrics.dinov2 import load_dinov2
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.specs import NetworkSpec
 
 Reader = Callable[[Path], object]
@@ -133,7 +133,7 @@ def script() -> bytes:
 def weights(kind: str = "Precond", **changes: Any) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        state = published(kind, SMALL | changes).network.state_dict()
+        state = network_of_class(kind, SMALL | changes).network.state_dict()
         return {name: tensor.contiguous() for name, tensor in state.items()}
 
 

@@ -7,7 +7,7 @@ a value replaced by null, another type, an extreme number, a long text, a list o
 deleted, misspelt, moved or added; a number or a letter within the name of a degradation; or, of the
 text, bytes flipped, cut, repeated or inserted, and YAML's odd constructs. Every one goes through
 `study.cli.config.load_spec` and, where that accepts it, `study.engine.plan.estimate`. Printed: how
-many were accepted, how many refused with the project's own errors, and the seeds of those that
+many were accepted, how many rejected with the project's own errors, and the seeds of those that
 ended in any other exception or took longer than the limit (5 s), of which there must be none: else
 the exit status is 1.
 """
@@ -203,7 +203,7 @@ class TookTooLong(BaseException):
 
 
 def outcome(content: bytes, folder: Path) -> str:
-    """What becomes of a config: 'accepted', 'refused', or the last line of another exception."""
+    """What becomes of a config: 'accepted', 'rejected', or the last line of another exception."""
     from degradations import InputError, RunError
     from study.cli.config import load_spec
     from study.engine.plan import estimate
@@ -214,7 +214,7 @@ def outcome(content: bytes, folder: Path) -> str:
         estimate(load_spec(path), folder / "root")
     except (InputError, RunError) as error:
         return (
-            "refused"
+            "rejected"
             if "\n" not in str(error) and len(str(error)) < 1500
             else f"a message of {len(str(error))} letters"
         )
@@ -253,7 +253,7 @@ def main() -> int:
             said = outcome(content, Path(name))
             seconds = time.perf_counter() - began
             signal.setitimer(signal.ITIMER_REAL, 0)
-            known = said if said in ("accepted", "refused") else "other"
+            known = said if said in ("accepted", "rejected") else "other"
             found[known] += 1
             if known == "other":
                 print(f"seed {seed}: {said}", flush=True)
@@ -261,7 +261,7 @@ def main() -> int:
                 found["slow"] += 1
                 print(f"seed {seed}: {seconds:.1f} s, {said}", flush=True)
     print(
-        f"mutated_configs {asked.n}: {found['accepted']} accepted, {found['refused']} refused, "
+        f"mutated_configs {asked.n}: {found['accepted']} accepted, {found['rejected']} rejected, "
         f"{found['other']} other exceptions, {found['slow']} over {asked.limit:g} s"
     )
     return 1 if found["other"] or found["slow"] else 0

@@ -91,11 +91,11 @@ class Draws:
         count = self._count(stream)
         if self._lead is None:
             return f"{self.role}|{stream}|{count}"
-        leader, again = self._lead
-        if again._counts.get(stream, 0) < leader._counts.get(stream, 0):
+        followed, again = self._lead
+        if again._counts.get(stream, 0) < followed._counts.get(stream, 0):
             return again._next(stream)
-        role = leader._beyond.role if stream in leader._counts else self.role
-        return f"{role}|{stream}|{leader._beyond._count(stream)}"
+        role = followed._beyond.role if stream in followed._counts else self.role
+        return f"{role}|{stream}|{followed._beyond._count(stream)}"
 
     def _count(self, stream: str) -> int:
         count = self._counts.get(stream, 0)

@@ -31,10 +31,10 @@ from degradations.label_swap import LabelSwap as LabelSwap
 from degradations.levels import Levels as Levels
 from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
-from degradations.names import kinds as kinds
-from degradations.names import parse as parse
 from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
+from degradations.parsing import kinds as kinds
+from degradations.parsing import parse as parse
 from degradations.prune import Prune as Prune
 from degradations.quantize import Quantize as Quantize
 from degradations.sigma_error import SigmaError as SigmaError

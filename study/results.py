@@ -70,7 +70,7 @@ def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
         "denoiser": evaluation.task.name,
         **evaluation.task.as_dict(),
         **evaluation.scores,
-        "evaluations": evaluation.outcome.evaluations,
+        "network_evaluations": evaluation.outcome.network_evaluations,
         "seconds": seconds,
         "reason": evaluation.reason,
     }

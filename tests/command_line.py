@@ -1,4 +1,4 @@
-"""What tests of the command line need: a small config, and what a refused command says."""
+"""What tests of the command line need: a small config, and what a rejected command says."""
 
 import pytest
 

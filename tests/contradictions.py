@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from study.checkpoints.names import canonical_spec
+from study.checkpoints.denoiser_names import canonical_spec
 from study.specs import (
     CalibrateSpec,
     ConfirmSpec,

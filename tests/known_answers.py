@@ -42,7 +42,7 @@ def evaluate(task: Task) -> Outcome:
     """Guidance by the same kind is best at 1.8, or 2.1 with shared draws; by another at 0.7."""
     same = task.main.split("(")[0] == task.guide.split("(")[0]
     best = (2.1 if task.coupling == "shared" else 1.8) if same else 0.7
-    if task.ends:
+    if task.endpoint_probe:
         return Outcome({"fd_pixels": 1.0, "endpoint_weight_fd_pixels": max(best - 0.25, 1.0)})
     bend = 0.0 if task.weight == 1 else (task.weight - best) ** 2 - (1 - best) ** 2
     fd = damage(task.main) * math.exp(bend) * (1 + 0.01 * task.seed) / task.steps

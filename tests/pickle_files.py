@@ -130,7 +130,7 @@ def read(folder: Path, value: Any, protocol: int = 4) -> Any:
     return load(folder / "x.pkl")
 
 
-def refused(folder: Path, value: Any, says: str) -> None:
+def rejected(folder: Path, value: Any, says: str) -> None:
     with pytest.raises(InputError, match=rf"x\.pkl: {says}"):
         read(folder, value)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from degradations import Site
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from tests.pickle_files import Call, EasyDict, _reconstruct_persistent_obj, dumps, meta
 
 ARGUMENTS = {
@@ -51,7 +51,7 @@ def write_checkpoint(path: Path, seed: int, latents: bool = True) -> dict[str, T
     """A pickle in the layout of EDM2's with a random network, and its tensors."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        denoiser = published("Precond", ARGUMENTS)
+        denoiser = network_of_class("Precond", ARGUMENTS)
         for name, parameter in denoiser.network.named_parameters():
             parameter.data = (
                 torch.rand([]) + 0.5

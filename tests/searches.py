@@ -10,7 +10,7 @@ from study.search import propose
 from study.specs import PairingSpec, SamplerSpec, SearchSpec, StudySpec
 
 PAIRING = PairingSpec("noise(0.2)", "noise(0.4)", "shared")
-TASK = Task.alone("none", 0, 100, 8)
+TASK = Task.single("none", 0, 100, 8)
 LONG = SearchSpec(trials=30)
 Curve = Callable[[float], float | None]
 
@@ -58,8 +58,8 @@ def weights(results: Results, pairing: PairingSpec = PAIRING) -> list[float]:
     return [e.task.weight for e in results.searches[pairing]]
 
 
-def leader(results: Results) -> float:
-    task = results.leader(PAIRING)
+def best_of(results: Results) -> float:
+    task = results.best_task(PAIRING)
     assert task is not None
     return task.weight
 

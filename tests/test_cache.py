@@ -125,7 +125,7 @@ def test_what_cannot_be_had_is_put_there_by_hand(
         raise error
 
     monkeypatch.setattr(cache, "_open", fail)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         obtain(FILE, tmp_path / "cache")
     for text in (
         "a net",
@@ -136,7 +136,7 @@ def test_what_cannot_be_had_is_put_there_by_hand(
         "'net.pt'",
         "no network",
     ):
-        assert text in str(refused.value)
+        assert text in str(rejected.value)
     with pytest.raises(InputError, match="none is published"):
         obtain(UNPUBLISHED, tmp_path / "cache")
     (tmp_path / "cache" / "net.pt").write_bytes(CONTENT)
@@ -151,13 +151,13 @@ def test_a_full_disk_is_seen_before(serve: Any, monkeypatch: Any, tmp_path: Path
     assert left(tmp_path) == []
 
 
-def test_a_damaged_file_is_refused_with_both_hashes(tmp_path: Path) -> None:
+def test_a_damaged_file_is_rejected_with_both_hashes(tmp_path: Path) -> None:
     damaged = b"x" + CONTENT[1:]
     (tmp_path / "net.pt").write_bytes(damaged)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         obtain(FILE, tmp_path)
-    assert SHA in str(refused.value)
-    assert hashlib.sha256(damaged).hexdigest() in str(refused.value)
+    assert SHA in str(rejected.value)
+    assert hashlib.sha256(damaged).hexdigest() in str(rejected.value)
     (tmp_path / "net.pt").write_bytes(b"short")
     with pytest.raises(InputError, match="5 bytes"):
         obtain(FILE, tmp_path)
@@ -191,10 +191,10 @@ def test_a_hash_that_is_not_published_is_that_of_the_first_use(
     obtain(UNPUBLISHED, tmp_path)
     assert capsys.readouterr().err == ""
     (tmp_path / "net.pt").write_bytes(b"another")
-    with pytest.raises(InputError, match="first use") as refused:
+    with pytest.raises(InputError, match="first use") as rejected:
         obtain(UNPUBLISHED, tmp_path)
-    assert SHA in str(refused.value)
-    assert hashlib.sha256(b"another").hexdigest() in str(refused.value)
+    assert SHA in str(rejected.value)
+    assert hashlib.sha256(b"another").hexdigest() in str(rejected.value)
     (tmp_path / "net.pt.sha256").write_text("{}")
     with pytest.raises(InputError, match="remove it"):
         obtain(UNPUBLISHED, tmp_path)

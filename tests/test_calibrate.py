@@ -35,7 +35,7 @@ def calibrated(kind: str, law: Law, **spec: object) -> tuple[Calibration, list[f
     results, strengths = begun(**spec), []
     while (strength := calibrate(results, kind).next) is not None:
         assert strength not in strengths
-        made = kinds()[kind](strength)  # refuses a strength that it does not have
+        made = kinds()[kind](strength)  # rejects a strength that it does not have
         assert strength != made.identity
         assert strength == float(f"{strength:.3g}")
         strengths.append(strength)
@@ -185,7 +185,7 @@ def test_only_the_kind_alone_on_the_search_s_seed_counts() -> None:
             results.single(name)
             for name in ("noise(0.1)+dropout(0.1)", "dropout(0.1)", "input-blur(0.1)")
         ),
-        *results.alone("noise(0.1)"),
+        *results.confirmed_single("noise(0.1)"),
         Task(**{**vars(single), "guide": "noise(0.4)", "weight": 2.0}),
     ]
     shared = {**results.shared, **{task: Evaluation(task, Outcome({FD: 3.0})) for task in others}}

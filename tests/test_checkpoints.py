@@ -1,4 +1,4 @@
-"""Checkpoints from outside: what is not whole and right is refused, by name, and nothing is
+"""Checkpoints from outside: what is not whole and right is rejected, by name, and nothing is
 executed."""
 
 import json
@@ -118,13 +118,13 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
         (lambda f: rewrite(f, lambda t: {k: v * torch.nan for k, v in t.items()}), "not finite"),
     ],
 )
-def test_bad_checkpoints_are_refused(folder: Path, change, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_checkpoints_are_rejected(folder: Path, change, says: str) -> None:  # type: ignore[no-untyped-def]
     change(folder)
     with pytest.raises(InputError, match=says):
         load_base(folder, "digits")
 
 
-def test_truncated_weights_with_an_agreeing_card_are_refused(folder: Path) -> None:
+def test_truncated_weights_with_an_agreeing_card_are_rejected(folder: Path) -> None:
     path = folder / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:200])
     edit(folder, weights_sha256=sha256(path))

@@ -107,14 +107,14 @@ BAD = [
 
 @pytest.mark.parametrize("plan", [[], ["--plan"]], ids=["run", "plan"])
 @pytest.mark.parametrize(("argv", "text"), [pytest.param(a, t, id=i) for i, a, t in BAD])
-def test_bad_values_are_refused_by_name(
+def test_bad_values_are_rejected_by_name(
     argv: list[str], text: str, plan: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     says(capsys, ["run", SMALL, "--root", str(tmp_path / "r"), *argv, *plan], 2, text)
     assert not (tmp_path / "r").exists()
 
 
-def test_bad_configs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_configs_are_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
     bad = {
         "nam: x": "Did you mean name",
@@ -186,7 +186,7 @@ def test_the_config_may_stand_anywhere(tmp_path: Path, capsys: pytest.CaptureFix
         assert f"{17 if '9' in argv else 11} evaluations a sample" in capsys.readouterr().out
 
 
-def test_a_base_without_the_sites_is_refused(
+def test_a_base_without_the_sites_is_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = [

@@ -147,7 +147,7 @@ def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     says(capsys, ["sample", SMALL, "--samples", "0"], 2, "--samples")
 
 
-def test_score_refuses_what_it_cannot_compare(
+def test_score_rejects_what_it_cannot_compare(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from study.data import load_data
@@ -185,7 +185,7 @@ def test_score_refuses_what_it_cannot_compare(
     says(capsys, ["score", x], 2, "reference")
 
 
-def test_table_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_rejects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     says(capsys, ["table", "x", "--root", str(tmp_path)], 2, "found no studies")
     says(capsys, ["table"], 2, "name")
     says(capsys, ["sync", "x", "--root", str(tmp_path)], 2, "found no studies")

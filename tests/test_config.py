@@ -10,7 +10,7 @@ from degradations import InputError
 from study.cli.config import load_spec
 from study.specs import PairingSpec
 from study.specs.serialisation import spec_to_yaml
-from tests.config_texts import PLAIN, refusal
+from tests.config_texts import PLAIN, rejection
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 DOUBLED = "a0: &a0 [x, x]\n" + "".join(
@@ -185,7 +185,7 @@ ODD = [
 
 @pytest.mark.parametrize(("content", "says"), [pytest.param(c, s, id=i) for i, c, s in ODD])
 def test_an_odd_config_gets_one_message(content: str | bytes, says: str, tmp_path: Path) -> None:
-    assert says in refusal(content, tmp_path)
+    assert says in rejection(content, tmp_path)
 
 
 MERGED = "a0: &a0 {k: v}\n" + "".join(
@@ -201,7 +201,7 @@ LONG = "x: &x [" + "y, " * 100_000 + "]\nz: [" + "*x, " * 1000 + "]"
 )
 def test_what_aliases_multiply_is_counted_before_it_is_built(content: str, tmp_path: Path) -> None:
     began = time.process_time()
-    assert "more than 400,000 values, aliases expanded" in refusal(content, tmp_path)
+    assert "more than 400,000 values, aliases expanded" in rejection(content, tmp_path)
     assert time.process_time() - began < 1
 
 
@@ -255,11 +255,11 @@ def test_a_missing_config_may_have_a_neighbour(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mutated_configs_are_accepted_or_refused(
+def test_mutated_configs_are_accepted_or_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend("benchmarks")
     from benchmarks.mutated_configs import mutant, outcome
 
     for seed in range(200):
-        assert outcome(mutant(seed), tmp_path) in ("accepted", "refused"), seed
+        assert outcome(mutant(seed), tmp_path) in ("accepted", "rejected"), seed

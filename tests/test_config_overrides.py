@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.cli.config import load_spec
-from tests.config_texts import PLAIN, refusal
+from tests.config_texts import PLAIN, rejection
 
 
 def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
@@ -45,4 +45,4 @@ OVERRIDES = [
 
 @pytest.mark.parametrize(("overrides", "says"), OVERRIDES, ids=[o[0] for o, _ in OVERRIDES])
 def test_an_override_that_is_none_is_named(overrides: list[str], says: str, tmp_path: Path) -> None:
-    assert says in refusal(PLAIN, tmp_path, *overrides)
+    assert says in rejection(PLAIN, tmp_path, *overrides)

@@ -73,7 +73,7 @@ class TestComposition:
         assert str(Composition((a, b, c))) == "dropout(0.1)+noise(0.2)+prune(0.3)"
 
     @pytest.mark.parametrize("parts", [(), (Dropout(0.1),), (Dropout(0.1), Identity())])
-    def test_too_few_parts_are_refused(self, parts: tuple[Degradation, ...]) -> None:
+    def test_too_few_parts_are_rejected(self, parts: tuple[Degradation, ...]) -> None:
         with pytest.raises(InputError, match="two or more parts"):
             Composition(parts)
 

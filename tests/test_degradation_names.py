@@ -97,12 +97,12 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
         ("none+dropout(0.1)", "without 'none'"),
     ],
 )
-def test_bad_names_are_refused(text: str, says: str) -> None:
+def test_bad_names_are_rejected(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         parse(text)
 
 
 @pytest.mark.parametrize(("option", "says"), [(1.5, "found seed=1.5; accepted: a finite int")])
-def test_bad_options_are_refused(option: float, says: str) -> None:
+def test_bad_options_are_rejected(option: float, says: str) -> None:
     with pytest.raises(InputError, match=says):
         WeightNoise(0.1, seed=option)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The conformance suite of degradations: what holds of every kind, and on what they are refused."""
+"""The conformance suite of degradations: what holds of every kind, and what is rejected."""
 
 import math
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ class TestEveryKind:
         else:
             evaluate(degraded, None)
 
-    def test_refuses_bad_strengths(
+    def test_rejects_bad_strengths(
         self, make: Base, kind: type[Kind], strengths: tuple, random: bool
     ) -> None:
         beyond = math.nextafter(kind.most, math.inf) if kind.below == math.inf else kind.below
@@ -171,7 +171,7 @@ class TestEveryKind:
         (parse("noise(0.1)+dropout(0.2)"), ExactGaussian(0.5), r"dropout\(0.2\).*'dropout'"),
     ],
 )
-def test_a_base_without_what_is_wanted_is_refused_by_name(
+def test_a_base_without_what_is_wanted_is_rejected_by_name(
     degradation: Degradation, base: Denoiser, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):

@@ -188,7 +188,7 @@ BIAS = "proj_out_2.bias"
         (lambda folder: (folder / "vae").mkdir(), "vae/config.json: missing"),
     ],
 )
-def test_a_spoilt_folder_is_refused(
+def test_a_spoilt_folder_is_rejected(
     folder: Path, spoil: Callable[[Path], Any], message: str
 ) -> None:
     spoil(folder)
@@ -263,6 +263,6 @@ def test_a_hub_name_is_downloaded_whole_and_once(
 @pytest.mark.parametrize(
     "place", ["hub:name", "hub:../..", "hub:a/../b", "hub:a/b/c", "hub:", "hub:a/..", "nowhere"]
 )
-def test_places_that_are_none_are_refused(tmp_path: Path, place: str) -> None:
+def test_places_that_are_none_are_rejected(tmp_path: Path, place: str) -> None:
     with pytest.raises(InputError, match="accepted"):
         load_diffusers(place, tmp_path)

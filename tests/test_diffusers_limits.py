@@ -149,7 +149,7 @@ def test_thresholding_is_that_of_diffusers() -> None:
         ),
     ],
 )
-def test_limits_that_are_none_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_limits_that_are_none_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         limit_of(config(**settings))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from degradations import Draws, InputError, Pair, Site, parse
-from degradations.names import kinds
+from degradations.parsing import kinds
 from study.models.diffusers import Loaded, load_diffusers
 from tests.diffusers_models import MODELS, acting, diffusers, network_of, noisy, plain, saved, sited
 
@@ -122,7 +122,7 @@ def test_every_degradation_acts_and_leaves_the_base_alone(
     assert torch.equal(identity(x, sigma, label, Draws(0)), found)
 
 
-def test_a_random_degradation_without_draws_is_refused_and_leaves_none_behind(
+def test_a_random_degradation_without_draws_is_rejected_and_leaves_none_behind(
     pair: tuple[Any, Loaded],
 ) -> None:
     base, (x, sigma, label) = pair[1].denoiser, noisy(pair[1])

@@ -133,7 +133,7 @@ def test_a_schedule_that_ends_in_pure_noise_ends_before() -> None:
         ({"trained_betas": "x"}, "a list of num_train_timesteps"),
     ],
 )
-def test_settings_of_no_schedule_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_settings_of_no_schedule_are_rejected(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         noise_levels(config(**settings))
 

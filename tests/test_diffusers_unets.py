@@ -1,4 +1,4 @@
-"""U-Nets of diffusers: every kind of settings, old names of weights, and those that are refused."""
+"""U-Nets of diffusers: all kinds of settings, old names of weights, and what is rejected."""
 
 import copy
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_attention_by_its_old_names(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_u_nets_that_are_no_denoisers_of_this_kind_are_refused(
+def test_u_nets_that_are_no_denoisers_of_this_kind_are_rejected(
     tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     diffusers.DDIMScheduler().save_pretrained(tmp_path / "scheduler")

@@ -76,7 +76,7 @@ def test_a_file_is_read(monkeypatch: Any, tmp_path: Path) -> None:
         assert torch.equal(network(x), other(x))
 
 
-def test_bad_files_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
+def test_bad_files_are_rejected(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(dinov2, "DinoV2", small)
     path, good = tmp_path / "w.pth", weights()
     bad: dict[str, Any] = {

@@ -26,7 +26,7 @@ def test_moments_merge() -> None:
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-12)
 
 
-def test_moments_refuse_what_is_not_finite() -> None:
+def test_moments_reject_what_is_not_finite() -> None:
     with pytest.raises(RunError, match="2 of 3"):
         moments(np.array([[1.0, 2.0], [np.nan, 0.0], [np.inf, 0.0]]))
     with pytest.raises(RunError, match="at least 2"):
@@ -138,7 +138,7 @@ def test_kernel_distance_to_what_is_repeated() -> None:
     assert abs(np.mean(found) + lowered) < 4 * np.std(found) / math.sqrt(2000)
 
 
-def test_kernel_distance_refuses_bad_sets() -> None:
+def test_kernel_distance_rejects_bad_sets() -> None:
     with pytest.raises(InputError, match="same d"):
         kernel_distance(np.ones((3, 2)), np.ones((3, 4)))
 

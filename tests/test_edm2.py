@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks import plain_edm2
 from degradations import BlockDropout, Draws, Dropout, InputError, LabelDrop, MapBlur, NoAttention
 from study.models import EDM
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.edm2 import EDM2UNet
 from study.models.preconditioning import Preconditioned
 
@@ -67,7 +67,7 @@ def inputs(channels: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def small(name: str = "labels") -> Preconditioned:
-    denoiser = published("Precond", ARGUMENTS[name]).eval().requires_grad_(False)
+    denoiser = network_of_class("Precond", ARGUMENTS[name]).eval().requires_grad_(False)
     state = denoiser.network.state_dict()
     raw = {key: torch.empty_like(value) for key, value in state.items()}
     fill(raw)
@@ -192,9 +192,9 @@ def test_lower_precision_is_its_rounding_away(precision: torch.dtype, digits: fl
         ({"model_channels": 2048, "channel_mult": [16, 16]}, "parameters"),
     ],
 )
-def test_arguments_that_are_none_are_refused(changes: dict[str, Any], text: str) -> None:
+def test_arguments_that_are_none_are_rejected(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        published("Precond", {**ARGUMENTS["labels"], **changes})
+        network_of_class("Precond", {**ARGUMENTS["labels"], **changes})
 
 
 def test_it_is_its_formulas_written_down_plainly() -> None:

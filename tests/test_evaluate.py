@@ -38,7 +38,7 @@ def test_endpoints_are_the_mixtures_of_main_and_guide_alone(
     pairing = PairingSpec("noise(0.2)", "dropout(0.4)", coupling)  # type: ignore[arg-type]
     task = Task.endpoints(pairing, 0, 180, 6)
     found = evaluator.outcome(task)
-    main = evaluator.samples(Task.alone(pairing.main, 0, 180, 6))
+    main = evaluator.samples(Task.single(pairing.main, 0, 180, 6))
     # weight 0: the guide with the draws it would have
     guide = evaluator.samples(Task.guided(pairing, 0.0, 0, 180, 6))
     for weight in (1.0, 1.5, 3.5):
@@ -63,16 +63,16 @@ def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
     scores the same."""
     fresh = evaluator_for(spec, load_base("digits", "digits"))
     each = 180 * 11
-    assert fresh.outcome(Task.endpoints(PAIRING, 0, 180, 6)).evaluations == 2 * each
-    alone = fresh.outcome(Task.alone("noise(0.2)", 0, 180, 6))
-    assert alone.evaluations == 0
+    assert fresh.outcome(Task.endpoints(PAIRING, 0, 180, 6)).network_evaluations == 2 * each
+    alone = fresh.outcome(Task.single("noise(0.2)", 0, 180, 6))
+    assert alone.network_evaluations == 0
     streamed = evaluator_for(spec, load_base("digits", "digits")).outcome(
-        Task.alone("noise(0.2)", 0, 180, 6)
+        Task.single("noise(0.2)", 0, 180, 6)
     )
-    assert streamed.evaluations == each
+    assert streamed.network_evaluations == each
     assert streamed.scores == alone.scores
     assert streamed.replicates == alone.replicates
-    assert fresh.outcome(Task.guided(PAIRING, 2.0, 0, 180, 6)).evaluations == 2 * each
+    assert fresh.outcome(Task.guided(PAIRING, 2.0, 0, 180, 6)).network_evaluations == 2 * each
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_evaluations_are_those_of_the_networks(
         weight=weight,
         rule=rule,
     )
-    found = evaluator.outcome(task).evaluations
+    found = evaluator.outcome(task).network_evaluations
     hook.remove()
     assert found == sum(counted) == networks * 180 * 11
 
@@ -110,7 +110,7 @@ def test_a_search_s_main_scores_as_the_confirmation_s_would(
     other = evaluator_for(
         replace(spec, seed=7), evaluator.base
     )  # for which seed 0 is not the search's
-    task = Task.alone("dropout(0.4)", 0, 180, 6)
+    task = Task.single("dropout(0.4)", 0, 180, 6)
     kept, streamed = evaluator.outcome(task), other.outcome(task)
     assert kept.scores == pytest.approx(dict(streamed.scores))
     assert {k: list(v) for k, v in kept.replicates.items()} == {
@@ -119,7 +119,7 @@ def test_a_search_s_main_scores_as_the_confirmation_s_would(
 
 
 def test_scores_hold_what_the_features_give(evaluator: Evaluator) -> None:
-    scores = evaluator.outcome(Task.alone(BASE, 0, 180, 12)).scores
+    scores = evaluator.outcome(Task.single(BASE, 0, 180, 12)).scores
     names = {"fd", "kd", "precision", "recall", "density", "coverage"}
     assert {f"{name}_digits" for name in names} | {
         "fd_digits_mean",
@@ -133,7 +133,7 @@ def test_scores_hold_what_the_features_give(evaluator: Evaluator) -> None:
 
 def test_replicates_leave_a_tenth_out(evaluator: Evaluator) -> None:
     """The jackknife's error of the accuracy-free FD is about that between seeds."""
-    outcomes = [evaluator.outcome(Task.alone(BASE, seed, 360, 8)) for seed in range(10, 22)]
+    outcomes = [evaluator.outcome(Task.single(BASE, seed, 360, 8)) for seed in range(10, 22)]
     between = np.std([outcome.scores["fd_pixels"] for outcome in outcomes], ddof=1)
     within = [np.sqrt(9 * np.var(outcome.replicates["fd_pixels"])) for outcome in outcomes]
     assert len(outcomes[0].replicates["fd_pixels"]) == 10
@@ -154,7 +154,7 @@ def test_whether_a_degradation_is_random(evaluator: Evaluator) -> None:
     }
 
 
-def test_what_a_base_cannot_suffer_is_refused(evaluator: Evaluator) -> None:
+def test_what_a_base_cannot_suffer_is_rejected(evaluator: Evaluator) -> None:
     for name in ("no-attention(1)", "map-blur(1)", "dropout(0.1)+map-shuffle(0.5)"):
         with pytest.raises(InputError, match=name.split("+")[-1].split("(")[0]):
             is_stochastic(evaluator.base, evaluator.degradation(name))
@@ -166,7 +166,7 @@ def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) 
     names = ("digits@snapshot=4", "digits@snapshot=4+dropout(0.4)")
     varied = replace(spec, pairings=tuple(PairingSpec("none", name) for name in names))
     found = evaluator_of(varied, tmp_path)
-    own, plain, degraded = (found.samples(Task.alone(name, 0, 20, 4)) for name in ("none", *names))
+    own, plain, degraded = (found.samples(Task.single(name, 0, 20, 4)) for name in ("none", *names))
     assert not torch.equal(own, plain)
     assert not torch.equal(plain, degraded)
     assert (

@@ -59,7 +59,7 @@ def test_draws_have_the_mixture_s_moments() -> None:
     assert torch.bincount(k).div(n).tolist() == pytest.approx(weights.tolist(), abs=0.005)
 
 
-def test_bad_parameters_are_refused() -> None:
+def test_bad_parameters_are_rejected() -> None:
     with pytest.raises(InputError, match="std"):
         ExactGaussian(0.0)
     with pytest.raises(InputError, match="covariances"):
@@ -84,6 +84,6 @@ def test_digits_are_all_there() -> None:
     assert data.counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def test_unknown_data_is_refused() -> None:
+def test_unknown_data_is_rejected() -> None:
     with pytest.raises(InputError, match=r"accepted: digits, fractal"):
         load_data("imagenet")

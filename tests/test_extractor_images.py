@@ -65,7 +65,7 @@ class TestImages:
     @pytest.mark.parametrize(
         "x", [torch.zeros(2, 4, 8, 8), torch.zeros(2, 8), torch.zeros(2, 3, 8, 8, dtype=torch.int)]
     )
-    def test_what_is_no_image_is_refused(self, x: Tensor) -> None:
+    def test_what_is_no_image_is_rejected(self, x: Tensor) -> None:
         with pytest.raises(InputError, match="'means': found samples"):
             Images("means", "", Means())(x)
 

@@ -27,7 +27,7 @@ class TestEveryExtractor:
         assert extractor.name == name
         assert extractor.sha256 == load_extractor(name).sha256
 
-    def test_statistics_come_back_and_are_refused_to_others(self, name: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    def test_statistics_come_back_and_are_rejected_to_others(self, name: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
         extractor, x = load_extractor(name).eval(), torch.randn(40, *SAMPLES[name])
         reference = references(x, [extractor])[name]
         reference.save(tmp_path / "s.npz")
@@ -78,7 +78,7 @@ def test_rff_is_a_kernel() -> None:
     assert float((f @ f.T - kernel).abs().mean()) < 2 / math.sqrt(256)
 
 
-def test_extractors_refuse_other_samples() -> None:
+def test_extractors_reject_other_samples() -> None:
     for name in ("digits", "rff"):
         with pytest.raises(InputError, match=name):
             load_extractor(name)(torch.zeros(2, 3, 8, 8))

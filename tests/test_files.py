@@ -70,7 +70,7 @@ def test_a_bad_image_is_named(folder: Path, name: str, content: bytes, says: str
         read(folder)
 
 
-def test_a_bad_place_is_refused(tmp_path: Path) -> None:
+def test_a_bad_place_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("x")
     (tmp_path / "broken.npz").write_bytes(b"PK")
@@ -78,7 +78,7 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", samples=np.full((3, 2), np.nan))
     np.savez(tmp_path / "ints.npz", samples=np.ones((3, 2), dtype=int))
     np.savez(tmp_path / "other.npz", y=np.ones(3))
-    refused = {
+    rejected = {
         "empty": "no images",
         "none": "no such",
         "text.txt": "found another file",
@@ -88,18 +88,18 @@ def test_a_bad_place_is_refused(tmp_path: Path) -> None:
         "ints.npz": "int64",
         "other.npz": "accepted: one of samples",
     }
-    for name, says in refused.items():
+    for name, says in rejected.items():
         with pytest.raises(InputError, match=says):
             read(tmp_path / name)
 
 
-def test_a_huge_image_is_refused_before_it_is_decoded(folder: Path) -> None:
+def test_a_huge_image_is_rejected_before_it_is_decoded(folder: Path) -> None:
     (folder / "9.png").write_bytes(png("1", (30_000, 30_000)))
     with pytest.raises(InputError, match=r"9\.png"):
         read(folder)
 
 
-def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_rejected(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", bytes(4096 * 4096 * 3 + 2**20 + 1))
     with pytest.raises(InputError, match="unpacks to 51380225 bytes; at most 51380224"):

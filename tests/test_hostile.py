@@ -1,4 +1,4 @@
-"""What small files may ask for: memory, of which refusing them takes no more than they have bytes,
+"""What small files may ask for: memory, of which rejecting them takes no more than they have bytes,
 and 200 MB."""
 
 import hashlib
@@ -19,8 +19,8 @@ from safetensors.torch import save
 from torch import nn
 
 from degradations import InputError
-from study.checkpoints.published import Published
-from study.models.by_class import published
+from study.checkpoints.network_files import NetworkFile
+from study.models.by_class import network_of_class
 from tests.pickle_files import EasyDict, dumps
 from tests.public_files import persistent
 from tests.published_networks import TINY
@@ -178,7 +178,7 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_hundreds_of_hostile_files_are_refused_or_read() -> None:
+def test_hundreds_of_hostile_files_are_rejected_or_read() -> None:
     """As the benchmark counts them, which ends with 1 where a file takes more memory or raises
     another error."""
     command = [sys.executable, "benchmarks/hostile_files.py"]
@@ -218,13 +218,13 @@ def test_a_network_that_is_made_after_its_weights_is_what_it_was(
         if class_name != "Precond"
         else arguments
     )
-    first = published(class_name, arguments)
+    first = network_of_class(class_name, arguments)
     weights = {
         name: torch.randn(tensor.shape).to(dtype)
         for name, tensor in first.network.state_dict().items()
     }
     first.network.load_state_dict(weights)
-    found = Published(class_name, arguments, weights, latents=False).build(Path("w.pkl"))
+    found = NetworkFile(class_name, arguments, weights, latents=False).build(Path("w.pkl"))
     expected, given = first.state_dict(), found.state_dict()
     assert given.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -238,13 +238,14 @@ def test_a_network_that_is_made_after_its_weights_is_what_it_was(
 
 
 def test_an_empty_network_takes_no_memory_and_its_preconditioning_is_there() -> None:
-    denoiser = published("iDDPMPrecond", {**TINY, "M": 100_000}, empty=True)
+    denoiser = network_of_class("iDDPMPrecond", {**TINY, "M": 100_000}, empty=True)
     assert all(
         tensor.is_meta for tensor in (*denoiser.network.parameters(), *denoiser.network.buffers())
     )
     assert denoiser.get_buffer("u").shape == (100_001,)
     assert torch.equal(
-        denoiser.get_buffer("u"), published("iDDPMPrecond", {**TINY, "M": 100_000}).get_buffer("u")
+        denoiser.get_buffer("u"),
+        network_of_class("iDDPMPrecond", {**TINY, "M": 100_000}).get_buffer("u"),
     )
 
 
@@ -266,13 +267,13 @@ def test_an_empty_network_takes_no_memory_and_its_preconditioning_is_there() -> 
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_before_the_network_is_made(
+def test_what_does_not_fit_is_rejected_before_the_network_is_made(
     change: Callable[[dict[str, torch.Tensor]], Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = dict(published("Precond", EDM2).network.state_dict())
+    weights = dict(network_of_class("Precond", EDM2).network.state_dict())
     change(weights)
     made: list[object] = []
     monkeypatch.setattr(nn.Module, "to_empty", lambda self, **_: made.append(self))
     with pytest.raises(InputError, match=says):
-        Published("Precond", EDM2, weights, latents=False).build(Path("w.pkl"))
+        NetworkFile("Precond", EDM2, weights, latents=False).build(Path("w.pkl"))
     assert not made

@@ -168,7 +168,7 @@ def test_a_format_may_have_another_s_suffix(tmp_path: Path) -> None:
     assert np.array_equal(ours(tmp_path)[0], theirs(tmp_path / "a.png"))
 
 
-def test_large_images_of_few_bytes_are_refused(
+def test_large_images_of_few_bytes_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flat image is accepted up to a size, a larger one in proportion to its bytes."""
@@ -189,6 +189,6 @@ def test_messages_speak_of_no_objects(tmp_path: Path) -> None:
     SHADES.save(buffer, "PNG")
     for content in (b"", b"text", buffer.getvalue()[:30], buffer.getvalue()[:60]):
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.png: not a complete image") as refused:
+        with pytest.raises(InputError, match=r"a\.png: not a complete image") as rejected:
             ours(tmp_path)
-        assert "object at" not in str(refused.value)
+        assert "object at" not in str(rejected.value)

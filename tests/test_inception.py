@@ -1,4 +1,4 @@
-"""Extractors that are TorchScripts: features against clean-fid, cards, and what is refused."""
+"""Extractors that are TorchScripts: features against clean-fid, cards, and what is rejected."""
 
 import hashlib
 import io
@@ -161,7 +161,7 @@ def test_a_card_of_one_s_own(card: Callable[..., str], tmp_path: Path) -> None:
         ({"dims": 3}, "all of them text"),
     ],
 )
-def test_other_cards_are_refused_and_nothing_is_run(
+def test_other_cards_are_rejected_and_nothing_is_run(
     card: Callable[..., str], monkeypatch: Any, entries: dict[str, Any], says: str
 ) -> None:
     path, run = card(**entries), []
@@ -171,7 +171,7 @@ def test_other_cards_are_refused_and_nothing_is_run(
     assert run == []
 
 
-def test_what_is_no_script_is_refused(card: Callable[..., str], tmp_path: Path) -> None:
+def test_what_is_no_script_is_rejected(card: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("x")
     with pytest.raises(InputError, match="a TorchScript"):
         load_extractor(card(file="text.pt", sha256=hashlib.sha256(b"x").hexdigest()))

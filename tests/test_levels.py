@@ -29,7 +29,7 @@ from study.data import load_data
 from study.engine.plan import estimate
 from study.evaluation.evaluator import Evaluator
 from study.models import ExactGaussian
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.records.task import Task
 from study.sampling import Churn, edm_sigmas, sample
 from tests.helpers import evaluator_for
@@ -72,7 +72,7 @@ def network(case: str) -> Denoiser:
     class_name, arguments, *_ = CASES[case]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        denoiser = published(class_name, {**SIZES, **arguments})
+        denoiser = network_of_class(class_name, {**SIZES, **arguments})
         for parameter in denoiser.parameters():
             parameter.data = parameter.data + 0.1 * torch.randn_like(parameter)
     return denoiser.double().eval().requires_grad_(False)
@@ -133,15 +133,18 @@ def test_its_levels(case: str) -> None:
 
 def test_edm2_takes_any() -> None:
     arguments = {name: value for name, value in SIZES.items() if name != "model_type"}
-    assert published("Precond", arguments).levels() == Levels()
+    assert network_of_class("Precond", arguments).levels() == Levels()
 
 
 def test_they_do_not_depend_on_the_device_it_is_built_on() -> None:
     with torch.device("meta"):
-        on_meta = published("iDDPMPrecond", SIZES).levels(), published("VPPrecond", SIZES).levels()
+        on_meta = (
+            network_of_class("iDDPMPrecond", SIZES).levels(),
+            network_of_class("VPPrecond", SIZES).levels(),
+        )
     assert on_meta == (
-        published("iDDPMPrecond", SIZES).levels(),
-        published("VPPrecond", SIZES).levels(),
+        network_of_class("iDDPMPrecond", SIZES).levels(),
+        network_of_class("VPPrecond", SIZES).levels(),
     )
 
 
@@ -178,13 +181,13 @@ def test_the_grid_within_levels() -> None:
 
 
 @pytest.mark.parametrize(("low", "high"), [(100.0, 200.0), (0.001, 0.002), (50.0, 80.0)])
-def test_a_grid_outside_of_them_is_refused(low: float, high: float) -> None:
+def test_a_grid_outside_of_them_is_rejected(low: float, high: float) -> None:
     with pytest.raises(InputError, match=r"made for, 0.02 to 50"):
         edm_sigmas(4, low, high, levels=Levels(0.02, 50))
 
 
 @pytest.mark.parametrize("ends", [(1.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (math.inf, math.inf)])
-def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
+def test_levels_that_are_none_are_rejected(ends: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="low < high"):
         Levels(*ends)
 
@@ -198,11 +201,11 @@ def test_levels_that_are_none_are_refused(ends: tuple[float, float]) -> None:
         ("iDDPMPrecond", {"C_1": 1.0}),
     ],
 )
-def test_published_arguments_that_leave_none_are_refused(
+def test_published_arguments_that_leave_none_are_rejected(
     class_name: str, arguments: dict[str, float]
 ) -> None:
     with pytest.raises(InputError, match="noise levels: found"):
-        published(class_name, {**SIZES, **arguments})
+        network_of_class(class_name, {**SIZES, **arguments})
 
 
 class TestStudies:
@@ -210,7 +213,7 @@ class TestStudies:
 
     def base(self, class_name: str, **arguments: float) -> Base:
         denoiser = (
-            published(class_name, {**TINY, "img_channels": 1, **arguments})
+            network_of_class(class_name, {**TINY, "img_channels": 1, **arguments})
             .eval()
             .requires_grad_(False)
         )
@@ -256,9 +259,9 @@ class TestStudies:
         )
         torch.testing.assert_close(evaluator.samples(task), sample(guided, (8, 1, 8, 8), **wanted))  # type: ignore[arg-type]
         # σ = 0.02 alone is inside, and seen twice
-        assert evaluator.outcome(task).evaluations == 8 * (11 + 2)
+        assert evaluator.outcome(task).network_evaluations == 8 * (11 + 2)
 
-    def test_a_guide_of_fewer_levels_is_refused(self) -> None:
+    def test_a_guide_of_fewer_levels_is_rejected(self) -> None:
         edm, ve = self.base("EDMPrecond"), self.base("VEPrecond")
         with pytest.raises(
             InputError, match=r"from 0.002 to 40, and VEPrecond supports 0.02 to 100"
@@ -273,7 +276,7 @@ class TestStudies:
         with pytest.raises(InputError, match=r"from 0.002 to 40, and EDMPrecond supports 0 to 20"):
             self.evaluator(edm, guide=short)
 
-    def test_a_base_of_other_levels_is_refused(self) -> None:
+    def test_a_base_of_other_levels_is_rejected(self) -> None:
         with pytest.raises(InputError, match=r"sigma_min 0.002, sigma_max 0.01; accepted"):
             self.evaluator(self.base("VEPrecond"), sigma_max=0.01)
 

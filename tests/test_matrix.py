@@ -42,7 +42,10 @@ def test_every_main_meets_every_guide_at_equal_damage(
     ]
     trials = read("small-matrix", root).trials
     alone = trials[
-        (trials.part == "confirm") & (trials.seed == 0) & (trials.guide == "none") & ~trials.ends
+        (trials.part == "confirm")
+        & (trials.seed == 0)
+        & (trials.guide == "none")
+        & ~trials.endpoint_probe
     ]
     fd = alone.set_index("main").fd_digits
     for row in rows:
@@ -96,7 +99,7 @@ def test_judging_the_probes() -> None:
             "predicted_cosine": [None, None, None, None],
         }
     )
-    found = matrix.judge(cells).set_index("probe")
+    found = matrix.score_probes(cells).set_index("probe")
     assert found.loc["endpoint", "agreement"] == 1
     assert found.loc["endpoint", "rank_correlation"] == pytest.approx(1)
     assert found.loc["ρ·r > 1", "agreement"] == 0
@@ -192,7 +195,7 @@ def test_a_grid_evaluates_every_weight(tmp_path: Path) -> None:
     assert call(argv) == 0
     trials = read("small", tmp_path).trials
     assert sorted(trials[trials.part != "confirm"].weight) == pytest.approx([1.0, 1.1, 1.2, 1.3])
-    assert not trials.ends.any()
+    assert not trials.endpoint_probe.any()
     differences = read("small", tmp_path).differences
     assert len(differences) == 6  # three weights, two metrics
     assert (differences.low < differences.difference).all()

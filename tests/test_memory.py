@@ -67,7 +67,7 @@ def test_the_endpoint_probe_holds_no_more_than_is_counted() -> None:
         ),
     ],
 )
-def test_too_much_is_refused_with_what_helps(
+def test_too_much_is_rejected_with_what_helps(
     changed: dict[str, object], what: str, instead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = (
@@ -80,10 +80,10 @@ def test_too_much_is_refused_with_what_helps(
     monkeypatch.setattr(memory, "cpu_memory", lambda: total)
     memory.check(held, CPU)
     monkeypatch.setattr(memory, "cpu_memory", lambda: total - 1)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         memory.check(held, CPU)
     for part in (what, instead, f"at least {total / 1e9:,.2f} GB are needed"):
-        assert part in str(refused.value)
+        assert part in str(rejected.value)
 
 
 def test_a_chunk_is_held_where_it_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_a_chunk_is_held_where_it_is_sampled(monkeypatch: pytest.MonkeyPatch) ->
         memory.check(held, torch.device("cuda", 0))
 
 
-def test_run_and_plan_refuse_it_before_anything_is_made(
+def test_run_and_plan_reject_it_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "cpu_memory", lambda: 10**9)

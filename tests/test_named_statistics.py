@@ -26,10 +26,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(address: str) -> None:
+    def reject(address: str) -> None:
         raise urllib.error.URLError("no network here")
 
-    monkeypatch.setattr("study.files.cache._open", refuse)
+    monkeypatch.setattr("study.files.cache._open", reject)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_what_could_be_a_folder_or_several_is_no_name(name: str) -> None:
         ("zzz", "published statistics are img512, .*cat2dog test 256"),
     ],
 )
-def test_an_unknown_name_is_refused_with_those_near_it(name: str, says: str) -> None:
+def test_an_unknown_name_is_rejected_with_those_near_it(name: str, says: str) -> None:
     with pytest.raises(InputError, match=f"reference '{name}': .*{says}"):
         references_of(name, [load_extractor("pixels")], Path("none"))
 
@@ -172,7 +172,7 @@ def test_a_mode_of_clean_fid_is_the_extractor_that_has_its_statistics(
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-def test_images_of_another_size_are_refused(
+def test_images_of_another_size_are_rejected(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.savez(root / "cache" / "ffhq_clean_trainval70k_256.npz", **moments(0))

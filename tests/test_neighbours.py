@@ -91,7 +91,7 @@ def test_radii_rise_and_leave_the_point_itself_out() -> None:
     np.testing.assert_allclose(radii(line)[4], [1, 1, 2, 2, 3])
 
 
-def test_too_few_and_other_features_are_refused() -> None:
+def test_too_few_and_other_features_are_rejected() -> None:
     six, five = normal(6, 2, 1), normal(5, 2, 1)
     with pytest.raises(InputError, match="at least 6"):
         radii(five)

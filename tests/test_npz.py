@@ -54,7 +54,7 @@ def test_parts_are_the_whole(dtype: str, write: Any, tmp_path: Path) -> None:
     assert np.array_equal(torch.cat(found).numpy(), samples.astype(np.float32))
 
 
-def test_an_array_stored_column_by_column_is_refused(tmp_path: Path) -> None:
+def test_an_array_stored_column_by_column_is_rejected(tmp_path: Path) -> None:
     samples = np.asfortranarray(np.arange(12.0).reshape(4, 3))
     np.savez(tmp_path / "x.npz", samples=samples)
     with pytest.raises(InputError, match="'samples' is stored column by column"):
@@ -63,7 +63,7 @@ def test_an_array_stored_column_by_column_is_refused(tmp_path: Path) -> None:
         assert np.array_equal(arrays.numbers("samples", (4, None)), samples)
 
 
-def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
+def test_a_damaged_array_is_rejected_by_its_checksum(tmp_path: Path) -> None:
     """In its first part and in its last, wherever the damage is: nothing is given back as if it
     were whole."""
     np.savez(
@@ -103,10 +103,10 @@ def test_a_damaged_array_is_refused_by_its_checksum(tmp_path: Path) -> None:
     ],
 )
 def test_a_header_is_checked(content: bytes, says: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=says) as refused:
+    with pytest.raises(InputError, match=says) as rejected:
         read(packed(tmp_path / "x.npz", content))
-    assert "allow_pickle" not in str(refused.value)
-    assert len(str(refused.value)) < 400
+    assert "allow_pickle" not in str(rejected.value)
+    assert len(str(rejected.value)) < 400
 
 
 def test_no_more_is_unpacked_than_is_declared(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_zip_s_entries_are_in_proportion(tmp_path: Path, monkeypatch: pytest.M
         read(path)
 
 
-def test_other_ways_of_packing_are_refused(tmp_path: Path) -> None:
+def test_other_ways_of_packing_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     for method, number in ((zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)):
         with zipfile.ZipFile(path, "w", method) as archive:

@@ -17,7 +17,7 @@ from study.search import Store, open_storage
 from study.search.owner import this_process
 from tests.small_study import SMALL, table
 
-TASK = Task.alone("none", 0, 100, 8)
+TASK = Task.single("none", 0, 100, 8)
 
 
 def claimed_by(
@@ -83,7 +83,7 @@ def test_who_is_waited_for_is_said_and_can_be_released(
     book = Store(open_storage(root), "small/confirm")
     with monkeypatch.context() as patch:
         patch.setattr("study.search.store.this_process", lambda: owner)
-        book._begin(Task.alone("none", 3, 180, 6), {}, {})
+        book._begin(Task.single("none", 3, 180, 6), {}, {})
     more = [*SMALL, "--root", str(root), "--confirm.seed_sets", "3"]
 
     def stop(*_: Any) -> None:

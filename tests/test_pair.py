@@ -95,7 +95,7 @@ def test_weights_must_be_finite(weight: float) -> None:
         Pair(ExactGaussian(0.5), Identity(), Identity()).at(weight)
 
 
-def test_unknown_coupling_is_refused() -> None:
+def test_unknown_coupling_is_rejected() -> None:
     with pytest.raises(InputError, match="independent or shared"):
         Pair(ExactGaussian(0.5), Identity(), Identity(), "both")  # type: ignore[arg-type]
 
@@ -146,6 +146,6 @@ def test_an_interval_leaves_the_main_s_draws_as_they_are() -> None:
     assert torch.equal(guided(X, 0.5, LABEL, ours), main(X, 0.5, LABEL, theirs))
 
 
-def test_an_interval_upside_down_is_refused() -> None:
+def test_an_interval_upside_down_is_rejected() -> None:
     with pytest.raises(InputError, match="accepted: 0 ≤ low ≤ high"):
         Guided(ExactGaussian(0.5), ExactGaussian(0.5), 2.0, rule=Interval(2.0, 0.5))

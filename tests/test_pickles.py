@@ -149,7 +149,7 @@ def module(modules: Any = None, **parameters: Any) -> Record:
     )
 
 
-def test_what_is_no_module_is_refused() -> None:
+def test_what_is_no_module_is_rejected() -> None:
     one = torch.ones(2)
     around = module()
     around.state["_modules"]["a"] = around

@@ -1,4 +1,4 @@
-"""Pickles made or damaged to take time or memory: they are refused, soon."""
+"""Pickles made or damaged to take time or memory: they are rejected, soon."""
 
 import random
 import struct
@@ -29,7 +29,7 @@ from tests.pickle_files import (
     meta,
     network,
     read,
-    refused,
+    rejected,
     storage,
     stored,
     tensor,
@@ -47,57 +47,59 @@ def test_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = time.perf_counter()
     itself: list[Any] = []
     itself.append({"a": itself})
-    refused(tmp_path, itself, "has a value that contains itself")
-    refused(tmp_path, PRE + b"]" * 50_000 + b"a" * 49_999 + b".", "is nested deeper")
-    refused(tmp_path, PRE + b"N" + b"\x85" * 50_000 + b".", "is nested deeper")
-    refused(tmp_path, laughs(20), "is nested deeper than 100 or has more than")
+    rejected(tmp_path, itself, "has a value that contains itself")
+    rejected(tmp_path, PRE + b"]" * 50_000 + b"a" * 49_999 + b".", "is nested deeper")
+    rejected(tmp_path, PRE + b"N" + b"\x85" * 50_000 + b".", "is nested deeper")
+    rejected(tmp_path, laughs(20), "is nested deeper than 100 or has more than")
     assert len(read(tmp_path, laughs(4))) == 10
     # One text of 1 MB encoded 1000 times; the same bytes made into an array, and into a storage,
     # again and again.
     again = b"c_codecs\nencode\nh\0X\6\0\0\0latin1\x86Ra"
     text = b"X" + struct.pack("<I", 2**20) + b"a" * 2**20
-    refused(tmp_path, PRE + text + b"q\0]" + again * 1000 + b".", "creates more bytes")
-    refused(
+    rejected(tmp_path, PRE + text + b"q\0]" + again * 1000 + b".", "creates more bytes")
+    rejected(
         tmp_path,
         PRE + b"B" + struct.pack("<I", 2**17) + b"a" * 2**17 + b"q\0h\0\x86.",
         "large bytes used twice",
     )
     small = stored(torch.zeros(15_000))
-    refused(tmp_path, [Call(_load_from_bytes, small) for _ in range(100)], "creates more bytes")
-    refused(tmp_path, [[None] * 10**5] * 10**5, "is nested deeper than 100 or has more than")
-    refused(tmp_path, {"k" * 201: 1}, "a dict or its keys")
-    refused(
+    rejected(tmp_path, [Call(_load_from_bytes, small) for _ in range(100)], "creates more bytes")
+    rejected(tmp_path, [[None] * 10**5] * 10**5, "is nested deeper than 100 or has more than")
+    rejected(tmp_path, {"k" * 201: 1}, "a dict or its keys")
+    rejected(
         tmp_path,
         PRE + (b"X" + struct.pack("<I", 201) + b"torch.nn.modules." + b"a" * 184) * 2 + b"\x93.",
         "a name",
     )
     state = {str(i): 0 for i in range(20_000)}
     shared = [Call(_reconstruct_persistent_obj, meta(state=state)) for _ in range(2000)]
-    refused(tmp_path, shared, "creates more bytes")
+    rejected(tmp_path, shared, "creates more bytes")
     new, content = np.zeros(1).__reduce__()[0], bytes(60_000)
     arrays = [
         Stated(new, (np.ndarray, (0,), b"b"), (1, (7500,), np.dtype("f8"), False, content))
         for _ in range(100)
     ]
-    refused(tmp_path, arrays, "creates more bytes")
+    rejected(tmp_path, arrays, "creates more bytes")
     truth = Stated(new, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("?"), False, b"\2"))
-    refused(tmp_path, truth, "booleans")
+    rejected(tmp_path, truth, "booleans")
     # An object remembered under many numbers, and given its state once for each of many copies.
     remembered = (
         LINEAR + b")\x81" + b"\x94" * 30_000 + b"h\0}(K\1" * 30_000 + b"h\0}b" + b"ub" * 30_000
     )
-    refused(tmp_path, PRE + b"]" + remembered + b".", ".")
-    refused(tmp_path, PRE + b"](" + b"\x8f" * 50_000 + b"e.", "creates more bytes")  # sets
+    rejected(tmp_path, PRE + b"]" + remembered + b".", ".")
+    rejected(tmp_path, PRE + b"](" + b"\x8f" * 50_000 + b"e.", "creates more bytes")  # sets
     made = b"ctorch.nn.modules.linear\nLinear\n\x94](" + b"h\0)\x81" * 50_000
-    refused(tmp_path, PRE + made + b"e.", "creates more bytes")
+    rejected(tmp_path, PRE + made + b"e.", "creates more bytes")
     held = storage(torch.zeros(15_000))
-    refused(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "creates more bytes")
+    rejected(tmp_path, [tensor((15_000,), (1,), 0, held) for _ in range(100)], "creates more bytes")
     monkeypatch.setattr(Budget, "steps", 100)
     monkeypatch.setattr(Budget.__init__, "__defaults__", (100,))
-    refused(tmp_path, PRE + b"]" + b"Na" * 51 + b".", "more than .* instructions")
-    refused(tmp_path, Call(_load_from_bytes, b"\x80\x02" + b"N" * 200), "more than .* instructions")
+    rejected(tmp_path, PRE + b"]" + b"Na" * 51 + b".", "more than .* instructions")
+    rejected(
+        tmp_path, Call(_load_from_bytes, b"\x80\x02" + b"N" * 200), "more than .* instructions"
+    )
     monkeypatch.setattr(pickles, "MOST_BYTES", 10)
-    refused(tmp_path, list(range(20)), r"found \d+ bytes; accepted: at most 10")
+    rejected(tmp_path, list(range(20)), r"found \d+ bytes; accepted: at most 10")
     assert time.perf_counter() - start < 20
 
 
@@ -122,14 +124,16 @@ def test_a_hostile_length_takes_no_memory(tmp_path: Path) -> None:
         assert peak < 4 * 2**20
 
 
-def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+def test_a_cut_file_is_rejected(tmp_path: Path) -> None:
     content = dumps(network())
     assert len(content) > 5000
     for end in [*range(1, len(content), 11), len(content) - 1]:
-        refused(tmp_path, content[:end], ".*(ends in the middle|a storage)")
+        rejected(tmp_path, content[:end], ".*(ends in the middle|a storage)")
 
 
-def test_a_damaged_file_is_refused_or_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_file_is_rejected_or_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     marker = tmp_path / "marker"
     monkeypatch.setattr(Persistent, "source", f"open({str(marker)!r}, 'w')")
     draws = random.Random(0)

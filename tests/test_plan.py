@@ -27,8 +27,8 @@ from tests.known_answers import (
 def test_first_come_the_base_the_probes_and_the_single_denoisers() -> None:
     results = nothing_known()
     names = [BASE, "noise(0.2)", "noise(0.4)", "prune(0.4)"]
-    singles = {task for name in names for task in results.alone(name)}
-    double = {task for name in names[:2] for task in results.alone(name, double=True)}
+    singles = {task for name in names for task in results.confirmed_single(name)}
+    double = {task for name in names[:2] for task in results.confirmed_single(name, double=True)}
     wanted = list(whole(results))
     assert wanted[:4] == [
         (None, results.single(BASE)),
@@ -56,7 +56,7 @@ def test_a_search_is_wanted_step_by_step_and_its_confirmation_when_it_has_ended(
     confirmed = [
         task
         for pairing, task in taken
-        if pairing is None and task.weight not in (0.5, 1) and not task.ends
+        if pairing is None and task.weight not in (0.5, 1) and not task.endpoint_probe
     ]
     tested = results.tested(ALIKE)
     assert tested is not None
@@ -99,7 +99,7 @@ def test_any_number_of_workers_evaluate_the_same_in_any_order(search: SearchSpec
     alone = nothing_known(dataclasses.replace(SPEC, search=search))
     in_order(alone)
     assert list(whole(alone)) == []
-    assert all(alone.leader(pairing) is not None for pairing in SPEC.pairings)
+    assert all(alone.best_task(pairing) is not None for pairing in SPEC.pairings)
     for workers, seed in [(1, 0), (2, 1), (3, 2), (8, 3)]:
         together = done_by(workers, seed, nothing_known(alone.spec))
         assert tasks(together) == tasks(alone)
@@ -123,9 +123,9 @@ def test_failed_evaluations_do_not_hold_a_study_up(broken: str) -> None:
     def fails(task: Task) -> bool:
         if broken in ("guided", "endpoints"):
             return (
-                task.ends
+                task.endpoint_probe
                 if broken == "endpoints"
-                else task.weight not in (0.5, 1) and not task.ends
+                else task.weight not in (0.5, 1) and not task.endpoint_probe
             )
         return task.weight == 1 and task.main == broken
 

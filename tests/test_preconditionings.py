@@ -8,7 +8,7 @@ from torch import Tensor
 
 from degradations import Draws
 from degradations.condition import Condition
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import Network, Preconditioned
 from tests.published_networks import TINY, levels
@@ -80,7 +80,7 @@ class TestPreconditionings:
         """As for each by itself, in float32 and of images."""
         x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         for class_name in ("VPPrecond", "VEPrecond", "iDDPMPrecond"):
-            denoiser = published(class_name, TINY)
+            denoiser = network_of_class(class_name, TINY)
             out = denoiser(x, torch.tensor([0.1, 1.0, 30.0]))
             assert out.shape == x.shape
             torch.testing.assert_close(out[1:2], denoiser(x[1:2], 1.0), rtol=1e-4, atol=1e-5)

@@ -59,7 +59,7 @@ def test_what_draws_nothing_is_evaluated_once_a_level() -> None:
     assert found.gram[:, :, 0, 0] == pytest.approx(2 * 0.1**2)
 
 
-def test_errors_that_are_not_finite_are_refused_by_name() -> None:
+def test_errors_that_are_not_finite_are_rejected_by_name() -> None:
     base = ExactGaussian(STD)
     with pytest.raises(InputError, match="the errors of bad are not finite"):
         mean_errors(

@@ -8,7 +8,7 @@ import torch
 
 from degradations import Denoiser, Guided, InputError, InputNoise, Turned
 from study.evaluation.mean_errors import Products, mean_errors, noised
-from study.evaluation.predictions import forecast, several_guides
+from study.evaluation.predictions import predict, several_guides
 from study.models import ExactGaussian, ExactMixture
 from tests.known_errors import SIGMAS, STD, Erring, contraction, gaussian, variance_of_product
 
@@ -34,7 +34,7 @@ def test_the_forecast_of_turned_errors_is_their_angle_s(r: float, degrees: float
         "gain": 1 - r**2 * (1 - cos**2) / bend,
     }
     for level in (None, 0, 1, 2):
-        found = vars(forecast(products, "main", "guide", level=level))
+        found = vars(predict(products, "main", "guide", level=level))
         assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-9)
         # every image has the same: the interval is a point
         for key in ("criterion", "weight", "gain"):
@@ -48,7 +48,7 @@ def test_levels_count_by_their_weights() -> None:
     gram = np.stack([np.tile(first, (5, 1, 1)), np.tile(first[::-1, ::-1], (5, 1, 1))])
     for share in (0.0, 0.3, 1.0):
         a, b = 1 * (1 - share) + 4 * share, 4 * (1 - share) + 1 * share
-        found = forecast(Products(["m", "g"], [2.0, 1.0], [1 - share, share], gram), "m", "g")
+        found = predict(Products(["m", "g"], [2.0, 1.0], [1 - share, share], gram), "m", "g")
         assert (found.ratio, found.criterion) == pytest.approx((math.sqrt(b / a), 1 / a))
         assert found.weight == pytest.approx((b - 1) / (a - 2 + b))
 
@@ -74,7 +74,7 @@ def test_input_noise_errs_in_closed_form() -> None:
                     variance_of_product(mg, mm, gg, variance[m], variance[g], images * dim, k)
                 )
                 assert products.gram[level, :, i, j].sum() == pytest.approx(mg, abs=4 * sd)
-        found, r = forecast(products, "m", "g", level=level), slope["g"] / slope["m"]
+        found, r = predict(products, "m", "g", level=level), slope["g"] / slope["m"]
         for value, interval, truth in [
             (found.weight, found.weight_ci, r / (r - 1)),
             (found.criterion, found.criterion_ci, r),
@@ -97,7 +97,7 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         products = mean_errors(
             base, noise, gaussian(100, 8, [sigma], seed), draws=8, seed=100 * seed
         )
-        found = forecast(products, "m", "g", resamples=300, seed=seed)
+        found = predict(products, "m", "g", resamples=300, seed=seed)
         assert found.weight_ci is not None
         assert found.criterion_ci is not None
         (low, high), (least, most) = found.weight_ci, found.criterion_ci
@@ -110,7 +110,7 @@ def test_nothing_is_predicted_of_a_main_that_is_its_own_guide() -> None:
     alike = {"m": InputNoise(0.5)(base), "again": InputNoise(0.5)(base)}
     products = mean_errors(base, alike, points, draws=8)
     for guide in ("m", "again"):
-        found = forecast(products, "m", guide)
+        found = predict(products, "m", guide)
         assert (found.weight, found.weight_ci, found.gain, found.gain_ci) == (
             None,
             None,
@@ -132,10 +132,10 @@ def test_nothing_is_predicted_of_pure_noise() -> None:
     undetermined, weights = 0, []
     for seed in range(times):
         products = mean_errors(base, pair, gaussian(50, 4, [1.0], seed), draws=4, seed=100 * seed)
-        found = forecast(products, "m", "g", resamples=200)
+        found = predict(products, "m", "g", resamples=200)
         undetermined += found.criterion is None and found.cosine is None
         assert found.criterion is not None or (found.criterion_ci, found.gain) == (None, None)
-        weights.append(forecast(products, "m", "errs", resamples=200).weight)
+        weights.append(predict(products, "m", "errs", resamples=200).weight)
     assert undetermined / times >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / times)
     known = [weight for weight in weights if weight is not None]
     assert len(known) == times
@@ -150,7 +150,7 @@ def test_no_weight_is_predicted_where_the_means_err_alike() -> None:
     undetermined = 0
     for seed in range(times):
         products = mean_errors(base, pair, gaussian(50, 4, [1.0], seed), draws=4, seed=100 * seed)
-        found = forecast(products, "m", "g", resamples=200)
+        found = predict(products, "m", "g", resamples=200)
         undetermined += found.weight is None
         assert (found.weight is None) == (found.gain is None)
         assert found.criterion is not None
@@ -169,7 +169,7 @@ def shifted(**errors: list[float]) -> tuple[ExactGaussian, dict[str, Denoiser]]:
 def test_one_guide_of_several_is_the_forecast_s() -> None:
     base, denoisers = shifted(main=[1.0, 0.5, 0.0], guide=[2.0, 2.0, 1.0])
     products = mean_errors(base, denoisers, gaussian(10, 3), draws=2)
-    weight = forecast(products, "main", "guide").weight
+    weight = predict(products, "main", "guide").weight
     assert weight is not None
     assert several_guides(products, "main", ["guide"])[0] == pytest.approx([weight])
     assert weight == pytest.approx((9 - 3) / (1.25 - 6 + 9))
@@ -192,7 +192,7 @@ def test_guides_that_exaggerate_one_part_each_mend_both() -> None:
     torch.testing.assert_close(guided, base(points.x[0], 1.0))
 
 
-def test_random_guides_that_err_alike_are_refused() -> None:
+def test_random_guides_that_err_alike_are_rejected() -> None:
     """Noise at the input of the exact Gaussian: every error is a multiple of x, up to the noise of
     the estimate."""
     denoisers = {f"noise({a})": InputNoise(a)(ExactGaussian(0.7)) for a in (0.1, 0.2, 0.4)}
@@ -205,7 +205,7 @@ def test_random_guides_that_err_alike_are_refused() -> None:
 
 
 @pytest.mark.parametrize("other", [[3.0, 1.0], [5.0, 1.0]], ids=["equal", "collinear"])
-def test_guides_that_err_alike_are_refused(other: list[float]) -> None:
+def test_guides_that_err_alike_are_rejected(other: list[float]) -> None:
     base, denoisers = shifted(main=[1.0, 1.0], first=[3.0, 1.0], second=other)
     products = mean_errors(base, denoisers, gaussian(10, 2), draws=2)
     with pytest.raises(InputError, match="first, second do not differ"):
@@ -222,6 +222,6 @@ def test_the_pair_s_forecast_is_that_of_its_guided_mean_error() -> None:
     found = mean_errors(base, {"main": main, "guide": guide, **guided}, points, draws=2)
     pooled = np.einsum("l,lbij->ij", np.asarray(points.weights), found.gram)
     parabola = np.polyfit(weights, [pooled[i, i] for i in (2, 3, 4)], 2)
-    expected = forecast(found, "main", "guide")
+    expected = predict(found, "main", "guide")
     assert expected.weight == pytest.approx(-parabola[1] / (2 * parabola[0]))
     assert expected.gain == pytest.approx(1 - np.polyval(parabola, expected.weight) / pooled[0, 0])

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from study.checkpoints import public_cards, public_statistics
 from study.cli.main import call
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.report.table import caption
 
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(address: str) -> None:
+    def reject(address: str) -> None:
         raise urllib.error.URLError("no network here")
 
-    monkeypatch.setattr("study.files.cache._open", refuse)
+    monkeypatch.setattr("study.files.cache._open", reject)
 
 
 class TestCards:
@@ -91,7 +91,7 @@ class TestCards:
         ],
         ids=lambda value: value[1] if isinstance(value, list) else "",
     )
-    def test_a_plan_refuses_what_a_run_would(
+    def test_a_plan_rejects_what_a_run_would(
         self,
         overrides: list[str],
         says: str,
@@ -147,7 +147,7 @@ class TestCards:
             asked = json.dumps([card.class_name, card.arguments], sort_keys=True)
             if asked not in known:
                 with torch.device("meta"):
-                    denoiser = published(card.class_name, card.arguments)
+                    denoiser = network_of_class(card.class_name, card.arguments)
                 known[asked] = sum(p.numel() for p in denoiser.parameters()) / 1e6
             assert known[asked] == pytest.approx(millions.get(name, known[asked]), abs=0.06), name
             assert card.reference in public_statistics()

@@ -1,4 +1,4 @@
-"""Checkpoints in the layout of the published ones: loaded, converted, and refused."""
+"""Checkpoints in the layout of the published ones: loaded, converted, and rejected."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from torch import nn
 from degradations import InputError
 from study.checkpoints import convert, load_base
 from study.cli.main import call
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from tests.pickle_files import Call, dumps
 from tests.public_files import ARGUMENTS, persistent, write_checkpoint
 
 
 def test_the_network_has_the_tensors_of_the_pickle(tmp_path: Path) -> None:
     weights = write_checkpoint(tmp_path / "x.pkl", 3, latents=False)
-    expected = published("Precond", ARGUMENTS).eval()
+    expected = network_of_class("Precond", ARGUMENTS).eval()
     expected.network.load_state_dict({name: tensor.clone() for name, tensor in weights.items()})
     base = load_base(tmp_path / "x.pkl", "whatever")
     assert (base.data.shape, base.data.classes, base.latents, base.precision) == (
@@ -63,7 +63,7 @@ def spoil(folder: Path, name: str) -> str:
     if name == "another tensor":
         arguments = {**ARGUMENTS, "model_channels": 16}
         outer = nn.Module()
-        outer.unet = published("Precond", ARGUMENTS).network
+        outer.unet = network_of_class("Precond", ARGUMENTS).network
         (folder / "x.pkl").write_bytes(dumps({"ema": persistent(outer, "Precond", arguments)}))
         return (
             r"x\.pkl: 'dec\.4x4_block0\.attn_proj\.weight' has shape \(16, 16, 1, 1\); "
@@ -93,7 +93,7 @@ def spoil(folder: Path, name: str) -> str:
 @pytest.mark.parametrize(
     "name", ["another tensor", "another class", "no network", "hostile", "not finite", "missing"]
 )
-def test_a_bad_checkpoint_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_bad_checkpoint_is_rejected(name: str, tmp_path: Path) -> None:
     says = spoil(tmp_path, name)
     with pytest.raises(InputError, match=says):
         load_base(tmp_path / "x.pkl", "")

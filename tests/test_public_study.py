@@ -125,7 +125,7 @@ def test_the_score_is_that_of_the_decoded_images(place: Path, tmp_path: Path) ->
     )
     spec = load_spec(config)
     evaluator = evaluator_of(spec, Path(root))
-    outcome = evaluator.outcome(Task.alone("dropout(0.2)", spec.seed, 70, 4))
+    outcome = evaluator.outcome(Task.single("dropout(0.2)", spec.seed, 70, 4))
     assert outcome.scores["fd_standin"] == pytest.approx(found["fd_standin"], rel=1e-6)
 
 
@@ -196,7 +196,7 @@ def test_samples_are_those_of_the_published_script(place: Path) -> None:
         (["--precision", "fp8"], r"precision"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_what_does_not_fit_is_rejected_before_anything_is_written(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], says: str
 ) -> None:
     assert call(["run", str(place / "dry.yaml"), *overrides, "--root", str(tmp_path / "root")]) == 2
@@ -209,7 +209,7 @@ def test_a_base_of_others_is_not_trained(place: Path, capsys: pytest.CaptureFixt
     assert "a published checkpoint" in capsys.readouterr().err
 
 
-def test_a_guide_of_another_shape_is_refused(place: Path) -> None:
+def test_a_guide_of_another_shape_is_rejected(place: Path) -> None:
     spec = load_spec(
         str(place / "dry.yaml"), ["--pairings", "[{main: none, guide: edm2-small.pkl}]"]
     )
@@ -227,7 +227,7 @@ def test_precision_is_a_variant(place: Path) -> None:
         ["--pairings", "[{main: base@precision=bf16, guide: base@precision=fp16}]"],
     )
     evaluator = evaluator_of(spec, place / "root")
-    tasks = {name: Task.alone(name, 0, 40, 4) for name in (BASE, *spec.named)}
+    tasks = {name: Task.single(name, 0, 40, 4) for name in (BASE, *spec.named)}
     samples = {name: evaluator.samples(task) for name, task in tasks.items()}
     error = {
         name: float((x - samples[BASE]).norm() / samples[BASE].norm())

@@ -36,15 +36,15 @@ def large() -> dict[str, Any]:
     return moments(2048)
 
 
-def test_ours_keep_the_resolution_and_refuse_another(tmp_path: Path) -> None:
+def test_ours_keep_the_resolution_and_reject_another(tmp_path: Path) -> None:
     path, extractor = tmp_path / "s.npz", Pixels()
     references(IMAGES, [extractor])["pixels"].save(path)
     found = Reference.load(path, extractor)
     assert (found.n, found.size) == (50, (6, 4))
-    found.want_size(IMAGES[:1])
-    found.want_size(torch.zeros(3, 2))
+    found.require_size(IMAGES[:1])
+    found.require_size(torch.zeros(3, 2))
     with pytest.raises(InputError, match="found samples of 6×4 pixels; accepted: 4×6"):
-        found.want_size(IMAGES.transpose(2, 3))
+        found.require_size(IMAGES.transpose(2, 3))
     with pytest.raises(InputError, match="images of 4×6 pixels; accepted: 4×4"):
         Reference.load(path, extractor, (4, 4))
     assert Reference.load(path, extractor, (6, 4)).size == (6, 4)
@@ -92,7 +92,7 @@ def test_and_of_no_other_extractor(large: dict[str, Any], tmp_path: Path) -> Non
         Reference.load(tmp_path / "no-n.npz", Pixels())
 
 
-def test_what_is_no_covariance_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_covariance_is_rejected(tmp_path: Path) -> None:
     # of 30 samples: some eigenvalues are zero, to rounding
     extractor, good = Named("pixels"), moments(40)
 

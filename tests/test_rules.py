@@ -97,7 +97,7 @@ class TestRule:
         ("", "is not a rule"),
     ],
 )
-def test_bad_names_are_refused(name: str, says: str) -> None:
+def test_bad_names_are_rejected(name: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         parse_rule(name)
 
@@ -111,7 +111,7 @@ def test_a_task_carries_its_rule_through_json_and_into_names() -> None:
     plain = Task.guided(replace(pairing, rule="constant"), 2.0, 0, 10, 4)
     assert plain != task
     assert "constant" not in plain.name
-    assert Task.guided(pairing, 1.0, 0, 10, 4) == Task.alone("noise(0.1)", 0, 10, 4)
+    assert Task.guided(pairing, 1.0, 0, 10, 4) == Task.single("noise(0.1)", 0, 10, 4)
 
 
 def test_tasks_kept_before_rules_had_names_are_read() -> None:

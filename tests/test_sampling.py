@@ -138,13 +138,13 @@ def test_grid() -> None:
 @pytest.mark.parametrize(
     "bad", [{"steps": 1}, {"sigma_min": 0}, {"sigma_min": 90}, {"rho": -1}, {"solver": "rk4"}]
 )
-def test_bad_samplers_are_refused(bad: dict) -> None:
+def test_bad_samplers_are_rejected(bad: dict) -> None:
     with pytest.raises(InputError):
         sample(ExactGaussian(1.0), (4, 2), **bad)
 
 
 @pytest.mark.parametrize("shape", [(0, 2), (4,), (4, 0)])
-def test_bad_shapes_are_refused(shape: tuple) -> None:
+def test_bad_shapes_are_rejected(shape: tuple) -> None:
     with pytest.raises(InputError, match="shape"):
         sample(ExactGaussian(1.0), shape, steps=4)
 

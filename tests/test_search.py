@@ -9,7 +9,7 @@ from study.records.results import Results
 from study.records.task import Evaluation, Outcome
 from study.search import spent
 from study.specs import SearchSpec
-from tests.searches import LONG, PAIRING, begun, failing, leader, searched, valley, weights
+from tests.searches import LONG, PAIRING, begun, best_of, failing, searched, valley, weights
 
 
 def test_the_probe_s_weight_comes_after_1_then_its_neighbours_then_the_parabola_s_least() -> None:
@@ -17,14 +17,14 @@ def test_the_probe_s_weight_comes_after_1_then_its_neighbours_then_the_parabola_
     least."""
     found = searched(LONG, valley(1.85), endpoint=1.6)
     assert weights(found) == [1.0, 1.6, 1.85, 1.35, 2.1, 1.8, 1.9]
-    assert leader(found) == 1.85
+    assert best_of(found) == 1.85
 
 
 @pytest.mark.parametrize("best", [1.3, 1.62, 1.75, 2.1, 2.45, 2.9])
 def test_six_evaluations_find_the_least(best: float) -> None:
     found = searched(SearchSpec(), valley(best), endpoint=best - 0.25)
     assert len(weights(found)) <= 6
-    assert leader(found) == pytest.approx(best, abs=0.025 + 1e-9)  # half a step
+    assert best_of(found) == pytest.approx(best, abs=0.025 + 1e-9)  # half a step
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_search_goes_outwards_until_the_least_is_bracketed(
 ) -> None:
     found = searched(LONG, valley(best), endpoint)
     assert weights(found) == expected
-    assert leader(found) == min(best, 3.5)
+    assert best_of(found) == min(best, 3.5)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_in_a_range_below_1_the_least_may_be_there(
 ) -> None:
     found = searched(SearchSpec(weight=(0.0, 3.5), trials=30), valley(best), endpoint)
     assert weights(found) == expected
-    assert leader(found) == pytest.approx(max(best, 0))
+    assert best_of(found) == pytest.approx(max(best, 0))
 
 
 @pytest.mark.parametrize(("tolerance", "expected"), [(0.4, 4), (0.3, 5), (0.25, 7)])
@@ -102,7 +102,7 @@ def test_a_pairing_that_cannot_gain_is_screened_out() -> None:
     """The probe says 1, and FD rises from there; unless it is to be searched all the same."""
     found = searched(LONG, valley(0.5), endpoint=1.0)
     assert weights(found) == [1.0, 1.1]
-    assert leader(found) == 1
+    assert best_of(found) == 1
     # so near to 1 that 1.1 tells as much
     assert weights(searched(LONG, valley(0.5), endpoint=1.05)) == [1.0, 1.1]
     assert weights(searched(LONG, valley(0.5), endpoint=1.0, screen=False)) == [1.0, 1.1, 1.5, 2.0]
@@ -118,21 +118,21 @@ def test_a_pairing_that_may_gain_is_searched_although_the_probe_says_1(
 ) -> None:
     found = searched(LONG, valley(best, spread), endpoint=1.0, screen=screen)
     assert weights(found)[:4] == [1.0, 1.1, 1.25, 1.5]
-    assert leader(found) == pytest.approx(best, abs=0.025)
+    assert best_of(found) == pytest.approx(best, abs=0.025)
 
 
 @pytest.mark.parametrize("step", [0.05, 0.1, 0.25, 0.5])
 @pytest.mark.parametrize(("endpoint", "best"), [(1.0, 2.0), (1.5, 3.0), (2.0, 2.5)])
 def test_a_coarse_step_is_searched_all_the_same(step: float, endpoint: float, best: float) -> None:
     found = searched(dataclasses.replace(LONG, step=step), valley(best), endpoint=endpoint)
-    assert leader(found) == pytest.approx(best, abs=step / 2)
+    assert best_of(found) == pytest.approx(best, abs=step / 2)
 
 
 @pytest.mark.parametrize("endpoint", [1.0, 0.9])
 def test_screening_looks_below_1_where_the_range_does(endpoint: float) -> None:
     found = searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(0.8), endpoint=endpoint)
     assert weights(found)[:3] == [1.0, 1.1, 0.9]
-    assert found.leader(PAIRING).weight == pytest.approx(0.8, abs=0.05)  # type: ignore[union-attr]
+    assert found.best_task(PAIRING).weight == pytest.approx(0.8, abs=0.05)  # type: ignore[union-attr]
     assert weights(
         searched(dataclasses.replace(LONG, weight=(0.0, 3.5)), valley(1.0, 0.0), endpoint=endpoint)
     ) == [1.0, 1.1, 0.9]
@@ -147,15 +147,15 @@ def test_failed_evaluations_do_not_lead_astray(where: tuple[float, ...], screen:
     assert {1.0, 1.6, 1.85, 1.35} <= set(weights(found))
     succeeded = [e.task.weight for e in found.searches[PAIRING] if e.scores]
     if len(succeeded) >= 3:
-        assert leader(found) == pytest.approx(1.85, abs=0.025)
-    assert leader(found) not in where or leader(found) == 1.85
+        assert best_of(found) == pytest.approx(1.85, abs=0.025)
+    assert best_of(found) not in where or best_of(found) == 1.85
 
 
 def test_a_search_in_which_all_fails_ends() -> None:
     for endpoint in (None, 1.0, 1.6):
         found = searched(LONG, lambda weight: Outcome(), endpoint)
         assert len(weights(found)) <= 4
-        assert (found.leader(PAIRING), found.tested(PAIRING)) == (None, None)
+        assert (found.best_task(PAIRING), found.tested(PAIRING)) == (None, None)
 
 
 def test_a_failed_probe_is_as_one_that_says_1() -> None:
@@ -172,7 +172,7 @@ def known(*found: tuple[float, Outcome]) -> Results:
 
 def test_the_leader_is_the_parabola_s_least_on_the_grid_and_1_where_1_is_least() -> None:
     found = known(*((weight, valley(1.72)(weight)) for weight in (1.0, 1.5, 2.0)))
-    assert leader(found) == 1.7
+    assert best_of(found) == 1.7
     tested = found.tested(PAIRING)
     assert tested == found.searched(PAIRING, 1.7)
     assert [(t.weight, t.seed) for t in found.confirmed(tested)] == [
@@ -180,9 +180,9 @@ def test_the_leader_is_the_parabola_s_least_on_the_grid_and_1_where_1_is_least()
     ]
     for best in (0.9, 1.2):  # also where the parabola would have it elsewhere
         found = known(*((weight, valley(best)(weight)) for weight in (1.0, 1.5, 2.0)))
-        assert (leader(found), found.tested(PAIRING)) == (1, found.searched(PAIRING, 1.1))
+        assert (best_of(found), found.tested(PAIRING)) == (1, found.searched(PAIRING, 1.1))
     found = known((1.0, valley(2.0)(1.0)), (1.5, valley(2.0)(1.5)))
-    assert leader(found) == 1.5  # too few for a parabola: the least tried
+    assert best_of(found) == 1.5  # too few for a parabola: the least tried
 
 
 def test_each_metric_has_a_leader_of_its_own() -> None:
@@ -202,8 +202,8 @@ def test_each_metric_has_a_leader_of_its_own() -> None:
             for w in (1.0, 1.5, 2.0, 2.5)
         )
     )
-    assert leader(found) == 1.7
-    other = found.leader(PAIRING, "fd_other")
+    assert best_of(found) == 1.7
+    other = found.best_task(PAIRING, "fd_other")
     assert other is not None
     assert other.weight == pytest.approx(2.2, abs=0.05)
-    assert found.leader(PAIRING, "fd_missing") is None
+    assert found.best_task(PAIRING, "fd_missing") is None

@@ -13,7 +13,7 @@ from study.records.task import Evaluation, Outcome, Task
 from study.search import distributions, parameters, propose
 from study.search.propose import _task
 from study.specs import PairingSpec, SearchSpec
-from tests.searches import PAIRING, begun, failing, leader, searched, valley, weights
+from tests.searches import PAIRING, begun, best_of, failing, searched, valley, weights
 
 SPACES = [
     pytest.param(SearchSpec(trials=7), id="probe"),
@@ -63,14 +63,14 @@ def test_the_grid_is_every_weight_whatever_the_trials() -> None:
     spec = SearchSpec(method="grid", weight=(0.5, 2.0), step=0.25, trials=2, design=())
     found = searched(spec, failing(valley(1.3), 1.25))
     assert weights(found) == spec.weights == [0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    assert leader(found) == 1.5  # of those that succeeded the least: without a parabola
+    assert best_of(found) == 1.5  # of those that succeeded the least: without a parabola
 
 
 @pytest.mark.parametrize("best", [1.35, 1.75, 2.1, 2.9])
 def test_a_gaussian_process_finds_the_least_of_a_smooth_curve(best: float) -> None:
     found = searched(SearchSpec(method="gp"), valley(best))
     assert weights(found)[:4] == [1.0, 1.5, 2.0, 2.5]
-    assert leader(found) == pytest.approx(best, abs=0.15)
+    assert best_of(found) == pytest.approx(best, abs=0.15)
 
 
 def test_a_gaussian_process_tries_no_weight_twice_and_ends() -> None:
@@ -88,7 +88,7 @@ def test_what_a_gaussian_process_proposes_is_in_its_space(spec: SearchSpec) -> N
     guides: set[str] = set()
     for number, task in enumerate(e.task for e in results.searches[PAIRING]):
         params = parameters(spec, PAIRING, task)
-        # refuses what is not within
+        # rejects what is not within
         optuna.create_trial(params=params, distributions=space, value=0.0)
         assert task.weight in spec.weights
         assert params["weight"] == task.weight
@@ -124,6 +124,6 @@ def test_a_searched_strength_keeps_the_guide_s_options() -> None:
     assert _task(results, pairing, {"weight": 2.0, "strength": 3.0}).guide == "turned(3, angle=30)"
 
 
-def test_a_grid_that_steps_over_1_is_refused() -> None:
+def test_a_grid_that_steps_over_1_is_rejected() -> None:
     with pytest.raises(InputError, match=r"search.weight: .*steps of 0.3"):
         SearchSpec(weight=(0.5, 3.5), step=0.3)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from degradations import InputError, parse
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.dhariwal import DhariwalUNet
 from study.models.songunet import SongUNet
 from study.models.unet_blocks import Block, Style
@@ -133,7 +133,7 @@ class TestLabels:
 
     def test_without_classes_there_are_none(self) -> None:
         class_name, arguments = SMALL["DDPM++"]
-        denoiser = published(class_name, {**arguments, "label_dim": 0})
+        denoiser = network_of_class(class_name, {**arguments, "label_dim": 0})
         assert "label" not in denoiser.sites()
         x, sigma, label = inputs()
         assert torch.equal(denoiser(x, sigma), denoiser(x, sigma, label))
@@ -172,7 +172,7 @@ class TestPrecision:
             assert parameter.dtype == (torch.float32 if linear else torch.bfloat16), name
             assert not linear or torch.equal(parameter, network.get_parameter(name))
 
-    def test_others_are_refused(self) -> None:
+    def test_others_are_rejected(self) -> None:
         network = small("ADM").network
         with pytest.raises(
             InputError, match=r"found float64; accepted by .*: float32 or float16 or bfloat16"
@@ -212,6 +212,6 @@ class TestPrecision:
         ),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(make: Any, says: str) -> None:
+def test_numbers_that_do_not_fit_are_rejected(make: Any, says: str) -> None:
     with pytest.raises(InputError, match=says):
         make()

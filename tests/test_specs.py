@@ -1,4 +1,4 @@
-"""What contradicts itself is refused, with the key, what was found, and what is accepted."""
+"""What contradicts itself is rejected, with the key, what was found, and what is accepted."""
 
 import json
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from tests.contradictions import CONTRADICTIONS, EULER, MANY, TWICE, Study, name
     CONTRADICTIONS,
     ids=[f"{c[2]}={c[3]}" for c in CONTRADICTIONS],
 )
-def test_a_contradiction_is_refused(
+def test_a_contradiction_is_rejected(
     make: Callable[..., Any], given: dict[str, Any], key: str, found: str, wanted: str
 ) -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as rejected:
         make(**given)
-    said_found, said_wanted = str(refused.value).split("; accepted: ", 1)
+    said_found, said_wanted = str(rejected.value).split("; accepted: ", 1)
     assert said_found.startswith(f"{key}: found ")
     assert found in said_found
     assert wanted in said_wanted

@@ -23,7 +23,7 @@ from tests.published_networks import TINY
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False])
 # What no message may show: a library's objects, its insides, and its advice to trust what was
-# refused.
+# rejected.
 FOREIGN = re.compile(r"weights_only|allow_pickle|trust|object at 0x|miniz|https?://|issue")
 
 
@@ -191,21 +191,21 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_anything_else_is_refused_in_our_words(kind: str, tmp_path: Path) -> None:
+def test_anything_else_is_rejected_in_our_words(kind: str, tmp_path: Path) -> None:
     make, says = BAD[kind]
     make(path := tmp_path / "w.pt")
     (tmp_path / "w.json").write_text('{"class": "EDMPrecond", "arguments": {}}')
     for read in (read_state, lambda path: load_base(path, "digits")):
-        with pytest.raises(InputError, match=says) as refused:
+        with pytest.raises(InputError, match=says) as rejected:
             read(path)
-        assert str(path) in str(refused.value)
-        assert not FOREIGN.search(str(refused.value).replace("git-lfs", ""))
-        assert len(str(refused.value)) < 500
+        assert str(path) in str(rejected.value)
+        assert not FOREIGN.search(str(rejected.value).replace("git-lfs", ""))
+        assert len(str(rejected.value)) < 500
     assert Program.ran == 0
 
 
-def test_a_storage_that_is_not_its_file_s_is_refused(tmp_path: Path) -> None:
-    """Of more numbers or fewer than there are: refused before memory is taken for them."""
+def test_a_storage_that_is_not_its_file_s_is_rejected(tmp_path: Path) -> None:
+    """Of more numbers or fewer than there are: rejected before memory is taken for them."""
     path = write(tmp_path / "w.pt", {"a": torch.arange(99.0)})
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -223,7 +223,7 @@ def test_a_storage_that_is_not_its_file_s_is_refused(tmp_path: Path) -> None:
                 read_state(file)
 
 
-def test_a_damaged_number_is_refused_by_its_checksum(tmp_path: Path) -> None:
+def test_a_damaged_number_is_rejected_by_its_checksum(tmp_path: Path) -> None:
     path = write(tmp_path / "w.pt", {"a": torch.full((99,), 3.0)})
     content = path.read_bytes()
     at = content.index(torch.full((9,), 3.0).numpy().tobytes()) + 8

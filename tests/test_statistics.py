@@ -222,7 +222,7 @@ def test_too_few_weights_have_the_least_tried() -> None:
         ([1.0, 2.0], [2.0, 3.0], [[1.0], []], "as many"),
     ],
 )
-def test_what_is_no_curve_is_refused(
+def test_what_is_no_curve_is_rejected(
     weights: list, values: list, replicates: list, match: str
 ) -> None:
     with pytest.raises(InputError, match=match):
@@ -251,9 +251,9 @@ def results(searched: dict[float, float], at: dict[float, float], low: float = 0
     )
     found = Results(spec, {pairing: []}, {})
     confirmed = [
-        (1.0, found.alone("none")),
-        (2.0, found.alone("a")),
-        (4.0, found.alone("b")),
+        (1.0, found.confirmed_single("none")),
+        (2.0, found.confirmed_single("a")),
+        (4.0, found.confirmed_single("b")),
         *((fd, found.confirmed(found.searched(pairing, weight))) for weight, fd in at.items()),
     ]
     shared = {

@@ -27,7 +27,7 @@ OUTCOME = Outcome(
     scores={"fd_pixels": 0.1 + 0.2, "kd_pixels": -1e-300, "endpoint_weight_fd_pixels": 1.75},
     replicates={"fd_pixels": [1 / 3, math.pi, 5e-324, 1.7976931348623157e308]},
     curve={"weight": [1.0, 1.05], "fd_pixels": [2 / 3, 0.1]},
-    evaluations=2**53 - 1,
+    network_evaluations=2**53 - 1,
 )
 GUIDED = Task(
     "none", "noise(0.4)", "shared", 1.1500000000000001, 3, 100, 8, rule=interval(0.1 + 0.2, 1e2 / 3)
@@ -80,7 +80,7 @@ def test_processes_that_claim_at_once_share_the_tasks_out(tmp_path: Path) -> Non
         "n = Store(open_storage(Path(sys.argv[1])), 'a/confirm')\n"
         "print('ready', flush=True); input()\n"
         "for seed in range(5):\n"
-        "    with n.claim(Task.alone('none', seed, 100, 8), 'fd') as claim:\n"
+        "    with n.claim(Task.single('none', seed, 100, 8), 'fd') as claim:\n"
         "        if claim: claim.keep(Outcome({'fd': float(seed)}))\n"
     )
     book, command = store(tmp_path), [sys.executable, "-c", code, str(tmp_path)]
@@ -153,7 +153,7 @@ def test_the_claim_of_a_killed_process_is_released(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     book = store(tmp_path)
-    with book.claim(Task.alone("none", 1, 100, 8), "fd") as claim:
+    with book.claim(Task.single("none", 1, 100, 8), "fd") as claim:
         assert claim is not None
         assert book.release_lost() == 1  # the dead one, not the one of this process
         claim.keep(Outcome({"fd": 2.0}))
@@ -178,13 +178,13 @@ def test_an_interrupted_evaluation_counts_for_nothing(
     assert len(book.evaluations()) == 1
 
 
-def test_a_changed_study_is_refused_by_key(tmp_path: Path) -> None:
+def test_a_changed_study_is_rejected_by_key(tmp_path: Path) -> None:
     book = store(tmp_path)
     check_fingerprint(book, {"sampler.steps": 8, "seed": 0})
     check_fingerprint(book, {"seed": 0, "sampler.steps": 8})
-    with pytest.raises(InputError, match=r"sampler.steps: 8 then, 16 now") as refused:
+    with pytest.raises(InputError, match=r"sampler.steps: 8 then, 16 now") as rejected:
         check_fingerprint(book, {"sampler.steps": 16, "seed": 0})
-    assert "seed" not in str(refused.value).split("\n")[1]
+    assert "seed" not in str(rejected.value).split("\n")[1]
 
 
 def test_forgetting_leaves_other_studies(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_sync_rebuilds_mlflow(
     assert table(copy, capsys) == rows
 
 
-def test_a_changed_config_is_refused_and_more_trials_extend(
+def test_a_changed_config_is_rejected_and_more_trials_extend(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(["run", SMALL, "--root", str(root), "--sampler.steps", "8"]) == 2

@@ -175,7 +175,7 @@ def test_scoring_hands_on_groups_and_labels() -> None:
     x = collect(sampler, Job(source, 0, 1.0))
     groups = strata(70, labels)
     tally = score(sampler, Job(source, 0, 1.0), Tally([Sign()], groups))
-    assert tally.right["pixels"] == int(((x[:, 0] > 0).long() == labels).sum())
+    assert tally.correct["pixels"] == int(((x[:, 0] > 0).long() == labels).sum())
     assert tally.labelled["pixels"] == 70
     for group, part in enumerate(tally.parts["pixels"]):
         np.testing.assert_allclose(part.total, x[groups == group].sum(0), rtol=1e-4, atol=1e-4)

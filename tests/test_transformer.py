@@ -89,7 +89,7 @@ def test_its_sites() -> None:
         ((1, 4, 4), 18, "18; accepted: multiples of 4, the heads"),
     ],
 )
-def test_bad_shapes_are_refused(shape: tuple[int, ...], width: int, says: str) -> None:
+def test_bad_shapes_are_rejected(shape: tuple[int, ...], width: int, says: str) -> None:
     with pytest.raises(InputError, match=says):
         PatchTransformer(shape, 0, width=width)
 

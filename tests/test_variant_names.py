@@ -47,7 +47,7 @@ def test_names_are_read_and_written(text: str, variant: Variant, canonical: str)
         ("digits@seed=-1", "seed: found -1; accepted: an integer from 0"),
     ],
 )
-def test_bad_names_are_refused(text: str, says: str) -> None:
+def test_bad_names_are_rejected(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Variant.parse(text)
 

@@ -46,16 +46,16 @@ def test_a_variant_changes_its_recipe_and_nothing_else() -> None:
         ("base@width=4", "network.width: found 4096 .*|network.hidden"),
     ],
 )
-def test_variants_of_nothing_are_refused_before_anything_is_written(
+def test_variants_of_nothing_are_rejected_before_anything_is_written(
     text: str, says: str, tmp_path: Path
 ) -> None:
     wide = replace(RECIPE, network=replace(RECIPE.network, hidden=16384))
-    for refuse in (
+    for reject in (
         lambda spec: untrained(spec, text),
         lambda spec: resolve(text, spec, tmp_path, progress=False),
     ):
         with pytest.raises(InputError, match=says):
-            refuse(replace(SPEC, recipe=wide))
+            reject(replace(SPEC, recipe=wide))
     assert not any(tmp_path.iterdir())
 
 
@@ -69,7 +69,7 @@ def test_a_recipes_own_width_must_be_one_that_snapshots_make() -> None:
         untrained(narrow, "base@snapshot=4")
 
 
-def test_another_data_set_than_the_reference_is_refused() -> None:
+def test_another_data_set_than_the_reference_is_rejected() -> None:
     spec = StudySpec("other", base="base@seed=1", recipe=replace(RECIPE, data="fractal"))
     with pytest.raises(
         InputError,
@@ -238,7 +238,7 @@ def test_untrained_bases_have_the_network_of_the_trained_ones(root: Path) -> Non
         (lambda path: path.write_bytes(path.read_bytes()[:99]), "not a complete safetensors file"),
     ],
 )
-def test_lost_and_damaged_snapshots_are_refused(
+def test_lost_and_damaged_snapshots_are_rejected(
     harm: Any, says: str, root: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tiny"

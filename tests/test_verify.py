@@ -149,7 +149,7 @@ def test_a_network_of_2048_features_is_run_by_clean_fid_s_own_class(
 
 
 @pytest.mark.parametrize("name", ["pixels", "digits", "tf"])
-def test_other_extractors_are_refused_at_once(
+def test_other_extractors_are_rejected_at_once(
     name: str, card: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extractor = card(mode="tf") if name == "tf" else name
@@ -246,7 +246,7 @@ def test_a_study_is_computed_again(
         assert float(ours) == pytest.approx(kept, rel=1e-5)  # to the digits that are shown
 
 
-def test_a_study_that_clean_fid_has_nothing_of_is_refused_before_it_begins(
+def test_a_study_that_clean_fid_has_nothing_of_is_rejected_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call([*SMALL, "--verify", "--root", str(tmp_path / "root")]) == 2

@@ -104,7 +104,7 @@ def test_a_worker_must_have_the_study_s_config(
 def test_a_first_evaluation_under_way_has_a_fingerprint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is finished yet, and still another config is refused."""
+    """Nothing is finished yet, and still another config is rejected."""
     first = start(tmp_path, "--sampler.steps", "200", "--search.samples", "1000")
     storage = open_storage(tmp_path)
     while not _busy(storage):
@@ -180,8 +180,10 @@ def test_trials_keep_what_they_cost(undisturbed: Path) -> None:
     results = collect(undisturbed, "small")
     for evaluation in results.shared.values():
         networks = 1 if evaluation.task.weight == 1 else 2
-        assert evaluation.outcome.evaluations == 180 * networks * (2 * evaluation.task.steps - 1)
-    assert read("small", undisturbed).trials.evaluations.sum() > 0
+        assert evaluation.outcome.network_evaluations == 180 * networks * (
+            2 * evaluation.task.steps - 1
+        )
+    assert read("small", undisturbed).trials.network_evaluations.sum() > 0
 
 
 def test_other_commands_leave_the_study_as_it_is(

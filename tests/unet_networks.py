@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.preconditioning import Preconditioned
 
 M = TypeVar("M", bound=nn.Module)
@@ -67,14 +67,14 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 def small(name: str) -> Preconditioned:
     class_name, arguments = SMALL[name]
-    denoiser = published(class_name, arguments).requires_grad_(False)
+    denoiser = network_of_class(class_name, arguments).requires_grad_(False)
     denoiser.network.load_state_dict(weights(name))
     return denoiser
 
 
 @cache
 def weights(name: str) -> dict[str, Tensor]:
-    state = published(*SMALL[name]).network.state_dict()
+    state = network_of_class(*SMALL[name]).network.state_dict()
     fill(state)
     return state
 

@@ -1,7 +1,6 @@
 """Base denoisers: cards, weights, snapshots and names of variants; cards of feature classifiers."""
 
-from study.checkpoints.load import CACHE, Base, blank, build, is_public, load_base, recipe_of
-from study.checkpoints.public import (
+from study.checkpoints.cards import (
     PublicCard,
     PublicStatistics,
     find_statistics,
@@ -9,7 +8,8 @@ from study.checkpoints.public import (
     public_cards,
     public_statistics,
 )
-from study.checkpoints.published import convert
+from study.checkpoints.load import CACHE, Base, blank, build, is_external, load_base, recipe_of
+from study.checkpoints.network_files import convert
 from study.checkpoints.snapshots import SNAPSHOTS, WIDTHS, blend, is_kept, kept_up_to, snapshot_path
 from study.checkpoints.variants import Variant
 from study.checkpoints.weights import CARD, Card, fill, find, save, write
@@ -31,8 +31,8 @@ __all__ = [
     "fill",
     "find",
     "find_statistics",
+    "is_external",
     "is_kept",
-    "is_public",
     "kept_up_to",
     "load_base",
     "near",

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import torch
 
 from degradations import Denoiser, InputError
-from study.checkpoints.public import public_cards
-from study.checkpoints.published import Published, is_published, read_published
+from study.checkpoints.cards import public_cards
+from study.checkpoints.network_files import NetworkFile, is_network_file, read_network
 from study.checkpoints.weights import WEIGHTS, Card, fill, find
 from study.data import Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
 from study.models import EDM, PatchTransformer, ResidualMLP
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.decoder import Decoder
 from study.specs import NetworkSpec, RecipeSpec
 
@@ -86,7 +86,7 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
         if loaded.exact is None:
             raise InputError(f"base 'exact': the data set '{data}' has no density in closed form.")
         return Base("exact", loaded.exact, loaded, f"exact:{data}")
-    if is_public(name):
+    if is_external(name):
         return _public(str(name), root)
     close = get_close_matches(str(name), public_cards(), n=1, cutoff=0.85)
     if close and not Path(name).exists():
@@ -116,7 +116,7 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 
 
-def is_public(name: str | Path) -> bool:
+def is_external(name: str | Path) -> bool:
     """Whether a name is that of a public checkpoint.
 
     That is a public card, a published file, or a folder or repository of diffusers.
@@ -125,13 +125,13 @@ def is_public(name: str | Path) -> bool:
     parts = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json")
     # called for every name of a study, so os.path, which is fast
     folder = os.path.isdir(text) and any((path / each).is_file() for each in parts)
-    return text in public_cards() or text.startswith("hub:") or is_published(path) or folder
+    return text in public_cards() or text.startswith("hub:") or is_network_file(path) or folder
 
 
 def _public(name: str, root: Path) -> Base:
     if name in public_cards():
         return _of_file(name, obtain(public_cards()[name].file, root / CACHE))
-    if is_published(Path(name)):
+    if is_network_file(Path(name)):
         return _of_file(name, Path(name))
     from study.models.diffusers import load_diffusers
 
@@ -154,8 +154,8 @@ def blank(name: str, **changed: Any) -> Base:
     """
     card = public_cards()[name]
     arguments = {**card.arguments, **changed}
-    found = Published(card.class_name, arguments, {}, card.latents)
-    return _base(name, found, published(card.class_name, arguments), "")
+    found = NetworkFile(card.class_name, arguments, {}, card.latents)
+    return _base(name, found, network_of_class(card.class_name, arguments), "")
 
 
 @lru_cache(maxsize=2)
@@ -164,11 +164,11 @@ def _read(name: str, path: Path, changed: int | None) -> Base:
 
     changed: the file's modification time.
     """
-    found = read_published(path)
+    found = read_network(path)
     return _base(name, found, found.build(path), sha256(path))
 
 
-def _base(name: str, found: Published, denoiser: Denoiser, digest: str) -> Base:
+def _base(name: str, found: NetworkFile, denoiser: Denoiser, digest: str) -> Base:
     arguments = found.arguments
     shape = arguments["img_channels"], *[arguments["img_resolution"]] * 2
     data = Data(name, torch.empty(0, *shape), classes=arguments.get("label_dim", 0))

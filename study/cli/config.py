@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, get_args
 
 from degradations.errors import InputError
-from study.files.typed import group_of, hints, keys_of, meant, refuse, typed, unknown_key
+from study.files.typed import group_of, hints, keys_of, meant, reject, typed, unknown_key
 from study.files.yaml_text import MOST_BYTES, read_yaml
 from study.specs import StudySpec
 from study.specs.checks import shown, shown_key
@@ -29,7 +29,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
         _put(values, key, _given(key, text))
     try:
         spec = typed(StudySpec, values, "")
-        from study.checkpoints.names import canonical_spec  # late: PyTorch takes a second
+        from study.checkpoints.denoiser_names import canonical_spec  # late: PyTorch takes a second
 
         return canonical_spec(spec)
     except InputError as error:
@@ -149,7 +149,7 @@ def _given(key: str, text: str) -> Any:
         typed(type_, text, f"--{key}")  # raises InputError with the option as it was given
         return text
     found = {"method": text} if key == "search" and text.isidentifier() else read_yaml(text)
-    return found if isinstance(found, dict) else refuse(group_of(type_), text, f"--{key}")
+    return found if isinstance(found, dict) else reject(group_of(type_), text, f"--{key}")
 
 
 def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before: str = "") -> None:

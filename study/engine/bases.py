@@ -20,7 +20,7 @@ from study.checkpoints import (
     blend,
     build,
     find,
-    is_public,
+    is_external,
     kept_up_to,
     load_base,
     recipe_of,
@@ -156,7 +156,7 @@ def train_base(
     An interrupted training is resumed. Raises InputError for a published base, which this project
     did not train, and for an unknown data set.
     """
-    if spec.base is not None and is_public(Variant.parse(spec.base).base):
+    if spec.base is not None and is_external(Variant.parse(spec.base).base):
         raise InputError(
             f"base: found {spec.base}, a published checkpoint; use null or a base that a recipe "
             "trains."
@@ -250,7 +250,7 @@ def _train(
     if wanted.exists() and not again:
         return
     # This makes the folder, so an unwritable place is noticed before the first step.
-    with _alone(folder):
+    with _exclusive(folder):
         if again:
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
             for name in (CARD, STATE):
@@ -262,7 +262,7 @@ def _train(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive(folder: Path) -> Iterator[None]:
     """Lock the folder of a training for one process; another process waits until it is done."""
     with ExitStack() as held:
         try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from degradations import kinds, rules
 from study.checkpoints import CARD, public_cards
-from study.checkpoints.public import CARDS
+from study.checkpoints.cards import CARDS
 from study.checkpoints.weights import SHIPPED
 from study.data import DATA
 from study.metrics.extractors import EXTRACTORS, PUBLIC

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from degradations import InputError, Kind, kinds
 from study.checkpoints import Base
-from study.checkpoints.names import split
+from study.checkpoints.denoiser_names import split
 from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.calibrate import first_strength
 from study.engine.memory import check_memory
@@ -14,7 +14,7 @@ from study.evaluation.parts import is_stochastic, load_parts
 from study.specs import StudySpec
 
 
-def want_pairings(spec: StudySpec) -> None:
+def require_pairings(spec: StudySpec) -> None:
     """Raises InputError for a study without pairings and without a matrix."""
     if not spec.pairings and not spec.matrix:
         raise InputError(

@@ -32,7 +32,7 @@ OF_CHUNK = 4
 OF_ENDPOINTS = 5
 
 
-class Need(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Memory that a study holds at once: bytes, purpose, how to reduce it, whether on a device."""
 
     size: int
@@ -44,7 +44,9 @@ class Need(NamedTuple):
         return f"{self.what}, {self.size / 1e9:,.2f} GB"
 
 
-def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = None) -> list[Need]:
+def needs(
+    spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = None
+) -> list[MemoryNeed]:
     """The least memory that a study of samples of a shape holds, without networks and activations.
 
     seen: the shape of the decoded images, if the samples are latents.
@@ -52,14 +54,14 @@ def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = No
     most = max(spec.search.samples, spec.confirm.samples)
     chunk, one = min(spec.sampler.chunk, most), 4 * math.prod(shape)
     found = [
-        Need(
+        MemoryNeed(
             OF_CHUNK * chunk * one, f"a chunk of {chunk:,} samples", "a smaller sampler.chunk", True
         )
     ]
     if spec.search.method == "probe":
         n = spec.search.samples
         found.append(
-            Need(
+            MemoryNeed(
                 OF_ENDPOINTS * n * one,
                 f"endpoint probe: {n:,} samples each of main and guide",
                 "fewer search.samples, or search.method gp",
@@ -68,7 +70,7 @@ def needs(spec: StudySpec, shape: Sequence[int], seen: Sequence[int] | None = No
     for name in spec.extractors:
         d = features(name, seen or shape)
         found.append(
-            Need(
+            MemoryNeed(
                 8 * d * d * GROUPS + 4 * d * min(KEPT, most),
                 f"moments and kept features of {name}, {d:,} dimensions",
                 "another extractor",
@@ -82,12 +84,12 @@ def features(extractor: str, shape: Sequence[int]) -> int:
     return math.prod(shape) if extractor == "pixels" else FEATURES.get(extractor, UNKNOWN)
 
 
-def drawn(samples: int, shape: Sequence[int]) -> Need:
+def drawn(samples: int, shape: Sequence[int]) -> MemoryNeed:
     """The memory of samples that are kept: their chunks, and then all of them in one array."""
-    return Need(2 * 4 * samples * math.prod(shape), f"{samples:,} samples", "fewer --samples")
+    return MemoryNeed(2 * 4 * samples * math.prod(shape), f"{samples:,} samples", "fewer --samples")
 
 
-def needs_of(spec: StudySpec, base: Base) -> list[Need]:
+def needs_of(spec: StudySpec, base: Base) -> list[MemoryNeed]:
     """The memory that a study of a base holds."""
     shape = base.data.shape
     return needs(
@@ -100,7 +102,7 @@ def check_memory(spec: StudySpec, base: Base) -> None:
     check(needs_of(spec, base), device())
 
 
-def check(held: Sequence[Need], where: torch.device) -> None:
+def check(held: Sequence[MemoryNeed], where: torch.device) -> None:
     """Raises InputError if more memory is needed at once than is free, on the CPU or the device."""
     apart = where.type != "cpu"
     own = [need for need in held if apart and need.on_device]

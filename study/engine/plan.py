@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call
 
 from study.checkpoints import CACHE, Base, blank, find_statistics, public_cards
-from study.checkpoints.names import split
+from study.checkpoints.denoiser_names import split
 from study.data import DATA
 from study.engine import schedule
 from study.engine.bases import OWN, computing
@@ -33,7 +33,7 @@ SHOWN = 12  # entries shown of each part
 
 
 @dataclass(frozen=True)
-class Needed:
+class RequiredFile:
     """An external file or folder that a study reads; missing: how to obtain it, "" if present."""
 
     what: str
@@ -115,7 +115,7 @@ def _weightless(name: str) -> Base:
         return blank(name)
 
 
-def _files(spec: StudySpec, root: Path) -> Iterator[Needed]:
+def _files(spec: StudySpec, root: Path) -> Iterator[RequiredFile]:
     """Every external file that a study reads."""
     variants = [split(name)[0] for name in spec.named]
     found = [origin(OWN, spec), *(origin(str(each), spec) for each in variants if each is not None)]
@@ -171,21 +171,23 @@ def _published(spec: StudySpec) -> list[str]:
     return found
 
 
-def _public(file: PublicFile, root: Path, about: str = "") -> Needed:
+def _public(file: PublicFile, root: Path, about: str = "") -> RequiredFile:
     size = f", {file.size / 1e9:.2f} GB" if file.size else ""
     digest = file.sha256 or "none is published; that of the first download is kept"
     how = f"from {file.address}{size}{about}; SHA-256: {digest}"
-    return Needed(file.card, root / CACHE / file.name, "" if present(file, root / CACHE) else how)
+    return RequiredFile(
+        file.card, root / CACHE / file.name, "" if present(file, root / CACHE) else how
+    )
 
 
-def _place(what: str, place: str, root: Path) -> Needed:
+def _place(what: str, place: str, root: Path) -> RequiredFile:
     path, hub = path_of(place, root), place.startswith("hub:")
     how = (
         f"from the Hugging Face hub, repository {place.removeprefix('hub:')}"
         if hub
         else "no such file or folder"
     )
-    return Needed(what, path, "" if path.exists() else how)
+    return RequiredFile(what, path, "" if path.exists() else how)
 
 
 @torch.inference_mode()

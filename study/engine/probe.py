@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from degradations import InputError
-from study.checkpoints.names import canonical
+from study.checkpoints.denoiser_names import canonical
 from study.data import Data
 from study.engine import schedule
-from study.engine.check import evaluator_of, want_pairings
+from study.engine.check import evaluator_of, require_pairings
 from study.engine.report import write
 from study.engine.session import opened
 from study.evaluation import mean_errors, predictions
@@ -43,7 +43,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
 
     The endpoint probes are stored with the study's evaluations, where a search reuses them.
     """
-    want_pairings(spec)
+    require_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with opened(evaluator, root, role="observer") as study:
         expanded = study.worker.expand()
@@ -60,7 +60,7 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         seconds["endpoints"] = time.perf_counter() - began
         results = study.worker.results
         rows = [
-            {**measured.forecast(p), **_endpoints(results, p), **losses[p]}
+            {**measured.predict(p), **_endpoints(results, p), **losses[p]}
             for p in expanded.pairings
         ]
         folder = report_folder(root, spec.name)
@@ -72,12 +72,12 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
             write(folder / "probe.md", render(rows, "md")),
             *maps(rows, folder),
         ]
-        study.published.files(written, "probe")
+        study.publisher.files(written, "probe")
         for row, pairing in zip(rows, expanded.pairings, strict=True):
             found = {
                 f"probe_{key}": value for key, value in row.items() if isinstance(value, float)
             }
-            study.published.conclude(pairing, found)
+            study.publisher.conclude(pairing, found)
         return Probes(rows, seconds)
 
 
@@ -116,11 +116,9 @@ class _Measured:
     residuals: mean_errors.Residuals | None
     is_held_out: bool
 
-    def forecast(self, pairing: PairingSpec) -> dict[str, Any]:
+    def predict(self, pairing: PairingSpec) -> dict[str, Any]:
         """The row of a pairing's mean errors."""
-        found = {
-            name: self._forecast(products, pairing) for name, products in self.products.items()
-        }
+        found = {name: self._predict(products, pairing) for name, products in self.products.items()}
         return {
             "main": pairing.main,
             "guide": pairing.guide,
@@ -129,11 +127,11 @@ class _Measured:
             "on_trajectories": found["trajectories"],
         }
 
-    def _forecast(self, products: mean_errors.Products, pairing: PairingSpec) -> dict[str, Any]:
+    def _predict(self, products: mean_errors.Products, pairing: PairingSpec) -> dict[str, Any]:
         ends = pairing.main, pairing.guide
-        pooled = predictions.forecast(products, *ends, self.spec.resamples, self.seed)
+        pooled = predictions.predict(products, *ends, self.spec.resamples, self.seed)
         levels = [
-            predictions.forecast(products, *ends, 200, self.seed, level)
+            predictions.predict(products, *ends, 200, self.seed, level)
             for level in range(len(products.sigmas))
         ]
         keys = ("cosine", "ratio", "criterion", "gain", "weight")

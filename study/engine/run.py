@@ -6,14 +6,14 @@ from typing import Any
 from degradations import RunError
 from study.engine import schedule
 from study.engine.calibrate import Calibration, calibrate
-from study.engine.check import evaluator_of, want_pairings
+from study.engine.check import evaluator_of, require_pairings
 from study.engine.publish import Publisher
 from study.engine.report import write
-from study.engine.session import alone, helpers, lock_of, opened
+from study.engine.session import exclusive, helpers, lock_of, opened
 from study.engine.worker import Worker
 from study.files.lock import locked
 from study.files.places import report_folder
-from study.parallel.group import as_leader, check_equal, group, serve
+from study.parallel.group import as_rank_zero, check_equal, group, serve
 from study.report import strengths
 from study.report.progress import Progress
 from study.search import CONFIRM, Store, open_storage
@@ -35,24 +35,24 @@ def run(
     stores, shows and returns results. release: see `Worker`. Raises RunError if the study is
     already running.
     """
-    want_pairings(spec)
+    require_pairings(spec)
     evaluator = evaluator_of(spec, root, retrain)  # raises InputError before anything is written
     check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
         serve(evaluator)
         return []
     with (
-        as_leader(),
+        as_rank_zero(),
         opened(evaluator, root, fresh, release=release) as study,
         helpers(evaluator.spec, root, workers - 1),
     ):
         search(study.worker)
-        return study.published.report(study.worker.results, evaluator)
+        return study.publisher.report(study.worker.results, evaluator)
 
 
 def work(spec: StudySpec, root: Path, release: str | None = None) -> None:
     """Add a process to a study: evaluates until nothing is left; `run` or `sync` publishes it."""
-    want_pairings(spec)
+    require_pairings(spec)
     evaluator = evaluator_of(spec, root)
     with (
         locked(lock_of(root, spec.name, "workers"), shared=True),
@@ -69,7 +69,7 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
         text = strengths.render(found, spec.calibrate.levels, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
-        study.published.files([kept], "report")
+        study.publisher.files([kept], "report")
         return found
 
 
@@ -91,15 +91,15 @@ def sync(name: str, root: Path) -> None:
     running.
     """
     results = collect(root, name)
-    with alone(root, name):
+    with exclusive(root, name):
         about = Store(open_storage(root), f"{name}/{CONFIRM}").attributes().get("about", ({}, {}))
-        published = Publisher(root, results.spec, about, anew=True)
+        publisher = Publisher(root, results.spec, about, anew=True)
         for pairing, found in results.searches.items():
             for evaluation in found:
-                published.evaluation(pairing, evaluation)
+                publisher.evaluation(pairing, evaluation)
         for evaluation in results.shared.values():
-            published.evaluation(None, evaluation)
-        published.report(results)
-        published.close()
-    if published.problem is not None:
-        raise RunError(f"MLflow's records of '{name}' could not be rebuilt: {published.problem}")
+            publisher.evaluation(None, evaluation)
+        publisher.report(results)
+        publisher.close()
+    if publisher.problem is not None:
+        raise RunError(f"MLflow's records of '{name}' could not be rebuilt: {publisher.problem}")

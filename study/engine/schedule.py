@@ -99,7 +99,10 @@ def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
     return [
         task
         for each in tested
-        for task in [*results.confirmed(each), *results.alone(results.guide(pairing, each))]
+        for task in [
+            *results.confirmed(each),
+            *results.confirmed_single(results.guide(pairing, each)),
+        ]
     ]
 
 
@@ -124,13 +127,15 @@ def confirmation(
     results: Results, ended: Ended, is_stochastic: Callable[[str], bool]
 ) -> Iterator[Task]:
     """The confirmation's tasks: single denoisers, the best tasks of `ended` pairings, controls."""
-    found: dict[Task, None] = dict.fromkeys(results.alone(BASE))
+    found: dict[Task, None] = dict.fromkeys(results.confirmed_single(BASE))
     for pairing in results.spec.pairings:
-        found |= dict.fromkeys([*results.alone(pairing.main), *results.alone(pairing.guide)])
+        found |= dict.fromkeys(
+            [*results.confirmed_single(pairing.main), *results.confirmed_single(pairing.guide)]
+        )
     for pairing in results.spec.pairings:
         found |= dict.fromkeys(ended.get(pairing, ()))
     for name in results.controls():
-        found |= dict.fromkeys(results.alone(name, double=True))
+        found |= dict.fromkeys(results.confirmed_single(name, double=True))
         if is_stochastic(name):
             found |= dict.fromkeys(results.averaged(name))
     return iter(found)

@@ -29,12 +29,12 @@ GRACE = 20  # seconds for a helper to end after a signal
 
 
 @dataclass(frozen=True)
-class Open:
+class Session:
     """A study running in this process, with what publishes it."""
 
     worker: Worker
     progress: Progress
-    published: Publisher
+    publisher: Publisher
 
 
 @contextmanager
@@ -44,14 +44,14 @@ def opened(
     fresh: bool = False,
     role: Role = "leader",
     release: str | None = None,
-) -> Iterator[Open]:
+) -> Iterator[Session]:
     """Open a study in one process that logs it to MLflow.
 
     However the block ends, no MLflow run is left with the status "running". role, release: see
     `Worker`.
     """
     spec = evaluator.spec
-    with alone(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
+    with exclusive(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
         sweep(root)
         if fresh:
             _forget(spec.name, root)
@@ -59,14 +59,14 @@ def opened(
             # Raises InputError before anything is logged.
             worker = Worker(evaluator, root, progress, role, release)
             about = worker.remember("about", describe(spec, evaluator))
-            published = Publisher(root, spec, about, anew=fresh)
-            worker.subscribe(published.evaluation)
+            publisher = Publisher(root, spec, about, anew=fresh)
+            worker.subscribe(publisher.evaluation)
             try:
-                yield Open(worker, progress, published)
-                published.close()
+                yield Session(worker, progress, publisher)
+                publisher.close()
             except BaseException as error:
                 progress.close()
-                published.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                publisher.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise
 
 
@@ -134,7 +134,7 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
 
 
 @contextmanager
-def alone(root: Path, name: str) -> Iterator[None]:
+def exclusive(root: Path, name: str) -> Iterator[None]:
     """Lock a study for one `run`. Raises RunError if another holds it; `study worker` can join."""
     try:
         with locked(lock_of(root, name, "run"), wait=False):

@@ -9,9 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from study.checkpoints import CACHE, Base, Variant, blank, find_statistics, is_public, public_cards
-from study.checkpoints.names import split
-from study.checkpoints.published import is_published
+from study.checkpoints import (
+    CACHE,
+    Base,
+    Variant,
+    blank,
+    find_statistics,
+    is_external,
+    public_cards,
+)
+from study.checkpoints.denoiser_names import split
+from study.checkpoints.network_files import is_network_file
 from study.data import DATA, load_data
 from study.engine.bases import OWN, computing, untrained
 from study.engine.check import check_strengths, is_supported
@@ -52,7 +60,7 @@ def origin(name: str, spec: StudySpec) -> str | None:
 
 def elsewhere(name: str) -> bool:
     """Whether a name refers to files that are not in the package, present or not."""
-    return is_public(name) or is_published(Path(name)) or "/" in name
+    return is_external(name) or is_network_file(Path(name)) or "/" in name
 
 
 def path_of(place: str, root: Path) -> Path:

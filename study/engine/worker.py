@@ -159,7 +159,7 @@ class Worker:
             elif known.reason:
                 raise RunError(known.reason)
             else:
-                claim.keep(replace(known.outcome, evaluations=0))
+                claim.keep(replace(known.outcome, network_evaluations=0))
         return True
 
     def _look_again(self) -> None:
@@ -195,7 +195,7 @@ class Worker:
         task, value = evaluation.task, evaluation.scores.get(self._metric)
         if pairing is None or task.weight != 1:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
-            if task.ends and value is not None:
+            if task.endpoint_probe and value is not None:
                 outcome += f" at w {evaluation.scores[f'endpoint_weight_{self._metric}']:g}"
             self._progress.finish(task.name, task.cost, outcome, evaluation.started)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from degradations import Composition, Degradation, Identity, InputError, RunError, parse_rule
 from study.checkpoints import Base
-from study.checkpoints.names import split
+from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
 from study.evaluation.fingerprint import fingerprint
@@ -29,7 +29,7 @@ from study.specs import SamplerSpec, StudySpec
 if TYPE_CHECKING:
     from study.lightning.sample import Job, PairSampler
 
-SEEN = 8  # latents decoded together for figures and files
+DECODED = 8  # latents decoded together for figures and files
 KEPT_BYTES = 2**30  # limit of cached samples of single denoisers, for the endpoint probe
 
 
@@ -65,7 +65,7 @@ class Evaluator:
     def _check_references(self) -> None:
         """Raises InputError if image size or features of a reference do not match the samples."""
         try:
-            seen = self._seen(torch.zeros(1, *self.base.data.shape))
+            seen = self._to_images(torch.zeros(1, *self.base.data.shape))
             for extractor in self.extractors:
                 d, wanted = (
                     extractor.to(seen.device)(seen).shape[1],
@@ -85,7 +85,7 @@ class Evaluator:
     def outcome(self, task: Task, progress: OnSamples | None = None) -> Outcome:
         """The outcome of a task. Raises RunError if samples or scores are not finite."""
         announce("outcome", task)
-        if task.ends:
+        if task.endpoint_probe:
             return self._endpoints(task, progress)
         if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
             samples, evaluations = self._drawn(task, progress)
@@ -95,11 +95,11 @@ class Evaluator:
 
             job, evaluations = self._job(task), self._evaluations(task)
             tally = self._empty_tally(job.source)
-            tally = score(self._sampler(task), job, tally, progress, self._seen)
+            tally = score(self._sampler(task), job, tally, progress, self._to_images)
         if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
-        return Outcome(found, replicates(tally, self.references), evaluations=evaluations)
+        return Outcome(found, replicates(tally, self.references), network_evaluations=evaluations)
 
     def samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
@@ -108,7 +108,7 @@ class Evaluator:
 
     def own_data(self, n: int, seed: int) -> Data:
         """n samples of the base with their labels, in place of data if the base has none."""
-        task, source = Task.alone(BASE, seed, n, self.spec.sampler.steps), self._source(n)
+        task, source = Task.single(BASE, seed, n, self.spec.sampler.steps), self._source(n)
         found = [source.start(seed, chunk).condition.label for chunk in range(len(source))]
         labels = [label.cpu() for label in found if label is not None]
         return replace(
@@ -120,7 +120,8 @@ class Evaluator:
         if self.decoder is None:
             return samples
         parts = (
-            samples[first : first + SEEN].to(device()) for first in range(0, len(samples), SEEN)
+            samples[first : first + DECODED].to(device())
+            for first in range(0, len(samples), DECODED)
         )
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
@@ -135,11 +136,11 @@ class Evaluator:
         x1 and x0 are samples of main and guide alone from the same noise. Scores: for each metric
         the best weight, the share of FD(1) that it removes, and FD there.
         """
-        alone = Task.alone(task.main, task.seed, task.samples, task.steps)
-        guide = Task.alone(task.guide, task.seed, task.samples, task.steps)
+        alone = Task.single(task.main, task.seed, task.samples, task.steps)
+        guide = Task.single(task.guide, task.seed, task.samples, task.steps)
         if task.coupling == "independent" and self.is_stochastic(task.guide):
             guide = replace(
-                task, main=BASE, weight=0.0, ends=False
+                task, main=BASE, weight=0.0, endpoint_probe=False
             )  # the guide with independent draws
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
         if group().rank > 0:
@@ -162,7 +163,7 @@ class Evaluator:
             best = min(fd, key=lambda weight: (fd[weight], abs(weight - 1)))
             found |= {metric: fd[best], f"endpoint_weight_{metric}": best}
             found |= {f"endpoint_gain_{metric}": 1 - fd[best] / fd[1.0]} if 1.0 in fd else {}
-        return Outcome(found, curve=curve, evaluations=cost1 + cost0)
+        return Outcome(found, curve=curve, network_evaluations=cost1 + cost0)
 
     def _drawn(self, task: Task, progress: OnSamples | None) -> tuple[Tensor, int]:
         """The samples of a task and the network evaluations made; the latest samples are cached."""
@@ -194,14 +195,14 @@ class Evaluator:
         for chunk in range(len(source)):
             part = source.indices(chunk)
             label = source.start(task.seed, chunk).condition.label if grouped else None
-            tally.fold(self._seen(samples[part.start : part.stop]), part.start, label)
+            tally.fold(self._to_images(samples[part.start : part.stop]), part.start, label)
         return tally
 
     def _empty_tally(self, source: Source) -> Tally:
         """A tally in groups, for the samples of a source."""
         return Tally(self.extractors, strata(source.shape[0], source.labels, GROUPS))
 
-    def _seen(self, samples: Tensor) -> Tensor:
+    def _to_images(self, samples: Tensor) -> Tensor:
         """The input of extractors for samples [B, …]: images, decoded if the samples are latents.
 
         Raises InputError if their size differs from that of the reference.
@@ -209,7 +210,7 @@ class Evaluator:
         samples = samples.to(device())
         seen = samples if self.decoder is None else self.decoder(samples)
         for reference in self.references.values():
-            reference.want_size(seen)
+            reference.require_size(seen)
         return seen
 
     def _evaluations(self, task: Task) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from study.checkpoints import Base
-from study.checkpoints.names import split
+from study.checkpoints.denoiser_names import split
 from study.evaluation import noise_levels
 from study.metrics import Reference
 from study.models.decoder import Decoder

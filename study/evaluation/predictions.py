@@ -15,7 +15,7 @@ ROUNDING = 1e-12  # of float64 products, relative to the terms of a difference
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Prediction:
     """Predictions from the products of a main and a guide; None where undetermined.
 
     cosine: ρ; ratio: r; criterion: C/A = ρ·r, guidance with w > 1 reduces the mean error if and
@@ -39,14 +39,14 @@ class Forecast:
         }
 
 
-def forecast(
+def predict(
     products: Products,
     main: str,
     guide: str,
     resamples: int = 1000,
     seed: int = 0,
     level: int | None = None,
-) -> Forecast:
+) -> Prediction:
     """The forecast of a pairing from all levels with their weights, or from one level.
 
     Intervals are from a bootstrap over images, resampled jointly over the levels. Where the
@@ -78,7 +78,7 @@ def forecast(
         low, high = np.nanquantile(resampled[key], [0.025, 0.975])
         return float(low), float(high)
 
-    return Forecast(
+    return Prediction(
         known("cosine", has_a and has_b),
         known("ratio", has_a and has_b),
         known("criterion", has_a),

@@ -123,7 +123,7 @@ def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bo
     n = sum(len(batch) for batch in batches(path)) if grouped else 0
     tally, first = Tally([extractor], strata(n) if grouped else None), 0
     for batch in batches(path):
-        compared.want_size(batch)
+        compared.require_size(batch)
         tally.fold(batch.to(device()), first)
         first += len(batch)
     if first < 2:

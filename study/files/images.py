@@ -119,18 +119,18 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
         for file in sorted(
             p for p in path.rglob("*") if p.suffix.lower() in (*SUFFIXES, LATENTS) and p.is_file()
         ):
-            _refuse_latents(str(file))
+            _reject_latents(str(file))
             check_regular(file, MOST_IMAGE_BYTES)
             yield str(file), file.read_bytes()
         return
     with open_zip(path) as archive:
         for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
-            _refuse_latents(entry_name(path, entry))
+            _reject_latents(entry_name(path, entry))
             if Path(entry.filename).suffix.lower() in SUFFIXES:
                 yield entry_name(path, entry), read_entry(path, archive, entry, MOST_IMAGE_BYTES)
 
 
-def _refuse_latents(name: str) -> None:
+def _reject_latents(name: str) -> None:
     if name.lower().endswith(LATENTS):
         raise InputError(
             f"{name}: found an array, such as EDM2's latents; accepted: images "

@@ -36,7 +36,7 @@ class Array:
     dtype: np.dtype[Any]
     fortran: bool  # whether it is stored column by column
     file: IO[bytes]
-    refusal: "_Refusal"
+    rejection: "_Rejection"
 
     @property
     def row_bytes(self) -> int:
@@ -50,7 +50,7 @@ class Array:
         stored column by column, so that its rows are not contiguous.
         """
         if self.fortran and len(self.shape) > 1:
-            raise self.refusal(
+            raise self.rejection(
                 "is stored column by column (Fortran order); save numpy.ascontiguousarray of it"
             )
         for start in range(0, self.shape[0], most):
@@ -71,7 +71,7 @@ class Array:
 
     def _end(self) -> None:
         if self.file.read(1):  # reading to the end makes zipfile compare the checksum
-            raise self.refusal("has further bytes after its end")
+            raise self.rejection("has further bytes after its end")
 
 
 class Arrays:
@@ -93,21 +93,21 @@ class Arrays:
 
         Raises InputError if its dtype is not of `kinds`; objects are never read.
         """
-        entry, refusal = self.entries[name], _Refusal(self.path, name)
+        entry, rejection = self.entries[name], _Rejection(self.path, name)
         with open_entry(self.path, self._archive, entry) as file:
-            shape, fortran, dtype = _header(file, refusal)
+            shape, fortran, dtype = _header(file, rejection)
             if dtype.kind not in kinds or dtype.hasobject:
-                raise refusal(
+                raise rejection(
                     f"is of the type {str(dtype)[:100]}; accepted: {_kinds_in_words(kinds)}"
                 )
             if any(type(n) is not int or n < 0 for n in shape):
-                raise refusal(f"has the shape {str(shape)[:100]}")
+                raise rejection(f"has the shape {str(shape)[:100]}")
             wanted, found = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
             if wanted != found:
-                raise refusal(
+                raise rejection(
                     f"has {found} bytes, which is not its shape {str(shape)[:100]} of {dtype}"
                 )
-            yield Array(name, shape, dtype, fortran, file, refusal)
+            yield Array(name, shape, dtype, fortran, file, rejection)
 
     def numbers(self, name: str, shape: tuple[int | None, ...]) -> npt.NDArray[np.float64]:
         """A whole array of numbers as float64.
@@ -121,9 +121,9 @@ class Arrays:
                 want not in (have, None) for have, want in sizes
             ):
                 wanted = str(shape).replace("None", "any")
-                raise array.refusal(f"has shape {array.shape}; accepted: {wanted}")
+                raise array.rejection(f"has shape {array.shape}; accepted: {wanted}")
             if (size := 8 * math.prod(array.shape)) > self._held:
-                raise array.refusal(
+                raise array.rejection(
                     f"takes {size} bytes of memory; accepted: at most {self._held} for this file"
                 )
             return array.all().astype(np.float64, copy=False)
@@ -132,7 +132,7 @@ class Arrays:
         """A text. Raises InputError if the array is not a text or is too long."""
         with self.open(name, "U") as array:
             if array.shape != () or array.dtype.itemsize > MOST_TEXT:
-                raise array.refusal(f"is not a text of at most {MOST_TEXT // 4} letters")
+                raise array.rejection(f"is not a text of at most {MOST_TEXT // 4} letters")
             return str(array.all())
 
 
@@ -144,7 +144,7 @@ def open_npz(path: Path) -> Iterator[Arrays]:
 
 
 @dataclass(frozen=True)
-class _Refusal:
+class _Rejection:
     path: Path
     name: str
 
@@ -152,7 +152,7 @@ class _Refusal:
         return InputError(f"{self.path}: the array '{self.name}' {why}.")
 
 
-def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: IO[bytes], rejection: _Rejection) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether stored column by column, and dtype.
 
     NumPy writes version 1.0 for arrays of numbers; headers of later versions can have any length.
@@ -164,7 +164,9 @@ def _header(file: IO[bytes], refusal: _Refusal) -> tuple[tuple[int, ...], bool, 
             raise ValueError
         return npy.read_array_header_1_0(header)
     except Exception:  # its texts advise trusting the file
-        raise refusal("does not begin as an array of numbers in NumPy's format 1.0 does") from None
+        raise rejection(
+            "does not begin as an array of numbers in NumPy's format 1.0 does"
+        ) from None
 
 
 def _kinds_in_words(kinds: str) -> str:

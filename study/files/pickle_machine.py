@@ -57,7 +57,7 @@ class Machine:
                 pickle.BINPERSID[0]: _push(lambda m: persistent(m._stack.pop()))
             }
 
-    def refusal(self, why: str) -> InputError:
+    def rejection(self, why: str) -> InputError:
         """The error to raise: the path and the reason."""
         return InputError(f"{self.path}: {why}.")
 
@@ -67,14 +67,16 @@ class Machine:
         self._below: list[list[Any]] = []  # the stacks under each mark
         self._memo: dict[int, Any] = {}
         if self._read(1) != pickle.PROTO or not 2 <= self._read(1)[0] <= 5:
-            raise self.refusal("not a pickle of protocols 2 to 5")
+            raise self.rejection("not a pickle of protocols 2 to 5")
         while (code := self._read(1)[0]) != pickle.STOP[0]:
             self.budget.steps -= 1
             if self.budget.steps < 0:
-                raise self.refusal(f"more than {MOST_STEPS} instructions")
+                raise self.rejection(f"more than {MOST_STEPS} instructions")
             step = self._steps.get(code)
             if step is None:
-                raise self.refusal(f"has the instruction {bytes([code])!r}, which is not supported")
+                raise self.rejection(
+                    f"has the instruction {bytes([code])!r}, which is not supported"
+                )
             step(self)
         self.expect(len(self._stack) == 1 and not self._below, "its end")
         return self._stack[0]
@@ -101,11 +103,11 @@ class Machine:
                     1 + sum(s[1] for s in sizes),
                 )
                 if depth > MOST_DEPTH or parts > MOST_PARTS:
-                    raise self.refusal(
+                    raise self.rejection(
                         f"is nested deeper than {MOST_DEPTH} or has more than {MOST_PARTS} values"
                     )
             elif id(value) in around:
-                raise self.refusal("has a value that contains itself")
+                raise self.rejection("has a value that contains itself")
             elif held:
                 around.add(id(value))
                 todo.append((value, True))
@@ -118,19 +120,19 @@ class Machine:
     def fill(self, buffer: memoryview) -> None:
         """Read the next bytes into a buffer, without a copy."""
         if len(buffer) > self.left or self._file.readinto(buffer) != len(buffer):
-            raise self.refusal("ends in the middle")
+            raise self.rejection("ends in the middle")
         self.left -= len(buffer)
 
     def charge(self, size: int) -> None:
         """Subtract copied bytes from the file's budget. Raises InputError if it is exhausted."""
         self.budget.bytes -= size
         if self.budget.bytes < 0:
-            raise self.refusal("creates more bytes than the file allows")
+            raise self.rejection("creates more bytes than the file allows")
 
     def expect(self, good: bool, what: str) -> None:
         """Raises InputError unless `good`."""
         if not good:
-            raise self.refusal(f"{what} in an unsupported form")
+            raise self.rejection(f"{what} in an unsupported form")
 
     def _read(self, size: int) -> bytes:
         """The next `size` bytes.
@@ -138,14 +140,14 @@ class Machine:
         Raises InputError, before anything is allocated, if the file has fewer.
         """
         if size > self.left or len(content := self._file.read(size)) != size:
-            raise self.refusal("ends in the middle")
+            raise self.rejection("ends in the middle")
         self.left -= size
         return content
 
     def _frame(self) -> None:
         # frames only say how far to read ahead
         if self.number("<Q") > self.left:
-            raise self.refusal("ends in the middle")
+            raise self.rejection("ends in the middle")
 
     def _mark(self) -> None:
         self._below.append(self._stack)
@@ -180,7 +182,9 @@ class Machine:
         value = self._known((module, name))
         if value is None:
             wanted = ascii(f"{module}.{name}")[1:-1][:100]
-            raise self.refusal(f"refers to {wanted}, which is not supported; nothing was executed")
+            raise self.rejection(
+                f"refers to {wanted}, which is not supported; nothing was executed"
+            )
         self._stack.append(value)
 
     def _call(self, call: Any, arguments: Any) -> None:

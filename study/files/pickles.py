@@ -55,7 +55,7 @@ def load(path: Path) -> Any:
             machine = Machine(path, file, size, Budget(3 * size + 2**20), _meaning)
             value = machine.run()
         if machine.left:
-            raise machine.refusal(f"has {machine.left} further bytes after its end")
+            raise machine.rejection(f"has {machine.left} further bytes after its end")
         machine.check(value, _inside)
         return value
     except InputError:

@@ -75,7 +75,7 @@ def stream(
 
     def fits(good: bool) -> None:
         if not good:
-            raise machine.refusal(
+            raise machine.rejection(
                 f"a storage that does not have the {machine.left} bytes that follow"
             )
 

@@ -34,20 +34,20 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
         return (
             value
             if isinstance(value, str) and value in get_args(type_)
-            else refuse(said, value, key)
+            else reject(said, value, key)
         )
     if type_ is str:
         return _text(value, key)
     found = _plain(value) if isinstance(value, str) else value
     if is_dataclass(type_):
-        return _group(type_, found, key) if isinstance(found, dict) else refuse(said, value, key)
+        return _group(type_, found, key) if isinstance(found, dict) else reject(said, value, key)
     if get_origin(type_) is tuple:
         return (
-            _tuple(type_, found, key, said) if isinstance(found, list) else refuse(said, value, key)
+            _tuple(type_, found, key, said) if isinstance(found, list) else reject(said, value, key)
         )
     if type_ is float and type(found) in (int, float) and not _too_large(found):
         return float(found)
-    return found if type(found) is type_ else refuse(said, value, key)
+    return found if type(found) is type_ else reject(said, value, key)
 
 
 def accepted(type_: Any) -> str:
@@ -63,7 +63,7 @@ def accepted(type_: Any) -> str:
     return _keys(type_) if is_dataclass(type_) else WORDS[type_]
 
 
-def refuse(type_: Any, value: Any, key: str) -> NoReturn:
+def reject(type_: Any, value: Any, key: str) -> NoReturn:
     """Raises InputError for a value that a type does not accept."""
     raise InputError(f"{key}: found {shown(value)}; accepted: {accepted(type_)}.")
 
@@ -130,7 +130,7 @@ def _group(type_: Any, value: dict[str, Any], key: str) -> Any:
 def _tuple(type_: Any, value: list[Any], key: str, said: Any) -> tuple[Any, ...]:
     inside = get_args(type_)
     if inside[-1] is not ... and len(value) != len(inside):
-        refuse(said, value, key)
+        reject(said, value, key)
     return tuple(typed(inside[0], each, f"{key}[{index}]") for index, each in enumerate(value))
 
 

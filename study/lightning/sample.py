@@ -165,7 +165,7 @@ def _sum(tally: Tally) -> Tally:
         for part in parts[name]:
             part.n = int(together.add(np.array([part.n]))[0])
             part.total, part.product = together.add(part.total), together.add(part.product)
-    rest = together.gather((tally.kept, tally.right, tally.labelled))
+    rest = together.gather((tally.kept, tally.correct, tally.labelled))
     others = [Tally(tally.extractors, tally.groups, {}, *each) for each in rest]
     return sum(others, Tally(tally.extractors, tally.groups, parts))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.checkpoints.published import PICKLES
+from study.checkpoints.network_files import PICKLES
 from study.data import DATA, load_data
 from study.files.atomic import replacing
 from study.files.images import batches
@@ -71,7 +71,7 @@ class Reference:
         assert self.features is not None
         return radii(self.features)
 
-    def want_size(self, samples: Tensor) -> None:
+    def require_size(self, samples: Tensor) -> None:
         """Raises InputError if images have another resolution than the reference's.
 
         Only if both are known.

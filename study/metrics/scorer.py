@@ -39,7 +39,7 @@ def scores(tally: Tally, references: Mapping[str, Reference], suffix: str = "") 
             continue
         found |= {f"fd_{name}_mean": mean, f"fd_{name}_cov": covariance}
         if tally.labelled[name]:
-            found[f"accuracy_{name}"] = tally.right[name] / tally.labelled[name]
+            found[f"accuracy_{name}"] = tally.correct[name] / tally.labelled[name]
     return found
 
 

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import scipy.linalg
 
 from degradations import InputError
-from study.checkpoints.published import PICKLES
+from study.checkpoints.network_files import PICKLES
 from study.files.npz import open_npz
 from study.metrics.extractors import Extractor
 
 SUFFIXES = (".npz", *PICKLES)
 # The names of the extractors in EDM2's files of statistics.
-PUBLISHED = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
+EDM2_KEYS = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
 MOST_FEATURES = 2**14  # their covariance takes 2 GiB
 # The numbers of features of extractors of published statistics.
 DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
@@ -74,11 +74,11 @@ def read_pickle(path: Path, extractor: Extractor) -> dict[str, Any]:
 
     found = pickles.load(path)
     entries: Mapping[Any, Any] = found if isinstance(found, dict) else {}
-    names = [name for name, key in PUBLISHED.items() if isinstance(entries.get(key), dict)]
+    names = [name for name, key in EDM2_KEYS.items() if isinstance(entries.get(key), dict)]
     if extractor.name not in names:
         has = f"statistics of {' and '.join(names)}" if names else "no statistics"
         raise InputError(f"{path}: found {has}; accepted: statistics of '{extractor.name}'.")
-    statistics, n = entries[PUBLISHED[extractor.name]], entries.get("num_images")
+    statistics, n = entries[EDM2_KEYS[extractor.name]], entries.get("num_images")
     mu, sigma = (statistics.get(key) for key in ("mu", "sigma"))
     for array in (mu, sigma):
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":

@@ -41,16 +41,16 @@ class Tally:
     """Moments of samples for some extractors, by group, and the features of the first KEPT samples.
 
     groups: the group of every sample of the stream, [n], from `strata`; None: a single group.
-    right, labelled: the number of samples that an extractor's classifier assigned to the class they
-    were conditioned on, and the number that it classified. Tallies of parts of a stream are merged
-    by `+`. Memory does not grow with the number of samples, except for `groups`.
+    correct, labelled: the number of samples that an extractor's classifier assigned to the class
+    they were conditioned on, and the number that it classified. Tallies of parts of a stream are
+    merged by `+`. Memory does not grow with the number of samples, except for `groups`.
     """
 
     extractors: Sequence[Extractor]
     groups: Tensor | None = None
     parts: dict[str, list[Moments]] = field(default_factory=dict)
     kept: dict[str, dict[int, npt.NDArray[np.float32]]] = field(default_factory=dict)
-    right: Counter[str] = field(default_factory=Counter)
+    correct: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
 
     @torch.inference_mode()
@@ -65,7 +65,7 @@ class Tally:
                 )
             logits = None if labels is None else extractor.logits(features)
             if labels is not None and logits is not None:
-                self.right[name] += int((logits.argmax(1) == labels).sum())
+                self.correct[name] += int((logits.argmax(1) == labels).sum())
                 self.labelled[name] += len(labels)
 
     def _fold_moments(self, name: str, features: Tensor, first: int) -> None:
@@ -83,8 +83,8 @@ class Tally:
         names = [e.name for e in self.extractors if e.name in self.parts or e.name in other.parts]
         parts = {n: _sum(self.parts.get(n, []), other.parts.get(n, [])) for n in names}
         kept = {n: {**self.kept.get(n, {}), **other.kept.get(n, {})} for n in names}
-        right, labelled = self.right + other.right, self.labelled + other.labelled
-        return Tally(self.extractors, self.groups, parts, kept, right, labelled)
+        correct, labelled = self.correct + other.correct, self.labelled + other.labelled
+        return Tally(self.extractors, self.groups, parts, kept, correct, labelled)
 
     @property
     def moments(self) -> dict[str, Moments]:

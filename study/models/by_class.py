@@ -20,7 +20,9 @@ MOST_ENTRIES = 16  # of a list
 Check = Callable[[Any], str | None]  # returns what is accepted if a value is not, else None
 
 
-def published(class_name: str, arguments: Mapping[str, Any], empty: bool = False) -> Preconditioned:
+def network_of_class(
+    class_name: str, arguments: Mapping[str, Any], empty: bool = False
+) -> Preconditioned:
     """The denoiser of a class of EDM or EDM2 by its published constructor arguments, in fp32.
 
     Its weights are random. empty: the network is on the meta device, without memory, so that its

@@ -85,7 +85,7 @@ def load_diffusers(place: str, cache: Path) -> Loaded:
     if config.entries.get("time_embedding_type") == "learned" and config.whole(
         "num_train_timesteps"
     ) < len(sigmas):
-        config.refuse(
+        config.reject(
             "num_train_timesteps", f"{len(sigmas)} or more, the timesteps of {schedule.path}"
         )
     prediction = schedule.choice("prediction_type", PREDICTIONS, default="epsilon")
@@ -166,11 +166,11 @@ def _decoder_of(config: Config, channels: int) -> VAEDecoder:
     _check_vae(config, channels)
     for key in ("latents_mean", "latents_std"):
         if config.entries.get(key) is not None:
-            config.refuse(key, "null: latents are taken to be scaled by scaling_factor alone")
+            config.reject(key, "null: latents are taken to be scaled by scaling_factor alone")
     factor = config.number("scaling_factor", default=SCALING)
     shift = 0.0 if config.entries.get("shift_factor") is None else config.number("shift_factor")
     if factor <= 0:
-        config.refuse("scaling_factor", "a number above 0")
+        config.reject("scaling_factor", "a number above 0")
     return VAEDecoder(
         _build(config, VAE), torch.tensor([factor]), torch.tensor([-shift * factor]), signed=True
     )
@@ -180,7 +180,7 @@ def _check_vae(config: Config, channels: int) -> None:
     config.choice("_class_name", [VAE])
     for key, wanted in (("latent_channels", channels), ("out_channels", 3)):
         if config.whole(key) != wanted:
-            config.refuse(key, f"{wanted}, for these latents and for images")
+            config.reject(key, f"{wanted}, for these latents and for images")
 
 
 def _part(root: Path, *names: str) -> Path:
@@ -209,7 +209,7 @@ def _unet(config: Config) -> tuple[tuple[int, ...], int]:
             or not found
             or not all(block in accepted for block in found)
         ):
-            config.refuse(key, f"a list of {', '.join(accepted)}")
+            config.reject(key, f"a list of {', '.join(accepted)}")
     # 'fourier' receives σ, not t
     config.choice("time_embedding_type", ("positional", "learned"), default="positional")
     if config.entries.get("class_embed_type") is not None:
@@ -223,7 +223,7 @@ def _unet(config: Config) -> tuple[tuple[int, ...], int]:
     if len(sides) != 2 or not all(
         type(side) is int and 0 < side <= MOST and side % unit == 0 for side in sides
     ):
-        config.refuse(
+        config.reject(
             "sample_size", f"a whole number to {MOST}, or two, [rows, columns], multiples of {unit}"
         )
     classes = (
@@ -240,7 +240,7 @@ def _dit(config: Config) -> tuple[tuple[int, ...], int]:
     config.choice("norm_type", ["ada_norm_zero"])
     side = config.whole("sample_size")
     if side % config.whole("patch_size"):
-        config.refuse("patch_size", f"a divisor of sample_size, {side}")
+        config.reject("patch_size", f"a divisor of sample_size, {side}")
     return (_channels(config), side, side), config.whole("num_embeds_ada_norm")
 
 
@@ -251,7 +251,7 @@ def _channels(config: Config) -> int:
     """
     channels = config.whole("in_channels")
     if config.entries.get("out_channels") not in (None, channels, 2 * channels):
-        config.refuse("out_channels", f"{channels} or {2 * channels}")
+        config.reject("out_channels", f"{channels} or {2 * channels}")
     return channels
 
 

@@ -44,14 +44,14 @@ class Config:
         """An entry that is one of the accepted texts. Raises InputError if it is another."""
         found = self.entries.get(key, default)
         if not isinstance(found, str) or found not in accepted:
-            self.refuse(key, ", ".join(accepted))
+            self.reject(key, ", ".join(accepted))
         return found
 
     def whole(self, key: str, least: int = 1) -> int:
         """An entry that is a whole number, `least` or more. Raises InputError if it is not."""
         found = self.entries.get(key)
         if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= MOST:
-            self.refuse(key, f"a whole number from {least} to {MOST}")
+            self.reject(key, f"a whole number from {least} to {MOST}")
         return found
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -62,10 +62,10 @@ class Config:
             or isinstance(found, bool)
             or not math.isfinite(found)
         ):
-            self.refuse(key, "a finite number")
+            self.reject(key, "a finite number")
         return float(found)
 
-    def refuse(self, key: str, accepted: str) -> NoReturn:
+    def reject(self, key: str, accepted: str) -> NoReturn:
         """Raises InputError for an entry, with what is accepted instead."""
         found = f"found {json.dumps(self.entries[key])[:80]}" if key in self.entries else "missing"
         raise InputError(f"{self.path}: '{key}' {found}; accepted: {accepted}.")
@@ -180,7 +180,7 @@ def load(make: Callable[[], nn.Module], config: Config, files: Sequence[Path]) -
         most = MOST_BLOCKS if "layers" in key else MOST
         items = entry if isinstance(entry, list) else [entry]
         if len(items) > 64 or not all(abs(n) <= most for n in items if isinstance(n, int | float)):
-            config.refuse(key, f"at most {most}, and at most 64 in a list")
+            config.reject(key, f"at most {most}, and at most 64 in a list")
     lists = [len(entry) for entry in config.entries.values() if isinstance(entry, list)]
     layers = [
         n

@@ -75,7 +75,7 @@ def limit_of(config: Config) -> Limit | None:
     if name in THRESHOLDING and on_estimate and _flag(config, "thresholding", default=False):
         ratio = config.number("dynamic_thresholding_ratio", default=0.995)
         if not 0 <= ratio <= 1:
-            config.refuse("dynamic_thresholding_ratio", "a number from 0 to 1")
+            config.reject("dynamic_thresholding_ratio", "a number from 0 to 1")
         return Threshold(ratio, _positive(config, "sample_max_value"))
     if name in CLIPPING and _flag(config, "clip_sample", CLIPPING[name]):
         return Clip(_positive(config, "clip_sample_range"))
@@ -85,12 +85,12 @@ def limit_of(config: Config) -> Limit | None:
 def _flag(config: Config, key: str, default: bool) -> bool:
     found = config.entries.get(key, default)
     if found is not None and not isinstance(found, bool):
-        config.refuse(key, "true or false")
+        config.reject(key, "true or false")
     return bool(found)
 
 
 def _positive(config: Config, key: str) -> float:
     found = config.number(key, default=1.0)
     if found <= 0:
-        config.refuse(key, "a number above 0")
+        config.reject(key, "a number above 0")
     return found

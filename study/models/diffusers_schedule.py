@@ -129,7 +129,7 @@ def _betas(config: Config) -> Tensor:
             or len(given) != steps
             or not all(type(beta) is float for beta in given)
         ):
-            config.refuse("trained_betas", f"a list of num_train_timesteps = {steps} numbers")
+            config.reject("trained_betas", f"a list of num_train_timesteps = {steps} numbers")
         return torch.tensor(given, dtype=torch.float64)
     kind = config.choice(
         "beta_schedule", (*BETAS, *MORE_BETAS.get(config.entries["_class_name"], ()))

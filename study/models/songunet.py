@@ -48,13 +48,13 @@ class SongUNet(UNet):
         taps: Sequence[float] = (1, 1),
     ) -> None:
         out_channels = channels if out_channels is None else out_channels
-        widths, told, noise = (
+        widths, width_embedding, noise = (
             [width * m for m in multipliers],
             width * embedding_multiplier,
             width * noise_multiplier,
         )
         style = Style(
-            told,
+            width_embedding,
             EPS,
             adaptive=False,
             gain=math.sqrt(0.5),
@@ -79,8 +79,8 @@ class SongUNet(UNet):
         self.map_noise = Positional(noise, endpoint=True) if positional else Fourier(noise)
         self.map_label = nn.Linear(classes, noise) if classes else None
         self.map_augment = nn.Linear(augmentations, noise, bias=False) if augmentations else None
-        self.map_layer0 = nn.Linear(noise, told)
-        self.map_layer1 = nn.Linear(told, told)
+        self.map_layer0 = nn.Linear(noise, width_embedding)
+        self.map_layer1 = nn.Linear(width_embedding, width_embedding)
         beside = channels
         for side, entering in zip(self.sides[1:], widths[:-1], strict=True):
             if encoder == "skip":

@@ -123,7 +123,7 @@ def announce(method: str, task: Task) -> None:
 
 
 @contextmanager
-def as_leader() -> Iterator[None]:
+def as_rank_zero() -> Iterator[None]:
     """Rank 0's part: the others evaluate with it what it evaluates in the block, then are released.
 
     If the block fails they are not released: they may be in the middle of an evaluation, and end

@@ -40,7 +40,7 @@ class Results:
             [e.replicates(metric) for e in found],
         )
 
-    def leader(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
+    def best_task(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
         """The best task of a search by a metric, on its seed; None if no evaluation succeeded.
 
         With the method 'probe' it is at the minimum of the parabola, otherwise the task with the
@@ -61,12 +61,10 @@ class Results:
         return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """The task that is compared with weight 1: the leader, or weight 1.1 if that has 1."""
-        leader = self.leader(pairing, metric)
+        """The task that is compared with weight 1: the best, or weight 1.1 if that has 1."""
+        best = self.best_task(pairing, metric)
         return (
-            self.searched(pairing, TESTED_BESIDE)
-            if leader is not None and leader.weight == 1
-            else leader
+            self.searched(pairing, TESTED_BESIDE) if best is not None and best.weight == 1 else best
         )
 
     def searched(self, pairing: PairingSpec, weight: float) -> Task:
@@ -76,7 +74,7 @@ class Results:
 
     def single(self, name: str) -> Task:
         """A single denoiser on the search's seed; curves are relative to that of the base."""
-        return Task.alone(name, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
+        return Task.single(name, self.spec.seed, self.spec.search.samples, self.spec.sampler.steps)
 
     def endpoints(self, pairing: PairingSpec) -> Task:
         """The endpoint probe of a pairing, on the search's seed."""
@@ -94,16 +92,19 @@ class Results:
         changed = {"samples": spec.confirm.samples, "steps": spec.sampler.steps}
         return [Task(**{**vars(task), **changed, "seed": seed}) for seed in spec.seeds]
 
-    def alone(self, name: str, double: bool = False) -> list[Task]:
+    def confirmed_single(self, name: str, double: bool = False) -> list[Task]:
         """The confirmation's tasks of a denoiser, one per seed set; double: at twice the steps."""
         spec = self.spec
         steps = spec.sampler.steps * (2 if double else 1)
-        return [Task.alone(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
+        return [Task.single(name, seed, spec.confirm.samples, steps) for seed in spec.seeds]
 
     def averaged(self, name: str) -> list[Task]:
         """The control that averages two independent draws of a main, at the cost of guidance."""
         pairing = PairingSpec(name, name)
-        return [Task.guided(pairing, 0.5, t.seed, t.samples, t.steps) for t in self.alone(name)]
+        return [
+            Task.guided(pairing, 0.5, t.seed, t.samples, t.steps)
+            for t in self.confirmed_single(name)
+        ]
 
     def values(self, tasks: Sequence[Task], metric: str) -> list[float] | None:
         """The scores of tasks, in their order, or None if any is missing."""

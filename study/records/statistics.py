@@ -69,7 +69,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class Interval:
+class Estimate:
     """An estimate and the ends of its interval."""
 
     mean: float
@@ -77,7 +77,7 @@ class Interval:
     high: float
 
 
-def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) -> Interval:
+def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) -> Estimate:
     """The jackknife interval of a statistic of samples, ± t₍G₋₁₎·√((G − 1)/G·Σ(v_g − v̄)²).
 
     v_g is the statistic without the g-th of G groups. The interval covers the variation over
@@ -86,7 +86,7 @@ def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) ->
     """
     count = len(replicates)
     if count < 2:
-        return Interval(value, -math.inf, math.inf)
+        return Estimate(value, -math.inf, math.inf)
     return _interval(value, math.sqrt((count - 1) * float(np.var(replicates))), count, level)
 
 
@@ -96,7 +96,7 @@ def difference(
     replicates_a: Sequence[float],
     replicates_b: Sequence[float],
     level: float = 0.95,
-) -> Interval:
+) -> Estimate:
     """FD(a) − FD(b) with common random numbers: `jackknife` of the difference.
 
     The common noise cancels. The replicates leave out the same groups in the same order. Raises
@@ -114,7 +114,7 @@ def extrapolate(
     curve: Sequence[tuple[float, float]],
     replicates: Sequence[Sequence[tuple[float, float]]],
     level: float = 0.95,
-) -> Interval:
+) -> Estimate:
     """FD∞, the limit of FD(n) = FD∞ + b/n for n → ∞, by least squares; interval by `jackknife`.
 
     curve: pairs (n, FD of n samples); replicates: the same without each group;
@@ -210,6 +210,6 @@ def _limit(curve: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit(1 / n, fd, 1)[1])
 
 
-def _interval(value: float, error: float, count: int, level: float) -> Interval:
+def _interval(value: float, error: float, count: int, level: float) -> Estimate:
     half = float(stdtrit(count - 1, (1 + level) / 2)) * error
-    return Interval(value, value - half, value + half)
+    return Estimate(value, value - half, value + half)

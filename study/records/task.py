@@ -17,7 +17,7 @@ class Task:
     """One evaluation: a denoiser at a weight, on one seed set. Equal tasks have equal scores.
 
     main, guide, rule: by name; guide, coupling and rule matter only if the weight is not 1.
-    ends: the endpoint probe of main and guide instead of the guided denoiser.
+    endpoint_probe: the endpoint probe of main and guide instead of the guided denoiser.
     """
 
     main: str
@@ -28,10 +28,10 @@ class Task:
     samples: int
     steps: int
     rule: str = CONSTANT
-    ends: bool = False
+    endpoint_probe: bool = False
 
     @classmethod
-    def alone(cls, main: str, seed: int, samples: int, steps: int) -> "Task":
+    def single(cls, main: str, seed: int, samples: int, steps: int) -> "Task":
         """A single denoiser: the base (`none`), a main or a guide."""
         return cls(main, BASE, "independent", 1.0, seed, samples, steps)
 
@@ -41,20 +41,27 @@ class Task:
     ) -> "Task":
         """A pairing at a weight; at weight 1 it is the main alone."""
         if weight == 1:
-            return cls.alone(pairing.main, seed, samples, steps)
-        ends = pairing.main, pairing.guide, pairing.coupling
-        return cls(*ends, weight, seed, samples, steps, pairing.rule)
+            return cls.single(pairing.main, seed, samples, steps)
+        pair = pairing.main, pairing.guide, pairing.coupling
+        return cls(*pair, weight, seed, samples, steps, pairing.rule)
 
     @classmethod
     def endpoints(cls, pairing: PairingSpec, seed: int, samples: int, steps: int) -> "Task":
         """The endpoint probe: main and guide sampled alone, then mixed at every weight."""
         return cls(
-            pairing.main, pairing.guide, pairing.coupling, 0.0, seed, samples, steps, ends=True
+            pairing.main,
+            pairing.guide,
+            pairing.coupling,
+            0.0,
+            seed,
+            samples,
+            steps,
+            endpoint_probe=True,
         )
 
     @property
     def name(self) -> str:
-        if self.ends:
+        if self.endpoint_probe:
             return f"{self.main} → {self.guide}, {self.coupling}, endpoints"
         if self.weight == 1:
             return "base" if self.main == BASE else f"{self.main} alone"
@@ -67,7 +74,7 @@ class Task:
 
         The endpoint probe samples only the guide; the main's samples come from its own evaluation.
         """
-        return self.samples * self.steps * (1 if self.weight == 1 or self.ends else 2)
+        return self.samples * self.steps * (1 if self.weight == 1 or self.endpoint_probe else 2)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,8 +83,11 @@ class Task:
     def of(cls, kept: Mapping[str, Any]) -> "Task":
         """The task of a dictionary from `as_dict`, which may have been stored as JSON."""
         values = dict(kept)
-        ends = values.pop("interval", None)  # from versions in which rules had no names
-        return cls(**values) if ends is None else cls(**{**values, "rule": interval(*ends)})
+        # from versions in which rules had no names, and in which endpoint probes were called ends
+        within, endpoints = values.pop("interval", None), values.pop("ends", None)
+        values |= {} if within is None else {"rule": interval(*within)}
+        values |= {} if endpoints is None else {"endpoint_probe": endpoints}
+        return cls(**values)
 
 
 def interval(low: float, high: float) -> str:
@@ -96,13 +106,19 @@ class Outcome:
 
     scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn,
     for the jackknife. curve: of the endpoint probe, each Fréchet distance at every `weight`.
-    evaluations: number of network evaluations made.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
     replicates: Mapping[str, Sequence[float]] = field(default_factory=dict)
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    evaluations: int = 0
+    network_evaluations: int = 0
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Outcome":
+        """The outcome of a dictionary of its fields, which may have been stored as JSON."""
+        values = dict(kept)
+        former = values.pop("evaluations", None)  # the name in earlier versions
+        return cls(**values) if former is None else cls(**values, network_evaluations=former)
 
 
 @dataclass(frozen=True)

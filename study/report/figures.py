@@ -101,7 +101,7 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
 
 
 def _main(axes: Any, results: Results, main: str, metric: str) -> None:
-    _point(axes, results, 1.0, results.alone(main), metric, "s", "#222222", "main alone")
+    _point(axes, results, 1.0, results.confirmed_single(main), metric, "s", "#222222", "main alone")
 
 
 def _point(
@@ -115,7 +115,10 @@ def _point(
     label: str,
 ) -> None:
     """Mean ± standard deviation over the confirmation's seed sets, relative to the base."""
-    base, values = results.values(results.alone(BASE), metric), results.values(tasks, metric)
+    base, values = (
+        results.values(results.confirmed_single(BASE), metric),
+        results.values(tasks, metric),
+    )
     if base and values:
         ratio = np.divide(values, base)
         axes.errorbar(

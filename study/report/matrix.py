@@ -127,7 +127,7 @@ def _kind(name: str) -> str:
     return name if "+" in name else name.split("(")[0]
 
 
-def judge(cells: pd.DataFrame) -> pd.DataFrame:
+def score_probes(cells: pd.DataFrame) -> pd.DataFrame:
     """The accuracy of each probe's predictions over the cells, one row per probe.
 
     predicted: number of cells with a predicted gain; agreement: share of cells where the prediction

@@ -15,7 +15,7 @@ from study.records.task import BASE, Task, rounded
 from study.sampling import nfe
 from study.specs import CONSTANT, PairingSpec
 
-PUBLISHED, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
+REPORTED_IN_PAPERS, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = ("md", "csv", "json", "latex")
 
 
@@ -37,16 +37,17 @@ def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
 
 def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
     spec = results.spec
-    leader, tested = results.leader(pairing, metric), results.tested(pairing, metric)
+    best, tested = results.best_task(pairing, metric), results.tested(pairing, metric)
     guided_by = results.guide(pairing, tested) if tested else pairing.guide
     base, main, guide = (
-        results.values(results.alone(name), metric) for name in (BASE, pairing.main, guided_by)
+        results.values(results.confirmed_single(name), metric)
+        for name in (BASE, pairing.main, guided_by)
     )
     guided = results.values(results.confirmed(tested), metric) if tested is not None else None
     comparison = (
         compare(tested.weight, base, main, guided) if tested and base and main and guided else None
     )
-    if comparison and leader and leader.weight == 1 and comparison.verdict != "no gain":
+    if comparison and best and best.weight == 1 and comparison.verdict != "no gain":
         # weight 1.1 is only tested for no gain; the search did not find it
         comparison = replace(comparison, verdict="undecided")
     won = comparison is not None and comparison.verdict in ("improves", "blends")
@@ -88,9 +89,11 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
         "nfe_main": nfe(spec.sampler) if uses_main else 0,
         "nfe_guide": nfe(spec.sampler) if won else 0,
-        "fd_base_double_steps": _mean(results.values(results.alone(BASE, double=True), metric)),
+        "fd_base_double_steps": _mean(
+            results.values(results.confirmed_single(BASE, double=True), metric)
+        ),
         "fd_main_double_steps": _mean(
-            results.values(results.alone(pairing.main, double=True), metric)
+            results.values(results.confirmed_single(pairing.main, double=True), metric)
         ),
         "fd_main_averaged": _mean(results.values(results.averaged(pairing.main), metric)),
         **_held_out(results, pairing, tested if won else None, metric),
@@ -102,7 +105,7 @@ def _held_out(
 ) -> dict[str, float | None]:
     """FD of base, main and guided to held-out data, if there are any."""
     name = f"{metric}_held_out"
-    found = {"base": results.alone(BASE), "main": results.alone(pairing.main)}
+    found = {"base": results.confirmed_single(BASE), "main": results.confirmed_single(pairing.main)}
     found["guided"] = results.confirmed(tested) if tested else found["main"]
     values = {
         f"held_out_fd_{key}": _mean(results.values(tasks, name)) for key, tasks in found.items()
@@ -179,7 +182,7 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
 
 def _warning(row: dict[str, Any]) -> str:
     """A warning if a metric that papers report was computed of fewer images than in papers."""
-    if row["metric"] not in PUBLISHED or row["samples"] >= FIELD_SAMPLES:
+    if row["metric"] not in REPORTED_IN_PAPERS or row["samples"] >= FIELD_SAMPLES:
         return ""
     return (
         f" WARNING: {row['metric']} of {row['samples']} images is larger than of {FIELD_SAMPLES}, "

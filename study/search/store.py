@@ -262,7 +262,7 @@ def _evaluation(trial: FrozenTrial) -> Evaluation:
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else time.time()
     return Evaluation(
         Task.of(attrs["task"]),
-        Outcome(**attrs.get("outcome", {})),
+        Outcome.of(attrs.get("outcome", {})),
         attrs.get("reason", ""),
         trial.number,
         _started(trial),

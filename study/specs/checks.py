@@ -8,15 +8,15 @@ MOST_SAMPLES = 10_000_000
 MOST_TRIALS = 10_000  # evaluations of one search; a grid has at most as many weights
 
 
-def want(good: bool, key: str, found: object, accepted: str) -> None:
+def require(good: bool, key: str, found: object, accepted: str) -> None:
     """Raises InputError, "KEY: found X; accepted: Y.", unless the value is good."""
     if not good:
         raise InputError(f"{key}: found {shown(found)}; accepted: {accepted}.")
 
 
-def want_between(value: int, key: str, least: int, most: int, why: str = "") -> None:
+def require_between(value: int, key: str, least: int, most: int, why: str = "") -> None:
     """Raises InputError unless least ≤ value ≤ most; why: the reason for the lower bound."""
-    want(least <= value <= most, key, value, f"at least {least}{why} and at most {most:,}")
+    require(least <= value <= most, key, value, f"at least {least}{why} and at most {most:,}")
 
 
 def shown(value: object) -> str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from study.specs.checks import want, want_between
+from study.specs.checks import require, require_between
 
 MOST_STEPS = 1_000_000_000  # below 2³¹, above which batches would repeat those of the next seed
 MOST_BATCH = 1_000_000
@@ -34,7 +34,9 @@ class NetworkSpec:
     patch: int = 2
 
     def __post_init__(self) -> None:
-        want(self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer")
+        require(
+            self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer"
+        )
         sizes = {
             "width": 4096,
             "hidden": 16384,
@@ -45,20 +47,20 @@ class NetworkSpec:
         }
         for key, most in sizes.items():
             value = getattr(self, key)
-            want(
+            require(
                 isinstance(value, int) and 1 <= value <= most,
                 f"network.{key}",
                 value,
                 f"an integer from 1 to {most}",
             )
-        want(
+        require(
             self.kind == "mlp" or self.width % self.heads == 0,
             "network.width",
             self.width,
             f"a multiple of network.heads, {self.heads}",
         )
         sizes_of_blocks = self.width, self.hidden, self.blocks
-        want(
+        require(
             self.weights <= MOST_WEIGHTS,
             "network.width, network.hidden, network.blocks",
             sizes_of_blocks,
@@ -107,15 +109,17 @@ class RecipeSpec:
     objective: str = "edm"
 
     def __post_init__(self) -> None:
-        want_between(self.steps, "recipe.steps", 1, MOST_STEPS)
-        want_between(self.batch, "recipe.batch", 1, MOST_BATCH)
-        want(0 < self.lr < math.inf, "recipe.lr", self.lr, "a number above 0")
-        want(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
-        want(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")
-        want(0 < self.p_std < math.inf, "recipe.p_std", self.p_std, "a number above 0")
-        want(
+        require_between(self.steps, "recipe.steps", 1, MOST_STEPS)
+        require_between(self.batch, "recipe.batch", 1, MOST_BATCH)
+        require(0 < self.lr < math.inf, "recipe.lr", self.lr, "a number above 0")
+        require(0 < self.beta2 < 1, "recipe.beta2", self.beta2, "a number between 0 and 1")
+        require(math.isfinite(self.p_mean), "recipe.p_mean", self.p_mean, "a finite number")
+        require(0 < self.p_std < math.inf, "recipe.p_std", self.p_std, "a number above 0")
+        require(
             0 < self.sigma_data < math.inf, "recipe.sigma_data", self.sigma_data, "a number above 0"
         )
-        want(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
-        want(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
-        want(0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1")
+        require(0 < self.ema < 0.28, "recipe.ema", self.ema, "a relative width between 0 and 0.28")
+        require(0 <= self.seed < 2**31, "recipe.seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        require(
+            0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1"
+        )

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from study.specs.checks import want, want_between
+from study.specs.checks import require, require_between
 
 MOST_CHUNK = 1_000_000  # larger chunks are not faster, even with the smallest samples
 
@@ -42,23 +42,25 @@ class SamplerSpec:
     chunk: int = 600
 
     def __post_init__(self) -> None:
-        want(2 <= self.steps <= 10_000, "sampler.steps", self.steps, "an integer from 2 to 10000")
-        want(
+        require(
+            2 <= self.steps <= 10_000, "sampler.steps", self.steps, "an integer from 2 to 10000"
+        )
+        require(
             0 < self.sigma_min < self.sigma_max < math.inf,
             "sampler.sigma_min, sampler.sigma_max",
             (self.sigma_min, self.sigma_max),
             "0 < sigma_min < sigma_max",
         )
-        want(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
-        want_between(self.chunk, "sampler.chunk", 1, MOST_CHUNK)
-        want(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
-        want(
+        require(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
+        require_between(self.chunk, "sampler.chunk", 1, MOST_CHUNK)
+        require(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
+        require(
             0 <= self.churn_min <= self.churn_max,
             "sampler.churn_min, sampler.churn_max",
             (self.churn_min, self.churn_max),
             "0 ≤ churn_min ≤ churn_max",
         )
-        want(
+        require(
             0 <= self.churn_noise < math.inf,
             "sampler.churn_noise",
             self.churn_noise,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, want, want_between
+from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, require, require_between
 
 CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
@@ -34,7 +34,7 @@ class PairingSpec:
     rule: str = CONSTANT
 
     def __post_init__(self) -> None:
-        want(
+        require(
             self.coupling in ("independent", "shared"),
             "coupling",
             self.coupling,
@@ -83,31 +83,31 @@ class SearchSpec:
 
     def __post_init__(self) -> None:
         low, high = self.weight
-        want(
+        require(
             -math.inf < low < high < math.inf,
             "search.weight",
             self.weight,
             "two finite numbers, the lower one first",
         )
-        want(
+        require(
             0 < self.step <= high - low,
             "search.step",
             self.step,
             f"a number above 0 and at most {high - low:g}",
         )
-        want(
+        require(
             (high - low) / self.step <= 10_000,
             "search.step",
             self.step,
             "at most 10000 steps in the range of weights",
         )
-        want_between(self.samples, "search.samples", 2, MOST_SAMPLES)
-        want_between(self.trials, "search.trials", 1, MOST_TRIALS)
+        require_between(self.samples, "search.samples", 2, MOST_SAMPLES)
+        require_between(self.trials, "search.trials", 1, MOST_TRIALS)
         for weight in self.design if self.method == "gp" else ():
-            want(
+            require(
                 low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}"
             )
-        want(
+        require(
             self.method != "probe" or 1.0 in self.weights,
             "search.weight",
             self.weight,
@@ -116,23 +116,23 @@ class SearchSpec:
         self._check_ends()
         for key in ("interval", "strength"):
             ends = getattr(self, key)
-            want(
+            require(
                 ends is None or 0 < ends[0] < ends[1] < math.inf,
                 f"search.{key}",
                 ends,
                 "two numbers above 0, the lower one first",
             )
         for key in self.over:
-            want(
+            require(
                 self.method == "gp",
                 f"search.{key}",
                 getattr(self, key),
                 f"nothing with the method '{self.method}'; only gp searches more than the weight",
             )
-        want(
+        require(
             len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
         )
-        want(
+        require(
             not (self.strength and self.guides),
             "search.guides",
             self.guides,
@@ -142,25 +142,25 @@ class SearchSpec:
     def _check_ends(self) -> None:
         width = self.weight[1] - self.weight[0]
         for key in ("tolerance", "budget"):
-            want(
+            require(
                 self.method != "grid" or getattr(self, key) is None,
                 f"search.{key}",
                 getattr(self, key),
                 "nothing with the method 'grid', which evaluates every weight",
             )
-        want(
+        require(
             (self.budget or 0) <= MOST_BUDGET,
             "search.budget",
             self.budget,
             f"at most {MOST_BUDGET:,}",
         )
-        want(
+        require(
             self.tolerance is None or self.method == "probe",
             "search.tolerance",
             self.tolerance,
             "nothing with the method 'gp', which has no interval of the best weight",
         )
-        want(
+        require(
             self.tolerance is None or self.step <= self.tolerance < width,
             "search.tolerance",
             self.tolerance,
@@ -200,8 +200,10 @@ class ConfirmSpec:
     controls: bool = True
 
     def __post_init__(self) -> None:
-        want_between(self.samples, "confirm.samples", 2, MOST_SAMPLES)
-        want_between(self.seed_sets, "confirm.seed_sets", 2, MOST_SEED_SETS, ", for an interval,")
+        require_between(self.samples, "confirm.samples", 2, MOST_SAMPLES)
+        require_between(
+            self.seed_sets, "confirm.seed_sets", 2, MOST_SEED_SETS, ", for an interval,"
+        )
 
 
 @dataclass(frozen=True)
@@ -226,22 +228,22 @@ class CalibrateSpec:
             all(1 < level < math.inf for level in self.levels)
             and tuple(sorted(set(self.levels))) == self.levels
         )
-        want(
+        require(
             len(self.levels) >= 1 and rising,
             "calibrate.levels",
             self.levels,
             "numbers above 1, rising",
         )
-        want(
+        require(
             len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once"
         )
-        want(
+        require(
             0 < self.tolerance < 1,
             "calibrate.tolerance",
             self.tolerance,
             "a number between 0 and 1",
         )
-        want_between(self.trials, "calibrate.trials", 2, MOST_TRIALS)
+        require_between(self.trials, "calibrate.trials", 2, MOST_TRIALS)
 
 
 @dataclass(frozen=True)
@@ -277,4 +279,4 @@ class ProbeSpec:
 
     def __post_init__(self) -> None:
         for key, limits in PROBE_LIMITS.items():
-            want_between(getattr(self, key), f"probe.{key}", *limits)
+            require_between(getattr(self, key), f"probe.{key}", *limits)

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-from study.specs.checks import want
+from study.specs.checks import require
 from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import (
@@ -68,67 +68,67 @@ class StudySpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        want(
+        require(
             bool(re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", self.name)),
             "name",
             self.name,
             "at most 100 letters, digits, '.', '_' and '-', beginning with a letter or digit",
         )
-        want(
+        require(
             len(self.name.encode()) <= MOST_NAME,
             "name",
             self.name,
             f"at most {MOST_NAME} bytes in UTF-8",
         )
-        want(
+        require(
             self.name != "Default",
             "name",
             self.name,
             "any other name, as MLflow has an experiment of this name",
         )
-        want(
+        require(
             self.base is not None or self.recipe.data == self.reference,
             "recipe.data",
             self.recipe.data,
             f"{self.reference}, the reference, since the base is trained by the recipe",
         )
-        want(
+        require(
             self.precision in ("auto", "fp32", "fp16", "bf16"),
             "precision",
             self.precision,
             "auto, fp32, fp16 or bf16",
         )
-        want(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
-        want(
+        require(len(self.extractors) > 0, "extractors", self.extractors, "at least one")
+        require(
             len(set(self.metrics)) == len(self.extractors),
             "extractors",
             self.extractors,
             "each one once",
         )
-        want(
+        require(
             len(self.pairings) <= MOST_PAIRINGS,
             "pairings",
             len(self.pairings),
             f"at most {MOST_PAIRINGS:,}",
         )
         twice = [pairing.name for pairing, n in Counter(self.pairings).items() if n > 1]
-        want(not twice, "pairings", twice, "each one once")
-        want(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
+        require(not twice, "pairings", twice, "each one once")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "an integer from 0 to 2³¹ − 1")
         ruled = [pairing.name for pairing in self.pairings if pairing.rule != CONSTANT]
-        want(
+        require(
             not (self.search.interval and ruled),
             "search.interval",
             self.search.interval,
             f"nothing together with the rule of a pairing, here of {', '.join(ruled)}",
         )
         if self.matrix is not None:
-            want(
+            require(
                 len(self.calibrate.levels) == 2,
                 "calibrate.levels",
                 self.calibrate.levels,
                 "two levels for a matrix, of the mains and of the guides",
             )
-            want(
+            require(
                 self.search.strength is None,
                 "search.strength",
                 self.search.strength,
@@ -139,7 +139,7 @@ class StudySpec:
                 if self.calibrate.kinds
                 else set()
             )
-            want(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
+            require(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
 
     @property
     def metrics(self) -> list[str]:

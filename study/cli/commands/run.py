@@ -38,7 +38,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.engine.check import want_pairings
+    from study.engine.check import require_pairings
     from study.engine.run import run
     from study.engine.verify import verify_study, want_verifiable
     from study.files.places import report_folder
@@ -51,7 +51,7 @@ def _run(args: Namespace) -> int:
     if args.plan:
         from study.engine.plan import estimate
 
-        want_pairings(spec)
+        require_pairings(spec)
         if group().rank == 0:
             print(estimate(spec, root))
         return 0

@@ -39,12 +39,12 @@ def _run(args: Namespace) -> int:
     from dataclasses import replace
 
     from degradations import parse_rule
-    from study.checkpoints.names import canonical
+    from study.checkpoints.denoiser_names import canonical
     from study.engine import memory
     from study.engine.check import evaluator_of
     from study.files.images import to_uint8, write_npz, write_png
     from study.parallel.device import device
-    from study.parallel.group import as_leader, group, serve
+    from study.parallel.group import as_rank_zero, group, serve
     from study.records.task import Task
     from study.report import figures
     from study.specs import CONSTANT, PairingSpec
@@ -76,7 +76,7 @@ def _run(args: Namespace) -> int:
     if group().rank > 0:
         serve(evaluator)
         return 0
-    with as_leader():
+    with as_rank_zero():
         samples = evaluator.samples(
             Task.guided(pairing, args.weight, spec.seed, args.samples, spec.sampler.steps)
         )

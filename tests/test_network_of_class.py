@@ -1,4 +1,4 @@
-"""Denoisers by the names and arguments of published pickles, and arguments that are refused."""
+"""Denoisers by the names and arguments of published pickles, and arguments that are rejected."""
 
 import math
 import re
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from degradations import InputError
-from study.models.by_class import MOST_PARAMETERS, published
+from study.models.by_class import MOST_PARAMETERS, network_of_class
 from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM
 from tests.published_networks import TINY, levels
@@ -16,23 +16,25 @@ from tests.published_networks import TINY, levels
 
 class TestPublished:
     def test_its_preconditioning(self) -> None:
-        edm = published(
+        edm = network_of_class(
             "EDMPrecond", {**TINY, "sigma_data": 0.7, "sigma_min": 0, "sigma_max": math.inf}
         )
         assert isinstance(edm, EDM)
         assert edm.sigma_data == 0.7
-        usual = published("EDMPrecond", TINY)
+        usual = network_of_class("EDMPrecond", TINY)
         assert isinstance(usual, EDM)
         assert usual.sigma_data == 0.5
-        vp = published(
+        vp = network_of_class(
             "VPPrecond", {**TINY, "beta_d": 10, "beta_min": 0.2, "M": 500, "epsilon_t": 1e-4}
         )
         assert isinstance(vp, VP)
         assert (vp.beta_d, vp.beta_min, vp.steps) == (10, 0.2, 500)
-        iddpm = published("iDDPMPrecond", {**TINY, "C_1": 0.1, "C_2": 0.02, "M": 50})
+        iddpm = network_of_class("iDDPMPrecond", {**TINY, "C_1": 0.1, "C_2": 0.02, "M": 50})
         assert isinstance(iddpm, IDDPM)
         assert iddpm.u.tolist() == pytest.approx(levels(0.1, 0.02, 50), rel=1e-6)
-        assert isinstance(published("VEPrecond", {**TINY, "sigma_min": 0.02, "sigma_max": 100}), VE)
+        assert isinstance(
+            network_of_class("VEPrecond", {**TINY, "sigma_min": 0.02, "sigma_max": 100}), VE
+        )
 
     def test_its_network(self) -> None:
         """Where no model_type is named, SongUNet for VP and VE, DhariwalUNet for EDM and iDDPM."""
@@ -49,14 +51,21 @@ class TestPublished:
             "EDMPrecond": "DhariwalUNet",
             "iDDPMPrecond": "DhariwalUNet",
         }.items():
-            assert type(published(class_name, sizes).network).__name__ == wanted
-        assert published("EDMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (3,)
-        assert published("iDDPMPrecond", sizes).network.get_parameter("out_conv.bias").shape == (6,)
+            assert type(network_of_class(class_name, sizes).network).__name__ == wanted
+        assert network_of_class("EDMPrecond", sizes).network.get_parameter(
+            "out_conv.bias"
+        ).shape == (3,)
+        assert network_of_class("iDDPMPrecond", sizes).network.get_parameter(
+            "out_conv.bias"
+        ).shape == (6,)
 
     def test_what_acts_in_training_only_changes_nothing(self) -> None:
         """The weights are as they would be, on the CPU and in fp32."""
         extra = {"dropout": 0.13, "label_dropout": 0.1, "use_fp16": True}
-        plain, other = published("EDMPrecond", TINY), published("EDMPrecond", {**TINY, **extra})
+        plain, other = (
+            network_of_class("EDMPrecond", TINY),
+            network_of_class("EDMPrecond", {**TINY, **extra}),
+        )
         other.load_state_dict(plain.state_dict())
         x = torch.randn(2, 3, 8, 8)
         assert torch.equal(plain(x, 1.0), other.train()(x, 1.0))
@@ -86,7 +95,7 @@ class TestPublished:
         def shapes(arguments: dict[str, Any]) -> dict[str, torch.Size]:
             return {
                 name: tensor.shape
-                for name, tensor in published("EDMPrecond", arguments).state_dict().items()
+                for name, tensor in network_of_class("EDMPrecond", arguments).state_dict().items()
             }
 
         assert shapes({**TINY, argument: value}) != shapes(TINY)
@@ -111,7 +120,7 @@ class TestPublished:
     ) -> None:
         """Of the published models of CIFAR-10 and ImageNet-64, 56 and 296 million (table 7)."""
         with torch.device("meta"):
-            denoiser = published(class_name, {"img_channels": 3, **sizes})
+            denoiser = network_of_class(class_name, {"img_channels": 3, **sizes})
         assert sum(p.numel() for p in denoiser.parameters()) / 1e6 == pytest.approx(
             millions, abs=5e-4
         )
@@ -166,9 +175,9 @@ class TestRefusals:
     def test_a_value(self, argument: str, value: Any, accepted: str) -> None:
         with pytest.raises(
             InputError, match=rf"^EDMPrecond: argument '{argument}' is .*{re.escape(accepted)}"
-        ) as refused:
-            published("EDMPrecond", {**TINY, argument: value})
-        assert len(str(refused.value)) < 300
+        ) as rejected:
+            network_of_class("EDMPrecond", {**TINY, argument: value})
+        assert len(str(rejected.value)) < 300
 
     @pytest.mark.parametrize(
         ("class_name", "argument", "value"),
@@ -186,7 +195,7 @@ class TestRefusals:
         self, class_name: str, argument: str, value: Any
     ) -> None:
         with pytest.raises(InputError, match=f"^{class_name}: argument '{argument}' is "):
-            published(class_name, {**TINY, argument: value})
+            network_of_class(class_name, {**TINY, argument: value})
 
     @pytest.mark.parametrize(
         ("class_name", "changes", "unknown"),
@@ -212,16 +221,16 @@ class TestRefusals:
             match=f"^{class_name}: argument {unknown} is unknown; accepted: img_resolution, "
             ".*dropout",
         ):
-            published(class_name, {**TINY, **changes})
+            network_of_class(class_name, {**TINY, **changes})
 
     def test_a_missing_argument(self) -> None:
         with pytest.raises(InputError, match=r"^VPPrecond: argument 'img_channels' is missing"):
-            published("VPPrecond", {"img_resolution": 32})
+            network_of_class("VPPrecond", {"img_resolution": 32})
 
     @pytest.mark.parametrize("class_name", ["DDPMPrecond", "__import__", ""])
     def test_an_unknown_class(self, class_name: str) -> None:
         with pytest.raises(InputError, match=f"'{class_name}'; accepted: .*iDDPMPrecond"):
-            published(class_name, TINY)
+            network_of_class(class_name, TINY)
 
     def test_a_network_too_large(self) -> None:
         """Of a hundred terabytes: it would not fit, and takes no memory."""
@@ -238,8 +247,10 @@ class TestRefusals:
             r"accepted: at "
             rf"most {MOST_PARAMETERS}",
         ):
-            published("EDMPrecond", large)
+            network_of_class("EDMPrecond", large)
 
     def test_numbers_that_do_not_fit_together(self) -> None:
         with pytest.raises(InputError, match="resolution 12; accepted: multiples of 8"):
-            published("EDMPrecond", {**TINY, "img_resolution": 12, "channel_mult": [1, 1, 1, 1]})
+            network_of_class(
+                "EDMPrecond", {**TINY, "img_resolution": 12, "channel_mult": [1, 1, 1, 1]}
+            )

@@ -1,4 +1,4 @@
-"""Calls, instructions and values that a pickle may not hold: refused, and nothing is run."""
+"""Calls, instructions and values that a pickle may not hold: rejected, and nothing is run."""
 
 import _codecs
 import gzip
@@ -33,7 +33,7 @@ from tests.pickle_files import (
     meta,
     network,
     read,
-    refused,
+    rejected,
     storage,
     stored,
     stream,
@@ -75,12 +75,12 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, protocol: int) -> None:
         Call(pickle.loads, b"x"): "pickle.*loads",
         Call(torch.load, "x"): "torch.*load",
         Path("x"): "pathlib.*Path",
-        Stated(evil, (), {"a": 1}): "test_pickles_refused.evil",
+        Stated(evil, (), {"a": 1}): "test_pickles_rejected.evil",
         Call(nn.Linear(1, 1).extra_repr): "builtin.*getattr",
     }
     for value, wants in [*hostile.items(), *([(deep, "posix.system")] if protocol > 3 else [])]:
         content = dumps(value, protocol)
-        refused(
+        rejected(
             tmp_path,
             content,
             rf"refers to \w*\.?{wants}[\w.]*, which is not supported; nothing was executed",
@@ -171,10 +171,10 @@ NET = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n"
     ],
 )
 def test_instructions_that_are_not_read(tmp_path: Path, content: bytes, says: str) -> None:
-    refused(tmp_path, content, says)
+    rejected(tmp_path, content, says)
 
 
-def test_a_bad_value_is_refused(tmp_path: Path) -> None:
+def test_a_bad_value_is_rejected(tmp_path: Path) -> None:
     assert read(tmp_path, tensor((6,), (1,), 0, stream())).tolist() == [0.0] * 6
     for bad in (
         stream("module"),
@@ -186,7 +186,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         stream(keys="0"),
         stream(end=b"."),
     ):
-        refused(tmp_path, tensor((6,), (1,), 0, bad), "a storage in an unsupported form")
+        rejected(tmp_path, tensor((6,), (1,), 0, bad), "a storage in an unsupported form")
     one = torch.arange(6.0)
     good = stored(one)
     zipped = io.BytesIO()
@@ -272,7 +272,7 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         (np.zeros(2, complex), "a dtype of NumPy"),
         (Call(np.float64(1).__reduce__()[0], np.dtype("f8"), b"1"), "a shape|an"),
         (Call(np.float64(1).__reduce__()[0], "f8", b"12345678"), "an array"),
-        (Text("x"), "refers to test_pickles_refused.Text"),
+        (Text("x"), "refers to test_pickles_rejected.Text"),
         (Call(torch.device, "cpu", 1, 2), "a device"),
         (Call(OrderedDict, [("a", 1)]), "a dict"),
         (Call(_codecs.encode, "x", "rot13"), "bytes in an unsupported form"),
@@ -289,9 +289,9 @@ def test_a_bad_value_is_refused(tmp_path: Path) -> None:
         cases.append((Stated(new, (np.ndarray, (0,), b"b"), state), "a shape|an array"))
     cases.append((Stated(np.zeros(1).__reduce__()[0], (np.ndarray, (5,), b"b"), state), "an array"))
     for value, says in cases:
-        refused(tmp_path, value, says)
+        rejected(tmp_path, value, says)
     with pytest.raises(InputError, match="found a folder; accepted: a file"):
         load(tmp_path)
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("x", b"\x80\x04N.")
-    refused(tmp_path, (tmp_path / "x.zip").read_bytes(), "not a pickle|accepted: a pickle")
+    rejected(tmp_path, (tmp_path / "x.zip").read_bytes(), "not a pickle|accepted: a pickle")

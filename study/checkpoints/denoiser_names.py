@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from degradations import Degradation, Identity, InputError, parse, parse_rule
-from study.checkpoints.load import is_public
+from study.checkpoints.load import is_external
 from study.checkpoints.variants import Variant
 from study.sampling import SOLVERS, nfe
 from study.specs import StudySpec
-from study.specs.checks import shown, want
+from study.specs.checks import require, shown
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
@@ -17,10 +17,10 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
     As in `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`. Raises InputError if
     the name is neither.
     """
-    if is_public(name):  # a path may contain any characters
+    if is_external(name):  # a path may contain any characters
         return Variant.parse(name), Identity()
     variant, plus, rest = name.partition("+")
-    if "@" not in name and not is_public(variant.strip()):
+    if "@" not in name and not is_external(variant.strip()):
         return None, parse(name)
     return Variant.parse(variant.strip()), parse(rest) if plus else Identity()
 
@@ -48,7 +48,7 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
             f"sampler.solver: found {shown(sampler.solver)}; accepted: {', '.join(SOLVERS)}."
         )
     least = 4 * nfe(sampler)
-    want(
+    require(
         search.budget is None or search.budget >= least,
         "search.budget",
         search.budget,

@@ -41,7 +41,7 @@ class PublicCard:
 
 @dataclass(frozen=True)
 class PublicStatistics:
-    """Published moments of a data set.
+    """NetworkFile moments of a data set.
 
     files: one for each extractor that has statistics; size: height and width of the images.
     """

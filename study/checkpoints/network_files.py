@@ -15,7 +15,7 @@ from study.files.atomic import replacing, sha256, write_text
 from study.files.pickles import Record, load, tensors
 from study.files.regular import check_regular, read_json
 from study.files.states import MOST_BYTES, read_state
-from study.models.by_class import published
+from study.models.by_class import network_of_class
 from study.models.preconditioning import Preconditioned
 
 PICKLES, PLAIN, STATES = (".pkl", ".pickle"), (".safetensors",), (".pt", ".pth", ".ckpt")
@@ -31,7 +31,7 @@ ORDER = {
 
 
 @dataclass(frozen=True)
-class Published:
+class NetworkFile:
     """The content of a published file: class and arguments of its denoiser, and its weights.
 
     weights: the network's tensors by their published names; latents: whether its samples are
@@ -50,7 +50,7 @@ class Published:
         of another network, naming the first tensor that differs, before the network takes memory.
         """
         try:
-            denoiser = published(self.class_name, self.arguments, empty=True)
+            denoiser = network_of_class(self.class_name, self.arguments, empty=True)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         compare(path, denoiser.network.state_dict(), self.weights)
@@ -58,12 +58,12 @@ class Published:
         return denoiser.eval().requires_grad_(False)
 
 
-def is_published(path: Path) -> bool:
+def is_network_file(path: Path) -> bool:
     """Whether a path has the suffix of a published file."""
     return path.suffix in (*PICKLES, *PLAIN, *STATES)
 
 
-def read_published(path: Path) -> Published:
+def read_network(path: Path) -> NetworkFile:
     """Read a pickle of EDM or EDM2, or weights with their card beside them.
 
     Weights are a safetensors file or a state dict of PyTorch. Nothing in a file is executed or
@@ -88,7 +88,7 @@ def convert(source: Path, out: Path) -> Path:
         raise InputError(
             f"{out}: this is the source; accepted: another file for the converted weights."
         )
-    found = read_published(source)
+    found = read_network(source)
     found.build(source)  # raises InputError if the result could not be read again
     with replacing(out) as part:
         save_file({name: tensor.contiguous() for name, tensor in found.weights.items()}, part)
@@ -105,7 +105,7 @@ def convert(source: Path, out: Path) -> Path:
     return _card_of(out)
 
 
-def _of_pickle(path: Path) -> Published:
+def _of_pickle(path: Path) -> NetworkFile:
     kept = load(path)
     ema = kept.get("ema") if isinstance(kept, dict) else None
     if not isinstance(ema, Record):
@@ -126,7 +126,7 @@ def _of_pickle(path: Path) -> Published:
         raise InputError(f"{path}: {error}") from None
     encoder = kept.get("encoder")
     latents = isinstance(encoder, Record) and encoder.name == "StabilityVAEEncoder"
-    return Published(ema.name, _arguments(path, ema), weights, latents)
+    return NetworkFile(ema.name, _arguments(path, ema), weights, latents)
 
 
 def _arguments(path: Path, ema: Record) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _arguments(path: Path, ema: Record) -> dict[str, Any]:
     return dict(zip(order, positional, strict=False)) | named
 
 
-def _of_plain(path: Path) -> Published:
+def _of_plain(path: Path) -> NetworkFile:
     read = read_safetensors if path.suffix in PLAIN else read_state
     card_path = _card_of(path)
     if not card_path.is_file():
@@ -177,7 +177,7 @@ def _of_plain(path: Path) -> Published:
             f"{path}: its SHA-256 is not that of its card, {str(digest)[:64]}; the file is damaged "
             "or another one."
         )
-    return Published(class_name, arguments, read(path), latents)
+    return NetworkFile(class_name, arguments, read(path), latents)
 
 
 def _card_of(path: Path) -> Path:
