@@ -127,7 +127,7 @@ def streams(checks: Checks) -> None:
     the other."""
     import study.lightning.sample as module
     from study.metrics import Tally
-    from study.metrics.extractors import Images
+    from study.metrics.images import Images
     from study.models.diffusers import VAEDecoder
 
     width, chunk, side = (8, 8, 8) if REDUCED else (128, 32, 32)

@@ -191,7 +191,7 @@ def _score(name: str, network: nn.Module) -> None:
     """Print images a second of a network of features, of images of 512 × 512, by batches and groups
     of moments."""
     from study.metrics import Tally
-    from study.metrics.extractors import Images
+    from study.metrics.images import Images
     from study.metrics.tally import strata
 
     network = network.eval().requires_grad_(False)

@@ -173,7 +173,6 @@ CONTRADICTIONS: list[tuple[Callable[..., Any], dict[str, Any], str, str, str]] =
         "at most 200 bytes",
     ),
     (StudySpec, {"name": "Default", "base": "digits"}, "name", "'Default'", "any other name"),
-    (NetworkSpec, {"kind": "unet"}, "network.kind", "'unet'", "mlp or transformer"),
     (
         NetworkSpec,
         {"kind": "transformer", "width": 66},

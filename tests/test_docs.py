@@ -219,7 +219,7 @@ for block in re.findall(r"^```python\\n(.*?)^```", text, re.S | re.M):
     globals().update(made)
 from degradations import Draws, InputNoise, Pair, parse, parse_rule
 from study.models import ExactGaussian
-from study.sampling.solvers import SOLVERS
+from study.sampling.solver import solvers
 from study.sampling import edm_sigmas
 base, x = ExactGaussian(0.75), torch.randn(4, 2, dtype=torch.float64)
 torch.testing.assert_close(parse("gain(0.1)")(base)(x, 1.0), 1.1 * base(x, 1.0))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from degradations import InputError, RunError
 from study.files.images import batches, to_uint8
 from study.metrics import Tally
-from study.metrics.extractors import Images
+from study.metrics.images import Images
 from tests.extractor_files import BYTES
 
 pytestmark = pytest.mark.filterwarnings(

@@ -15,9 +15,9 @@ import torch
 
 from degradations import InputError
 from study.files.images import batches, write_png
-from study.metrics import Tally, extractors, load_extractor, scores
-from study.metrics.extractors import EXTRACTORS, PUBLIC, Images, files_of
-from study.metrics.inception import INCEPTION, load_script
+from study.metrics import Tally, extractors, files_of, load_extractor, scores
+from study.metrics.images import Images
+from study.metrics.inception import INCEPTION, Inception, InceptionTF, load_script
 from study.metrics.reference import stream_references
 from study.metrics.resize import clean_resize
 from tests.extractor_files import BYTES, Layers, StandIn, cards, folders, make
@@ -185,8 +185,8 @@ def test_what_is_no_script_is_rejected(card: Callable[..., str], tmp_path: Path)
 def test_public_names_are_only_the_published_files(
     card: Callable[..., str], monkeypatch: Any, tmp_path: Path
 ) -> None:
-    assert PUBLIC.keys() == {"inception", "inception_tf", "dinov2"}
-    assert not PUBLIC.keys() & EXTRACTORS.keys()
+    public = {name for name, each in extractors().items() if each.file is not None}
+    assert public == {"inception", "inception_tf", "dinov2"}
     assert [files_of(name) for name in ("inception", "inception_tf", "pixels")] == [
         [INCEPTION],
         [INCEPTION],
@@ -202,7 +202,8 @@ def test_public_names_are_only_the_published_files(
     with pytest.raises(InputError, match="Inception-v3"):
         load_extractor("inception", tmp_path)
     own = replace(INCEPTION, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-    monkeypatch.setattr(extractors, "PUBLIC", dict.fromkeys(("inception", "inception_tf"), own))
+    for made in (Inception, InceptionTF):
+        monkeypatch.setattr(made, "file", own)
     x = torch.from_numpy(BYTES[:2]).permute(0, 3, 1, 2)
     for name, mode in (("inception", "clean"), ("inception_tf", "tf")):
         found = load_extractor(name, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from degradations import kinds, rules
 from study.cli.main import call
 from study.data import DATA
-from study.sampling import SOLVERS
+from study.sampling import solvers
 
 FAMILIES = ["degradations", "rules", "solvers", "extractors", "objectives", "data", "bases"]
 
@@ -38,7 +38,7 @@ def test_every_member_has_a_line_and_a_file(
 
 
 def test_families_are_those_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
-    families = {"degradations": kinds(), "rules": rules(), "solvers": SOLVERS, "data": DATA}
+    families = {"degradations": kinds(), "rules": rules(), "solvers": solvers(), "data": DATA}
     for family, known in families.items():
         assert [entry["name"] for entry in listed(family, capsys)] == list(known)
     bases = {entry["name"]: entry for entry in listed("bases", capsys)}

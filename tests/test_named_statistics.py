@@ -15,8 +15,8 @@ from degradations import InputError
 from study.checkpoints import find_statistics, public_statistics
 from study.cli.main import call
 from study.evaluation.score_files import references_of
-from study.metrics import extractors, load_extractor, statistics_files
-from study.metrics.inception import INCEPTION
+from study.metrics import load_extractor
+from study.metrics.inception import INCEPTION, Inception, InceptionTF
 from tests.extractor_files import StandIn, folders, make
 
 pytestmark = pytest.mark.filterwarnings(
@@ -39,8 +39,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache.mkdir(parents=True)
     digest = make(cache / INCEPTION.name, StandIn())
     own = replace(INCEPTION, sha256=digest, size=(cache / INCEPTION.name).stat().st_size)
-    monkeypatch.setattr(extractors, "PUBLIC", dict.fromkeys(("inception", "inception_tf"), own))
-    monkeypatch.setattr(statistics_files, "DIMENSIONS", {"inception": 64, "inception_tf": 64})
+    for made in (Inception, InceptionTF):
+        monkeypatch.setattr(made, "file", own)
+        monkeypatch.setattr(made, "dimensions", 64)
     return tmp_path / "root"
 
 

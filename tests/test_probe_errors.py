@@ -11,7 +11,7 @@ from degradations import Denoiser, Draws, InputError, InputNoise
 from degradations.condition import NONE, Condition
 from study.evaluation.mean_errors import Products, along_trajectories, mean_errors, noised
 from study.models import ExactGaussian
-from study.sampling import SOLVERS, Fixed, edm_sigmas, sample_chunk
+from study.sampling import Fixed, edm_sigmas, sample_chunk, solvers
 from tests.known_errors import SIGMAS, STD, Erring, gaussian, variance_of_product
 
 
@@ -108,7 +108,7 @@ class Recording(Denoiser):
         return self.base(x, sigma, condition, draws)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", solvers())
 @pytest.mark.parametrize("levels", [2, 5, 12, 40])
 def test_trajectories_are_the_solver_s_states(solver: str, levels: int) -> None:
     # random: it has to see the solver's draws
@@ -122,9 +122,9 @@ def test_trajectories_are_the_solver_s_states(solver: str, levels: int) -> None:
     for x, sigma in zip(points.x, points.sigmas, strict=True):
         assert torch.equal(x, recording.seen[sigma])
     draws = source.start(5, 0).draws
-    for _ in range(SOLVERS[solver].nfe(12) - 1):
+    for _ in range(solvers()[solver].nfe(12) - 1):
         draws.normal("noise", samples)
-    last = SOLVERS[solver].step(
+    last = solvers()[solver].step(
         lambda x, sigma: base(x, sigma, None, draws), points.x[-1], points.sigmas[-1], 0.0
     )
     assert torch.equal(last, samples)

@@ -9,8 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from degradations import InputError
+from study.evaluation.score_files import write_reference
 from study.metrics import Extractor, Pixels, Reference, Tally, load_extractor, references, scores
-from study.metrics.reference import stream_references, write_reference
+from study.metrics.reference import stream_references
 
 IMAGES = torch.rand(50, 1, 6, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -173,7 +174,7 @@ def test_a_reference_of_files_is_written(tmp_path: Path) -> None:
     for index, image in enumerate(u):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / "in" / f"{index:02}.png")
-    written = write_reference(tmp_path / "in", tmp_path / "out" / "s.npz", "pixels", tmp_path)
+    written = write_reference(str(tmp_path / "in"), tmp_path / "out" / "s.npz", "pixels", tmp_path)
     found = Reference.load(tmp_path / "out" / "s.npz", Pixels())
     f = (u.reshape(50, -1) / 127.5 - 1).astype(np.float64)
     assert (found.n, found.size, written.n) == (50, (6, 4), 50)
@@ -181,9 +182,9 @@ def test_a_reference_of_files_is_written(tmp_path: Path) -> None:
     # the divisor is n − 1
     np.testing.assert_allclose(found.frechet.covariance, np.cov(f, rowvar=False), atol=1e-6)
     with pytest.raises(InputError, match=r"accepted: \.npz"):
-        write_reference(tmp_path / "in", tmp_path / "s.pkl", "pixels")
+        write_reference(str(tmp_path / "in"), tmp_path / "s.pkl", "pixels")
     with pytest.raises(InputError, match="accepted:"):
-        write_reference(tmp_path / "in", tmp_path / "s.npz", "fid")
+        write_reference(str(tmp_path / "in"), tmp_path / "s.npz", "fid")
 
 
 def test_a_reference_of_a_data_set_is_written(tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ from study.checkpoints.cards import (
     public_cards,
     public_statistics,
 )
-from study.checkpoints.load import CACHE, Base, blank, build, is_external, load_base, recipe_of
+from study.checkpoints.load import (
+    CACHE,
+    Base,
+    blank,
+    build,
+    is_external,
+    load_base,
+    of_recipe,
+    recipe_of,
+)
 from study.checkpoints.network_files import convert
 from study.checkpoints.snapshots import SNAPSHOTS, WIDTHS, blend, is_kept, kept_up_to, snapshot_path
 from study.checkpoints.variants import Variant
@@ -36,6 +45,7 @@ __all__ = [
     "kept_up_to",
     "load_base",
     "near",
+    "of_recipe",
     "public_cards",
     "public_statistics",
     "recipe_of",

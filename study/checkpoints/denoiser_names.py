@@ -6,7 +6,7 @@ from dataclasses import replace
 from degradations import Degradation, Identity, InputError, parse, parse_rule
 from study.checkpoints.load import is_external
 from study.checkpoints.variants import Variant
-from study.sampling import SOLVERS, nfe
+from study.sampling import nfe, solvers
 from study.specs import StudySpec
 from study.specs.checks import require, shown
 
@@ -43,9 +43,9 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
     function evaluations that the named parts need.
     """
     sampler, search = spec.sampler, spec.search
-    if sampler.solver not in SOLVERS:
+    if sampler.solver not in solvers():
         raise InputError(
-            f"sampler.solver: found {shown(sampler.solver)}; accepted: {', '.join(SOLVERS)}."
+            f"sampler.solver: found {shown(sampler.solver)}; accepted: {', '.join(solvers())}."
         )
     least = 4 * nfe(sampler)
     require(

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from study.checkpoints.weights import WEIGHTS, Card, fill, find
 from study.data import Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
-from study.models import EDM, PatchTransformer, ResidualMLP
+from study.models import Preconditioned, networks, preconditionings
 from study.models.by_class import network_of_class
 from study.models.decoder import Decoder
 from study.specs import NetworkSpec, RecipeSpec
@@ -58,19 +58,26 @@ class Base:
         return rest if rest is not None and len(rest.samples) else None
 
 
-def build(network: NetworkSpec, data: Data, sigma_data: float) -> EDM:
+def build(
+    network: NetworkSpec, data: Data, sigma_data: float, preconditioning: str = "edm"
+) -> Preconditioned:
     """An untrained denoiser for a data set.
 
-    Raises InputError if the patches of a transformer do not fill the data's shape.
+    Raises InputError if the network or preconditioning is unknown or does not fit the data's shape.
     """
-    sizes = asdict(network)
-    kind, heads, patch = sizes.pop("kind"), sizes.pop("heads"), sizes.pop("patch")
-    if kind == "transformer":
-        return EDM(
-            PatchTransformer(data.shape, data.classes, **sizes, heads=heads, patch=patch),
-            sigma_data,
-        )
-    return EDM(ResidualMLP(math.prod(data.shape), data.classes, **sizes), sigma_data)
+    for key, found, known in (
+        ("recipe.network.kind", network.kind, networks()),
+        ("recipe.preconditioning", preconditioning, preconditionings()),
+    ):
+        if found not in known:
+            raise InputError(f"{key}: found '{found}'; accepted: {', '.join(known)}.")
+    made = networks()[network.kind].of(network, data.shape, data.classes)
+    return preconditionings()[preconditioning].of(made, sigma_data)
+
+
+def of_recipe(recipe: RecipeSpec, data: Data) -> Preconditioned:
+    """The untrained denoiser of a recipe. Raises InputError as `build` does."""
+    return build(recipe.network, data, recipe.sigma_data, recipe.preconditioning)
 
 
 def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
@@ -111,8 +118,8 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
             f"{weights}: too small for the network of its card, which has {network.weights:,} "
             "weights."
         )
-    denoiser = build(network, loaded, sigma_data)
     recipe = recipe_of(card) if "recipe" in card.entries else None
+    denoiser = build(network, loaded, sigma_data, recipe.preconditioning if recipe else "edm")
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
 
 

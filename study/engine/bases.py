@@ -18,11 +18,11 @@ from study.checkpoints import (
     Base,
     Variant,
     blend,
-    build,
     find,
     is_external,
     kept_up_to,
     load_base,
+    of_recipe,
     recipe_of,
     snapshot_path,
 )
@@ -81,13 +81,7 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
         return load_base(plan.variant.base, spec.reference, root)
     objective_of(plan.recipe)
     data = load_data(plan.recipe.data)
-    return Base(
-        str(plan.variant),
-        build(plan.recipe.network, data, plan.recipe.sigma_data),
-        data,
-        "",
-        plan.recipe,
-    )
+    return Base(str(plan.variant), of_recipe(plan.recipe, data), data, "", plan.recipe)
 
 
 def resolve(
@@ -162,7 +156,7 @@ def train_base(
             "trains."
         )
     # Unknown names raise before a folder is made for them.
-    load_data(spec.recipe.data)
+    of_recipe(spec.recipe, load_data(spec.recipe.data))
     objective_of(spec.recipe)
     folder = out or folder_of(spec.recipe, root)
     _train(spec.recipe, folder, _made_by(spec), None, again, progress)
@@ -231,7 +225,7 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
 def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
     """The average of the weights up to a step of a training, computed from its snapshots."""
     data = load_data(recipe.data)
-    denoiser = build(recipe.network, data, recipe.sigma_data)
+    denoiser = of_recipe(recipe, data)
     kept = [(step, width) for step in kept_up_to(plan.step) for width in WIDTHS]
     profiles = [Profile(step, exponent(width)) for step, width in kept]
     coefficients, _ = reconstruct(profiles, Profile(plan.step, exponent(plan.width)))

@@ -12,9 +12,9 @@ from study.checkpoints import CARD, public_cards
 from study.checkpoints.cards import CARDS
 from study.checkpoints.weights import SHIPPED
 from study.data import DATA
-from study.metrics.extractors import EXTRACTORS, PUBLIC
-from study.sampling import SOLVERS
-from study.training import OBJECTIVES
+from study.metrics import extractors
+from study.sampling import solvers
+from study.training import objectives
 
 TOP = Path(__file__).parents[2]
 # `Karras et al. 2024`, `Salimans & Ho 2022`, within a docstring.
@@ -68,22 +68,17 @@ def _rules() -> Iterator[Entry]:
 
 
 def _solvers() -> Iterator[Entry]:
-    for name, solver in SOLVERS.items():
+    for name, solver in solvers().items():
         yield _of_class(name, name, type(solver), _sentence(_text(solver)))
 
 
 def _extractors() -> Iterator[Entry]:
-    for name, extractor in EXTRACTORS.items():
+    for name, extractor in extractors().items():
         yield _of_class(name, name, extractor, _sentence(_text(extractor)))
-    for name in PUBLIC:
-        module = sys.modules[f"study.metrics.{name.removesuffix('_tf')}"]
-        paper = PAPER.search(_text(module))
-        file = _file(str(module.__file__))
-        yield Entry(name, name, _sentence(_text(module)), paper[0] if paper else "", file)
 
 
 def _objectives() -> Iterator[Entry]:
-    for name, objective in OBJECTIVES.items():
+    for name, objective in objectives().items():
         yield _of_class(name, name, objective, _sentence(_text(objective)))
 
 

@@ -12,12 +12,11 @@ import torch
 
 from degradations import InputError
 from study.checkpoints import Base
-from study.metrics.statistics_files import DIMENSIONS
+from study.metrics import extractor_of
 from study.metrics.tally import GROUPS, KEPT
 from study.parallel.device import device
 from study.specs import StudySpec
 
-FEATURES = {**DIMENSIONS, "rff": 256, "digits": 64}
 UNKNOWN = 2048  # features of an extractor described only by its card: as many as of Inception
 # The files of a Linux control group, by version: its limit, its usage, and the part of the usage
 # that can be reclaimed at once.
@@ -80,8 +79,10 @@ def needs(
 
 
 def features(extractor: str, shape: Sequence[int]) -> int:
-    """The number of features of an extractor; Inception's if only its card describes it."""
-    return math.prod(shape) if extractor == "pixels" else FEATURES.get(extractor, UNKNOWN)
+    """The number of features of an extractor of samples, or of decoded images, of a shape."""
+    if extractor.endswith(".json"):
+        return UNKNOWN
+    return extractor_of(extractor).dimensions or math.prod(shape)
 
 
 def drawn(samples: int, shape: Sequence[int]) -> MemoryNeed:

@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from torch.func import functional_call
 
-from study.checkpoints import CACHE, Base, blank, find_statistics, public_cards
+from study.checkpoints import CACHE, Base, blank, public_cards
 from study.checkpoints.denoiser_names import split
-from study.data import DATA
 from study.engine import schedule
 from study.engine.bases import OWN, computing
 from study.engine.memory import features, needs_of
 from study.engine.stand_ins import dry_run, elsewhere, origin, path_of, stand_in
 from study.evaluation import noise_levels
 from study.evaluation.parts import VAE
-from study.evaluation.score_files import references_of, statistics_files
+from study.evaluation.score_files import statistics_files
 from study.files.cache import PublicFile, present
 from study.metrics import files_of
+from study.metrics.source import Source, source_of
 from study.parallel.device import device
 from study.parallel.group import group
 from study.sampling import nfe
@@ -133,16 +133,11 @@ def _files(spec: StudySpec, root: Path) -> Iterator[RequiredFile]:
             yield _place(f"extractor {extractor}", extractor, root)
         for file in files_of(extractor):
             yield _public(file, root)
-    if find_statistics(spec.reference) is not None:
+    source = source_of(spec.reference)
+    if source is Source.PUBLISHED:
         for file in dict.fromkeys(statistics_files(spec.reference, spec.extractors).values()):
             yield _public(file, root)
-    elif spec.reference not in DATA:
-        if (
-            not Path(spec.reference).suffix
-            and "/" not in spec.reference
-            and not Path(spec.reference).exists()
-        ):
-            references_of(spec.reference, (), root)  # raises InputError with what is accepted
+    elif source is not Source.DATA:
         yield _place(f"reference {spec.reference}", spec.reference, root)
     if spec.decoder is not None or any(
         name in public_cards() and public_cards()[name].latents for name in origins

@@ -20,15 +20,13 @@ from study.checkpoints import (
 )
 from study.checkpoints.denoiser_names import split
 from study.checkpoints.network_files import is_network_file
-from study.data import DATA, load_data
 from study.engine.bases import OWN, computing, untrained
 from study.engine.check import check_strengths, is_supported
-from study.engine.memory import LATENT_SIDE, check_memory
+from study.engine.memory import LATENT_SIDE, check_memory, features
 from study.evaluation.evaluator import Evaluator
 from study.evaluation.parts import VAE, Parts, decoder_of
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present
-from study.files.images import batches
 from study.metrics import (
     Extractor,
     FrechetReference,
@@ -37,8 +35,8 @@ from study.metrics import (
     load_extractor,
     references,
 )
-from study.metrics.extractors import Images
-from study.metrics.statistics_files import DIMENSIONS
+from study.metrics.images import Images
+from study.metrics.source import Source, samples_of, source_of
 from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
 from study.specs import PairingSpec, StudySpec
@@ -130,7 +128,7 @@ def _extractor(name: str, root: Path) -> Extractor | None:
     """The extractor of a name; one of zeros if its published file is missing; None without card."""
     missing = [file for file in files_of(name) if not present(file, root / CACHE)]
     if missing:
-        return Images(name, str(missing[0].sha256), _Zeros(DIMENSIONS[name]))
+        return Images(name, str(missing[0].sha256), _Zeros(features(name, ())))
     return (
         None
         if name.endswith(".json") and not Path(name).exists()
@@ -143,20 +141,19 @@ def _references(name: str, extractors: Sequence[Extractor], root: Path) -> dict[
 
     For missing published statistics, whose image size is known, stand-ins are returned.
     """
-    known = find_statistics(name)
-    if known is not None:
-        files = statistics_files(name, [each.name for each in extractors])
-        if not all(present(file, root / CACHE) for file in files.values()):
-            return {
-                each.name: _reference(each, DIMENSIONS[each.name], known.size)
-                for each in extractors
-            }
-    elif name in DATA:
-        return references(load_data(name).samples[:FEW], extractors)
-    elif not Path(name).exists():
-        return {}
-    elif not Reference.is_one(Path(name)):
-        return references(next(batches(Path(name), FEW)), extractors)
+    match source_of(name):
+        case Source.MISSING:
+            return {}
+        case Source.DATA | Source.SAMPLES:
+            return references(next(samples_of(name, FEW)), extractors)
+        case Source.PUBLISHED:
+            known, files = (
+                find_statistics(name),
+                statistics_files(name, [e.name for e in extractors]),
+            )
+            assert known is not None
+            if not all(present(file, root / CACHE) for file in files.values()):
+                return {e.name: _reference(e, features(e.name, ()), known.size) for e in extractors}
     return references_of(name, extractors, root)
 
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from degradations import InputError
-from study.checkpoints import CACHE, find_statistics, near, public_statistics
-from study.data import DATA, load_data
+from study.checkpoints import CACHE, find_statistics
+from study.data import load_data
 from study.files.cache import PublicFile, obtain
 from study.files.images import batches, to_uint8
 from study.metrics import (
@@ -21,6 +23,7 @@ from study.metrics import (
 )
 from study.metrics.clean_fid import verifiable, verify
 from study.metrics.reference import stream_references
+from study.metrics.source import Source, samples_of, source_of, unknown
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
 from study.records.statistics import extrapolate
@@ -70,24 +73,44 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     images or samples in files. Raises InputError for anything else, and for statistics of other
     extractors.
     """
-    if name in DATA:
-        return references(load_data(name).samples, extractors)
-    known = find_statistics(name)
-    if known is not None:
-        files = statistics_files(name, [extractor.name for extractor in extractors])
-        paths = {extractor: obtain(file, root / CACHE) for extractor, file in files.items()}
-        return {
-            each.name: Reference.load(paths[each.name], each, known.size) for each in extractors
-        }
-    path = Path(name)
-    if not path.exists():
-        raise InputError(
-            f"reference '{name}': not a data set, published statistics, a file or a folder; "
-            f"{_near(name)}"
-        )
-    if Reference.is_one(path):
-        return {extractor.name: Reference.load(path, extractor) for extractor in extractors}
-    return stream_references((batch.to(device()) for batch in batches(path)), extractors)
+    match source_of(name):
+        case Source.DATA:
+            return references(load_data(name).samples, extractors)
+        case Source.PUBLISHED:
+            known, files = (
+                find_statistics(name),
+                statistics_files(name, [e.name for e in extractors]),
+            )
+            assert known is not None
+            paths = {each: obtain(file, root / CACHE) for each, file in files.items()}
+            return {e.name: Reference.load(paths[e.name], e, known.size) for e in extractors}
+        case Source.STATISTICS:
+            return {e.name: Reference.load(Path(name), e) for e in extractors}
+        case Source.SAMPLES:
+            return stream_references((x.to(device()) for x in samples_of(name)), extractors)
+        case Source.MISSING:
+            raise unknown(name)
+
+
+def write_reference(
+    data: str,
+    out: Path,
+    extractor: str,
+    root: Path = Path("mlruns"),
+    device: torch.device | None = None,
+) -> Reference:
+    """Write the statistics of images or samples in files, or of a named data set, for an extractor.
+
+    out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as
+    `samples_of` and `load_extractor` do, and if `out` is another kind of file.
+    """
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: found another suffix; accepted: .npz.")
+    chosen = load_extractor(extractor, root).eval()
+    stream = (batch.to(device or "cpu") for batch in samples_of(data))
+    reference = stream_references(stream, [chosen])[chosen.name]
+    reference.save(out)
+    return reference
 
 
 def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFile]:
@@ -105,17 +128,6 @@ def statistics_files(name: str, extractors: Sequence[str]) -> dict[str, PublicFi
                 f"of {' and '.join(known.files)}."
             )
     return {extractor: known.files[extractor] for extractor in extractors}
-
-
-def _near(name: str) -> str:
-    """Suggestions for an unknown name of a reference: similar names, or else all names."""
-    alike = near(name, sorted(DATA))
-    if alike:
-        return f"did you mean {' or '.join(alike)}?"
-    return (
-        f"data sets are {', '.join(sorted(DATA))}, published statistics are "
-        f"{', '.join(public_statistics())}."
-    )
 
 
 def _tally_of(path: Path, extractor: Extractor, compared: Reference, grouped: bool) -> Tally:

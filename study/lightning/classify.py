@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from study.checkpoints import save
 from study.data import load_data
 from study.lightning.quiet import quiet
-from study.metrics.extractors import DigitsNetwork
+from study.metrics.digits_classifier import DigitsNetwork
 
 HELD_OUT, EPOCHS, SEED = 360, 40, 0
 

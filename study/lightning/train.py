@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from degradations import RunError
-from study.checkpoints import WIDTHS, build, is_kept, save, snapshot_path, write
+from study.checkpoints import WIDTHS, is_kept, of_recipe, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
 from study.lightning.quiet import quiet
@@ -51,7 +51,7 @@ class TrainDenoiser(pl.LightningModule):
         self.objective = objective_of(recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.denoiser = build(recipe.network, data, recipe.sigma_data)
+            self.denoiser = of_recipe(recipe, data)
         self.average = copy.deepcopy(self.denoiser).requires_grad_(False)
         self.profiles = nn.ModuleList(copy.deepcopy(self.average) for _ in WIDTHS)
         averages = zip((self.average, *self.profiles), (recipe.ema, *WIDTHS), strict=True)

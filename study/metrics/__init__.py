@@ -1,34 +1,34 @@
-"""Feature extractors, streamed moments, and distances to a reference."""
+"""Feature extractors, streamed moments, and distances to a reference.
 
-from study.metrics.extractors import EXTRACTORS, Extractor, Pixels, files_of, load_extractor
-from study.metrics.frechet import FrechetReference
-from study.metrics.kernel import kernel_distance
-from study.metrics.moments import Moments
-from study.metrics.nearest import nearest, nearest_other
-from study.metrics.neighbours import radii
-from study.metrics.pairs import pair_scores
-from study.metrics.reference import Reference, references
-from study.metrics.scorer import replicates, scores, size_curves
-from study.metrics.tally import Tally, strata
+A new extractor or metric is added here.
+"""
 
-__all__ = [
-    "EXTRACTORS",
-    "Extractor",
-    "FrechetReference",
-    "Moments",
-    "Pixels",
-    "Reference",
-    "Tally",
-    "files_of",
-    "kernel_distance",
-    "load_extractor",
-    "nearest",
-    "nearest_other",
-    "pair_scores",
-    "radii",
-    "references",
-    "replicates",
-    "scores",
-    "size_curves",
-    "strata",
-]
+from study.metrics.accuracy import Accuracy as Accuracy
+from study.metrics.digits_classifier import Digits as Digits
+from study.metrics.dinov2 import DINOv2 as DINOv2
+from study.metrics.extractor import Extractor as Extractor
+from study.metrics.extractor_names import extractor_of as extractor_of
+from study.metrics.extractor_names import extractors as extractors
+from study.metrics.extractor_names import files_of as files_of
+from study.metrics.extractor_names import load_extractor as load_extractor
+from study.metrics.frechet import FrechetReference as FrechetReference
+from study.metrics.inception import Inception as Inception
+from study.metrics.inception import InceptionTF as InceptionTF
+from study.metrics.kernel import kernel_distance as kernel_distance
+from study.metrics.metric import Metric as Metric
+from study.metrics.metric import metrics as metrics
+from study.metrics.moments import Moments as Moments
+from study.metrics.nearest import nearest as nearest
+from study.metrics.nearest import nearest_other as nearest_other
+from study.metrics.neighbours import radii as radii
+from study.metrics.pairs import Pairs as Pairs
+from study.metrics.pairs import pair_scores as pair_scores
+from study.metrics.pixels import Pixels as Pixels
+from study.metrics.random_fourier import RandomFourier as RandomFourier
+from study.metrics.reference import Reference as Reference
+from study.metrics.reference import references as references
+from study.metrics.scorer import replicates as replicates
+from study.metrics.scorer import scores as scores
+from study.metrics.scorer import size_curves as size_curves
+from study.metrics.tally import Tally as Tally
+from study.metrics.tally import strata as strata

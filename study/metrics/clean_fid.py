@@ -23,7 +23,8 @@ from torch import Tensor
 
 from degradations import InputError, RunError
 from study.files.images import write_png
-from study.metrics.extractors import Extractor, Images
+from study.metrics.extractor import Extractor
+from study.metrics.images import Images
 from study.metrics.inception import INCEPTION, Script, read_script
 from study.metrics.moments import Array
 from study.metrics.reference import Reference

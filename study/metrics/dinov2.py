@@ -1,6 +1,7 @@
 """DINOv2 ViT-L/14 (Oquab et al. 2023), the feature network of FD_DINOv2 (Stein et al. 2023)."""
 
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from degradations import InputError
 from study.files.cache import PublicFile
 from study.files.states import read_state
 from study.files.tensors import is_finite
+from study.metrics.images import Images
 
 # Size and hash as in finegrain-ai/refiners and several evaluations published on GitHub.
 DINOV2 = PublicFile(
@@ -126,3 +128,20 @@ def read(path: Path, network: nn.Module) -> dict[str, Tensor]:
         if not is_finite(have):
             raise InputError(f"{path}: '{name}' has entries that are not finite.")
     return found
+
+
+class DINOv2(Images):
+    """DINOv2 ViT-L/14's 1024 features of the class token: those of FD_DINOv2.
+
+    (Oquab et al. 2023, Stein et al. 2023)
+    """
+
+    name = "dinov2"
+    file: ClassVar[PublicFile | None] = DINOV2
+    dimensions: ClassVar[int | None] = 1024
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        assert path is not None
+        assert cls.file is not None
+        return cls(cls.name, str(cls.file.sha256), load_dinov2(path))

@@ -14,7 +14,7 @@ import hashlib
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from degradations import InputError
 from study.files.cache import PublicFile
 from study.files.regular import check_regular, seems
+from study.metrics.images import Images
 from study.metrics.resize import clean_resize
 
 # Size and hash as in crowsonkb/k-diffusion and several evaluations published on GitHub.
@@ -116,3 +117,39 @@ def _check_interface(path: Path, script: Any, mode: str) -> None:
 
 def _gives_tensor(script: Any) -> bool:
     return [str(each.type) for each in script.forward.schema.returns] == ["Tensor"]
+
+
+class Inception(Images):
+    """Inception-v3's 2048 pool features, resized as clean-fid does: those of FID, mode clean.
+
+    (Parmar et al. 2022)
+    """
+
+    name = "inception"
+    file: ClassVar[PublicFile | None] = INCEPTION
+    dimensions: ClassVar[int | None] = 2048
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        assert path is not None
+        assert cls.file is not None
+        digest = str(cls.file.sha256)
+        return cls(cls.name, digest, load_script(path, digest, "clean"))
+
+
+class InceptionTF(Images):
+    """Inception-v3's 2048 pool features, resized as in TensorFlow: those of FID in most papers.
+
+    (Karras et al. 2022)
+    """
+
+    name = "inception_tf"
+    file: ClassVar[PublicFile | None] = INCEPTION
+    dimensions: ClassVar[int | None] = 2048
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        assert path is not None
+        assert cls.file is not None
+        digest = str(cls.file.sha256)
+        return cls(cls.name, digest, load_script(path, digest, "tf"))

@@ -5,7 +5,26 @@ from torch import Tensor
 
 from degradations import InputError
 from study.metrics.kernel import BLOCK, Features, cubes, within
+from study.metrics.metric import Metric
 from study.metrics.neighbours import DENSITY_K, Neighbours
+from study.metrics.reference import Reference
+from study.metrics.tally import Tally
+
+
+class Pairs(Metric):
+    """`kd`, and unless the data are held out `precision`, `recall`, `density` and `coverage`.
+
+    Only if the reference kept features. See `pair_scores`.
+    """
+
+    def scores(
+        self, extractor: str, tally: Tally, reference: Reference, held_out: bool
+    ) -> dict[str, float]:
+        x, y = tally.features(extractor), reference.features
+        if y is None:
+            return {}
+        near = reference.radii if not held_out and len(y) > DENSITY_K else None
+        return pair_scores(x, y, reference.kernel_within, near)
 
 
 def pair_scores(

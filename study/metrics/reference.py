@@ -13,11 +13,9 @@ from torch import Tensor
 
 from degradations import InputError
 from study.checkpoints.network_files import PICKLES
-from study.data import DATA, load_data
 from study.files.atomic import replacing
-from study.files.images import batches
 from study.files.npz import open_npz
-from study.metrics.extractors import Extractor, load_extractor
+from study.metrics.extractor import Extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
 from study.metrics.neighbours import radii
@@ -144,7 +142,7 @@ class Reference:
                 f"{path}: found statistics of the extractor "
                 f"'{name}'{' with other weights' if same else ''}; accepted: '{extractor.name}'."
             )
-        check_moments(path, name, mu, sigma, n)
+        check_moments(path, extractor, mu, sigma, n)
         return cls(name, digest, n, FrechetReference(mu, sigma), None, own or size)
 
 
@@ -172,31 +170,6 @@ def stream_references(
             f"reference: found {first} sample{'' if first == 1 else 's'}; accepted: at least 2."
         )
     return {extractor.name: Reference.of(tally, extractor, size) for extractor in extractors}
-
-
-def write_reference(
-    data: Path | str,
-    out: Path,
-    extractor: str,
-    root: Path = Path("mlruns"),
-    device: torch.device | None = None,
-) -> Reference:
-    """Write the statistics of images or samples in files, or of a named data set, for an extractor.
-
-    out: an .npz. device: where the extractor runs, by default the CPU. Raises InputError as
-    `batches` and `load_extractor` do, and if `out` is another kind of file.
-    """
-    if out.suffix != ".npz":
-        raise InputError(f"{out}: found another suffix; accepted: .npz.")
-    chosen = load_extractor(extractor, root).eval()
-    stream = (
-        torch.split(load_data(str(data)).samples, 500) if str(data) in DATA else batches(Path(data))
-    )
-    reference = stream_references((batch.to(device or "cpu") for batch in stream), [chosen])[
-        chosen.name
-    ]
-    reference.save(out)
-    return reference
 
 
 def _size(samples: Tensor) -> tuple[int, int] | None:

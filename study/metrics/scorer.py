@@ -6,9 +6,8 @@ from operator import add
 
 import numpy as np
 
+from study.metrics.metric import metrics
 from study.metrics.moments import Moments
-from study.metrics.neighbours import DENSITY_K
-from study.metrics.pairs import pair_scores
 from study.metrics.reference import Reference
 from study.metrics.tally import Tally
 
@@ -18,28 +17,20 @@ Curve = list[tuple[float, float]]  # (n, FD of n samples)
 def scores(tally: Tally, references: Mapping[str, Reference], suffix: str = "") -> dict[str, float]:
     """The scores of samples, each named by metric and extractor: `fd_digits`, `kd_digits`, ….
 
-    `fd`, the Fréchet distance, with its parts `fd_…_mean`, |μ − μ_r|², and `fd_…_cov`, the rest. If
-    the reference kept features: `kd`, the kernel distance, and, for at least six samples,
-    `precision`, `recall`, `density` and `coverage`. If the extractor has a classifier and the
-    samples have labels: `accuracy`, the share of samples that it assigns to the class they were
-    conditioned on. With a suffix (`_held_out`: `fd_digits_held_out`), for additional references,
-    only the two distances are computed.
+    `fd`, the Fréchet distance, with its parts `fd_…_mean`, |μ − μ_r|², and `fd_…_cov`, the rest,
+    and the scores of every `Metric`. With a suffix (`_held_out`: `fd_digits_held_out`) the
+    references are held-out data, of which only the distances are computed.
     """
     found: dict[str, float] = {}
     moments = tally.moments
     for name, reference in references.items():
         mean, covariance = reference.frechet.parts(moments[name].mean, moments[name].covariance)
         found[f"fd_{name}{suffix}"] = mean + covariance
-        x, y = tally.features(name), reference.features
-        if y is not None:
-            near = reference.radii if not suffix and len(y) > DENSITY_K else None
-            pairs = pair_scores(x, y, reference.kernel_within, near)
-            found |= {f"{key}_{name}{suffix}": value for key, value in pairs.items()}
-        if suffix:
-            continue
-        found |= {f"fd_{name}_mean": mean, f"fd_{name}_cov": covariance}
-        if tally.labelled[name]:
-            found[f"accuracy_{name}"] = tally.correct[name] / tally.labelled[name]
+        if not suffix:
+            found |= {f"fd_{name}_mean": mean, f"fd_{name}_cov": covariance}
+        for metric in metrics():
+            values = metric.scores(name, tally, reference, bool(suffix))
+            found |= {f"{key}_{name}{suffix}": value for key, value in values.items()}
     return found
 
 

@@ -11,14 +11,13 @@ import scipy.linalg
 from degradations import InputError
 from study.checkpoints.network_files import PICKLES
 from study.files.npz import open_npz
-from study.metrics.extractors import Extractor
+from study.metrics.extractor import Extractor
+from study.metrics.inception import Inception, InceptionTF
 
 SUFFIXES = (".npz", *PICKLES)
 # The names of the extractors in EDM2's files of statistics.
 EDM2_KEYS = {"inception_tf": "fid", "dinov2": "fd_dinov2"}
 MOST_FEATURES = 2**14  # their covariance takes 2 GiB
-# The numbers of features of extractors of published statistics.
-DIMENSIONS = {"inception": 2048, "inception_tf": 2048, "dinov2": 1024}
 
 
 def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
@@ -39,7 +38,8 @@ def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
             )
         mu = file.numbers("mu", (None,))
         d = len(mu)
-        if not ours and (DIMENSIONS.get(extractor.name) != d or extractor.name == "dinov2"):
+        is_inception = isinstance(extractor, Inception | InceptionTF)
+        if not ours and not (is_inception and extractor.dimensions == d):
             raise InputError(
                 f"{path}: found statistics of {d} features without the name of an extractor; "
                 f"accepted: those of '{extractor.name}', which `study reference` writes with its "
@@ -106,14 +106,14 @@ def _whole(path: Path, name: str, value: float) -> int:
 
 def check_moments(
     path: Path,
-    extractor: str,
+    extractor: Extractor,
     mu: npt.NDArray[np.float64],
     sigma: npt.NDArray[np.float64],
     n: int | None,
 ) -> None:
     """Raises InputError if mu and sigma are not a mean [d] and a covariance [d, d] of n samples.
 
-    d must be the extractor's, if that is published.
+    d must be the extractor's, if that is known.
     """
     if (
         mu.ndim != 1
@@ -136,10 +136,10 @@ def check_moments(
     _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
     if failed:
         raise InputError(f"{path}: sigma has negative eigenvalues; accepted: a covariance.")
-    if len(mu) != DIMENSIONS.get(extractor, len(mu)):
+    if len(mu) != (extractor.dimensions or len(mu)):
         raise InputError(
             f"{path}: found statistics of {len(mu)} features; accepted: those of the extractor "
-            f"'{extractor}', {DIMENSIONS[extractor]}."
+            f"'{extractor.name}', {extractor.dimensions}."
         )
 
 

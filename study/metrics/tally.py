@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.metrics.extractors import Extractor
+from study.metrics.extractor import Extractor
 from study.metrics.moments import Moments
 
 KEPT = 5000  # features kept for kernel and neighbours, for any number of samples

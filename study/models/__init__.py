@@ -1,16 +1,11 @@
-"""Base denoisers: exact ones, and networks with their preconditioning."""
+"""Base denoisers: exact ones, and networks with their preconditioning; new ones are added here."""
 
-from study.models.exact import ExactGaussian, ExactMixture
-from study.models.mlp import ResidualMLP
-from study.models.preconditioning import EDM, Network, Preconditioned
-from study.models.transformer import PatchTransformer
-
-__all__ = [
-    "EDM",
-    "ExactGaussian",
-    "ExactMixture",
-    "Network",
-    "PatchTransformer",
-    "Preconditioned",
-    "ResidualMLP",
-]
+from study.models.exact import ExactGaussian as ExactGaussian
+from study.models.exact import ExactMixture as ExactMixture
+from study.models.mlp import ResidualMLP as ResidualMLP
+from study.models.preconditioning import EDM as EDM
+from study.models.preconditioning import Network as Network
+from study.models.preconditioning import Preconditioned as Preconditioned
+from study.models.preconditioning import networks as networks
+from study.models.preconditioning import preconditionings as preconditionings
+from study.models.transformer import PatchTransformer as PatchTransformer

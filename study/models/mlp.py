@@ -2,12 +2,15 @@
 
 import math
 from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Condition, Draws, LabelSite, Site
 from study.models.preconditioning import Network
+from study.specs import NetworkSpec
 
 
 class ConditionedNetwork(Network, ABC):
@@ -41,6 +44,8 @@ class ResidualMLP(ConditionedNetwork):
     there are classes, 'label'.
     """
 
+    kind: ClassVar[str | None] = "mlp"
+
     def __init__(
         self,
         dim: int,
@@ -56,6 +61,11 @@ class ResidualMLP(ConditionedNetwork):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, dim)
         nn.init.zeros_(self.leave.weight)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Self:
+        sizes = spec.width, spec.hidden, spec.blocks, spec.embedding
+        return cls(math.prod(shape), classes, *sizes)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None

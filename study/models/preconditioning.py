@@ -2,8 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from degradations import Denoiser, Draws, InputError, Levels
 from degradations.condition import NONE, Condition, condition_of
 from degradations.denoiser import column
+from study.specs import NetworkSpec
 
 Limit = Callable[[Tensor], Tensor]  # of an estimate D, [B, …]
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
@@ -19,9 +20,11 @@ PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 class Network(nn.Module, ABC):
     """A raw network F(x, c_noise, condition, draws) → [B, …] of the shape of x.
 
-    c_noise: [B] or [1]. Labels are in 0…classes − 1, −1 for none.
+    c_noise: [B] or [1]. Labels are in 0…classes − 1, −1 for none. kind: its name in recipes, if it
+    can be trained here, which `of` then builds.
     """
 
+    kind: ClassVar[str | None] = None
     precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     precision: torch.dtype = torch.float32  # of its activations
 
@@ -34,6 +37,14 @@ class Network(nn.Module, ABC):
     ) -> Tensor:
         found: Tensor = super().__call__(x, c_noise, condition_of(condition), draws)
         return found
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Self:
+        """The untrained network of a recipe, for samples of a shape.
+
+        Raises InputError if the sizes do not fit the shape.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def forward(
@@ -73,14 +84,22 @@ class Preconditioned(Denoiser, ABC):
     """D(x; σ) = c_skip·x + c_out·F(c_in·x; c_noise), F in its precision, the rest in that of x.
 
     made_for: the noise levels of its training; None: any. limit: a function applied to the estimate
-    before it is returned; None: nothing. (Karras et al. 2022, eq. 7)
+    before it is returned; None: nothing. name: in recipes, if networks can be trained with it here,
+    which `of` then prepares. (Karras et al. 2022, eq. 7)
     """
+
+    name: ClassVar[str | None] = None
 
     def __init__(
         self, network: Network, made_for: Levels | None = None, limit: Limit | None = None
     ) -> None:
         super().__init__()
         self.network, self.made_for, self.limit = network, made_for, limit
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        """The denoiser of a network that is to be trained on data of a standard deviation."""
+        raise NotImplementedError
 
     @abstractmethod
     def scalings(self, sigma: Tensor) -> Scalings:
@@ -112,6 +131,8 @@ class EDM(Preconditioned):
     1, column EDM)
     """
 
+    name: ClassVar[str | None] = "edm"
+
     def __init__(
         self,
         network: Network,
@@ -122,9 +143,30 @@ class EDM(Preconditioned):
         super().__init__(network, Levels(sigma_min, sigma_max))
         self.sigma_data = sigma_data
 
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network, sigma_data)
+
     def scalings(self, sigma: Tensor) -> Scalings:
         sd, total = self.sigma_data, sigma**2 + self.sigma_data**2
         return Scalings(sd**2 / total, sigma * sd / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4)
+
+
+def networks() -> dict[str, type[Network]]:
+    """The networks that can be trained here, by kind."""
+    found, left = {}, list(Network.__subclasses__())
+    while left:
+        each = left.pop()
+        left += each.__subclasses__()
+        if "kind" in vars(each):
+            found[str(each.kind)] = each
+    return dict(sorted(found.items()))
+
+
+def preconditionings() -> dict[str, type[Preconditioned]]:
+    """The preconditionings that networks can be trained with here, by name."""
+    known = {each.name: each for each in Preconditioned.__subclasses__()}
+    return {name: each for name, each in known.items() if name is not None}
 
 
 def _short(precision: torch.dtype) -> str:

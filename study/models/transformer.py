@@ -1,12 +1,15 @@
 """A small transformer on the patches of an image."""
 
 import math
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Condition, Draws, InputError, Site
 from study.models.mlp import ConditionedNetwork, ResidualBlock
+from study.specs import NetworkSpec
 
 
 class PatchTransformer(ConditionedNetwork):
@@ -19,9 +22,11 @@ class PatchTransformer(ConditionedNetwork):
     the shape or heads do not divide the width. (After DiT, Peebles & Xie 2023)
     """
 
+    kind: ClassVar[str | None] = "transformer"
+
     def __init__(
         self,
-        shape: tuple[int, ...],
+        shape: Sequence[int],
         classes: int,
         width: int = 64,
         hidden: int = 192,
@@ -48,6 +53,11 @@ class PatchTransformer(ConditionedNetwork):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, features)
         nn.init.zeros_(self.leave.weight)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Self:
+        sizes = spec.width, spec.hidden, spec.blocks, spec.embedding, spec.heads, spec.patch
+        return cls(shape, classes, *sizes)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None

@@ -1,23 +1,21 @@
-"""Samplers: σ grids, solvers, sources of noise and labels, and the sampling loop."""
+"""Samplers: σ grids, solvers, sources of noise and labels, and the sampling loop.
 
-from study.sampling.grid import edm_sigmas
-from study.sampling.loop import Churn, OnSamples, sample, sample_chunk
-from study.sampling.solvers import SOLVERS, Solver, nfe, solver_of
-from study.sampling.sources import Fixed, PerSample, Source, Start, stratified
+A new solver is added here.
+"""
 
-__all__ = [
-    "SOLVERS",
-    "Churn",
-    "Fixed",
-    "OnSamples",
-    "PerSample",
-    "Solver",
-    "Source",
-    "Start",
-    "edm_sigmas",
-    "nfe",
-    "sample",
-    "sample_chunk",
-    "solver_of",
-    "stratified",
-]
+from study.sampling.euler import Euler as Euler
+from study.sampling.grid import edm_sigmas as edm_sigmas
+from study.sampling.heun import Heun as Heun
+from study.sampling.loop import Churn as Churn
+from study.sampling.loop import OnSamples as OnSamples
+from study.sampling.loop import sample as sample
+from study.sampling.loop import sample_chunk as sample_chunk
+from study.sampling.solver import Solver as Solver
+from study.sampling.solver import nfe as nfe
+from study.sampling.solver import solver_of as solver_of
+from study.sampling.solver import solvers as solvers
+from study.sampling.sources import Fixed as Fixed
+from study.sampling.sources import PerSample as PerSample
+from study.sampling.sources import Source as Source
+from study.sampling.sources import Start as Start
+from study.sampling.sources import stratified as stratified

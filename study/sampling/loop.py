@@ -11,7 +11,7 @@ from torch import Tensor
 
 from degradations import Denoiser, InputError
 from study.sampling.grid import edm_sigmas
-from study.sampling.solvers import solver_of
+from study.sampling.solver import solver_of
 from study.sampling.sources import Fixed, Start
 
 OnSamples = Callable[[int], Any]  # receives the number of newly finished samples

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 from study.specs.checks import require, require_between
 
@@ -20,7 +19,7 @@ class NetworkSpec:
         hidden: features within a block
         blocks: number of residual blocks, each with a dropout site
         embedding: features of the embedding of noise level and label
-        kind: mlp or transformer
+        kind: by name: mlp or transformer
         heads: attention heads, among which the width is divided (transformer only)
         patch: side of a patch in pixels (transformer only)
     """
@@ -29,14 +28,11 @@ class NetworkSpec:
     hidden: int = 192
     blocks: int = 8
     embedding: int = 32
-    kind: Literal["mlp", "transformer"] = "mlp"
+    kind: str = "mlp"
     heads: int = 4
     patch: int = 2
 
     def __post_init__(self) -> None:
-        require(
-            self.kind in ("mlp", "transformer"), "network.kind", self.kind, "mlp or transformer"
-        )
         sizes = {
             "width": 4096,
             "hidden": 16384,
@@ -70,7 +66,7 @@ class NetworkSpec:
     @property
     def weights(self) -> int:
         """The number of weights of the blocks, which contain nearly all of the network's."""
-        attention = 4 * self.width**2 if self.kind == "transformer" else 0
+        attention = 0 if self.kind == "mlp" else 4 * self.width**2
         return self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
 
 
@@ -79,7 +75,7 @@ class RecipeSpec:
     """How a base is trained.
 
     Args:
-        data: data set to train on: digits or fractal
+        data: data set to train on, by name; `study list data`
         network: size of the network
         steps: optimizer steps, at most 1,000,000,000
         batch: samples a step, at most 1,000,000
@@ -91,7 +87,8 @@ class RecipeSpec:
         ema: relative width of the power-function EMA profile, in (0, 0.28)
         seed: of initial weights and batches
         samples: share of the data trained on, in (0, 1]; the rest is held out
-        objective: noise levels and loss, by name: edm (Karras et al. 2022, table 1)
+        objective: noise levels and loss, by name, such as edm; `study list objectives`
+        preconditioning: how network and denoiser relate, by name, such as edm
     """
 
     data: str = "digits"
@@ -107,6 +104,7 @@ class RecipeSpec:
     seed: int = 0
     samples: float = 1.0
     objective: str = "edm"
+    preconditioning: str = "edm"
 
     def __post_init__(self) -> None:
         require_between(self.steps, "recipe.steps", 1, MOST_STEPS)

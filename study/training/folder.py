@@ -8,40 +8,55 @@ from pathlib import Path
 from typing import Any
 
 from degradations import InputError
-from study.specs import RecipeSpec
+from study.specs import NetworkSpec, RecipeSpec
 
 STATE = "training.ckpt"
-# Keys that recipes have had from some version on. They do not count while they have their defaults:
-# so a new one neither renames the bases trained before nor rejects interrupted trainings.
-NEWER = ("objective",)
+# The keys of the first version, which always count; this list never grows. Every other key counts
+# only if it differs from its default, so that a new key neither renames the bases trained before
+# nor rejects interrupted trainings.
+FIRST = (
+    *("data", "network", "steps", "batch", "lr", "beta2", "p_mean", "p_std", "sigma_data", "ema"),
+    *("seed", "samples"),
+)
+FIRST_OF_NETWORK = ("width", "hidden", "blocks", "embedding", "kind", "heads", "patch")
 MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
+def identity(recipe: RecipeSpec) -> dict[str, Any]:
+    """What determines a training, by key: the first version's keys, and changed later ones."""
+    own = _counted(asdict(recipe), asdict(RecipeSpec()), FIRST)
+    return own | {
+        "network": _counted(asdict(recipe.network), asdict(NetworkSpec()), FIRST_OF_NETWORK)
+    }
+
+
+def _counted(
+    values: dict[str, Any], defaults: dict[str, Any], first: tuple[str, ...]
+) -> dict[str, Any]:
+    return {key: each for key, each in values.items() if key in first or each != defaults[key]}
+
+
 def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
-    """Raises InputError, naming the keys, where a kept recipe is not this one."""
-    now = asdict(recipe)
-    before = {key: getattr(RecipeSpec(), key) for key in NEWER} | kept
+    """Raises InputError, naming the keys, if a recorded recipe differs from this one.
+
+    kept: the recipe's keys and values, without those that were added after it was recorded.
+    """
+    now, defaults = asdict(recipe), asdict(RecipeSpec())
+    before = {**defaults, **kept, "network": {**defaults["network"], **kept.get("network", {})}}
     changed = [
-        f"recipe.{key}: {before.get(key)} then, {now[key]} now"
+        f"recipe.{key}: {before[key]} then, {now[key]} now"
         for key in now
-        if before.get(key) != now[key]
+        if before[key] != now[key]
     ]
     if changed:
         raise InputError(
-            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --again to "
-            "discard it."
+            f"{what} has another recipe ({'; '.join(changed)}); give another --out, or --retrain "
+            "to discard it."
         )
 
 
 def folder_of(recipe: RecipeSpec, root: Path) -> Path:
-    """Where the base of a recipe is kept, a folder of root/bases: named by everything that
-    determines it."""
-    default = RecipeSpec()
-    identity = {
-        key: value
-        for key, value in asdict(recipe).items()
-        if key not in NEWER or value != getattr(default, key)
-    }
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    """The folder of a recipe's base in root/bases, named by everything that determines it."""
+    digest = hashlib.sha256(json.dumps(identity(recipe), sort_keys=True).encode()).hexdigest()
     data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
-    return root / "bases" / f"{data}-{digest}"
+    return root / "bases" / f"{data}-{digest[:12]}"

@@ -19,7 +19,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.metrics.reference import write_reference
+    from study.evaluation.score_files import write_reference
     from study.parallel.device import device
 
     want_folder(Path(args.out))

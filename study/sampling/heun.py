@@ -1,0 +1,29 @@
+"""Heun's method."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from study.sampling.solver import Denoise, Solver
+
+
+class Heun(Solver):
+    """`heun`: second order, two evaluations a step and one in the last.
+
+    The Euler step, then the trapezoid with the slope at its end. (Karras et al. 2022, algorithm 1)
+    """
+
+    name: ClassVar[str] = "heun"
+    order: ClassVar[int] = 2
+
+    def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        d = (x - denoise(x, sigma)) / sigma
+        x_next = x + (sigma_next - sigma) * d
+        if sigma_next == 0:
+            return x_next
+        d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
+        return x + (sigma_next - sigma) * (d + d_next) / 2
+
+    def visits(self, sigmas: Sequence[float]) -> list[float]:
+        return [*sigmas[:-1], *sigmas[1:-1]]
