@@ -1,21 +1,23 @@
-"""What only an accelerator can tell, by one command of at most ten minutes: python
-benchmarks/gpu.py [--cpu] [PART …]
+"""What only an accelerator can tell, by one command of at most ten minutes.
 
-Nothing is read but the working tree, and no network is needed. Every part is a process of its own
-with a time of its own, so that one that crashes or hangs leaves the others alone; they come in this
-order, the most telling first:
+    python benchmarks/gpu.py [--cpu] [PART …]
 
-checks    fp32, fp16, bf16, every kind of degradation, streams, decoding beside sampling, a launched
-group, training sampling  EDM2-S with random weights, guided, 32 Heun steps reckoned from three:
-images a second, share of the peak of
-          a matrix product in the same run, memory
-compiled  the same with the network compiled scoring   features by networks of the size of
-Inception-v3 and DINOv2 ViT-L, float64 moments, decoding, Fréchet distance digits
-configs/digits.yaml, its scores beside the CPU's in README.md
+It reads nothing but the working tree, and needs no network. Every part runs in its own process with
+its own time limit, so one that crashes or hangs does not affect the others. They run in this order,
+the most informative first:
 
-Lines are `name value`, or begin with # where something is left out. What has a bound says ok or
-FAILED; the exit status is 1 where something failed. On a CPU, or with --cpu, all parts are reduced
-to what shows that they run.
+    checks    fp32, fp16, bf16, every kind of degradation, streams, decoding beside sampling,
+              decoded images, a launched group, training
+    sampling  guided sampling by EDM2-S with random weights, 32 Heun steps estimated from three:
+              images per second, share of the peak of a matrix product in the same run, memory
+    compiled  the same with the network compiled
+    scoring   features by networks of the size of Inception-v3 and DINOv2 ViT-L, float64 moments,
+              decoding, Fréchet distance
+    digits    configs/digits.yaml, its scores beside the CPU's in README.md
+
+Lines are `name value`, or begin with # where something is skipped. A value with a bound says ok or
+FAILED; the exit status is 1 if something failed. On a CPU, or with --cpu, all parts are reduced to
+what shows that they run.
 """
 
 import argparse
