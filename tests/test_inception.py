@@ -15,7 +15,7 @@ import torch
 
 from degradations import InputError
 from study.files.images import batches, write_png
-from study.metrics import Tally, extractors, files_of, load_extractor, scores
+from study.metrics import Extractor, Tally, extractors, files_of, load_extractor, scores
 from study.metrics.images import Images
 from study.metrics.inception import INCEPTION, Inception, InceptionTF, load_script
 from study.metrics.reference import stream_references
@@ -79,7 +79,7 @@ def test_features_are_clean_fid_s(size: tuple[int, int], mode: str, tmp_path: Pa
     assert error.max() < 1e-5  # 6e-5 of 128, and some tens of roundings of 6e-8
 
 
-def distance(a: Path, b: Path, extractor: extractors.Extractor) -> float:
+def distance(a: Path, b: Path, extractor: Extractor) -> float:
     tally, first = Tally([extractor]), 0
     for batch in batches(a, 16):
         tally.fold(batch, first)

@@ -12,6 +12,7 @@ from degradations import InputError
 from study.checkpoints.network_files import PICKLES
 from study.files.npz import open_npz
 from study.metrics.extractor import Extractor
+from study.metrics.extractor_names import extractors
 from study.metrics.inception import Inception, InceptionTF
 
 SUFFIXES = (".npz", *PICKLES)
@@ -38,8 +39,8 @@ def read_npz(path: Path, extractor: Extractor) -> dict[str, Any]:
             )
         mu = file.numbers("mu", (None,))
         d = len(mu)
-        is_inception = isinstance(extractor, Inception | InceptionTF)
-        if not ours and not (is_inception and extractor.dimensions == d):
+        is_inception = extractor.name in (Inception.name, InceptionTF.name)
+        if not ours and not (is_inception and d == _dimensions(extractor)):
             raise InputError(
                 f"{path}: found statistics of {d} features without the name of an extractor; "
                 f"accepted: those of '{extractor.name}', which `study reference` writes with its "
@@ -136,11 +137,17 @@ def check_moments(
     _, failed = scipy.linalg.lapack.dpotrf(shifted.T, clean=0, overwrite_a=1)
     if failed:
         raise InputError(f"{path}: sigma has negative eigenvalues; accepted: a covariance.")
-    if len(mu) != (extractor.dimensions or len(mu)):
+    if len(mu) != (_dimensions(extractor) or len(mu)):
         raise InputError(
             f"{path}: found statistics of {len(mu)} features; accepted: those of the extractor "
-            f"'{extractor.name}', {extractor.dimensions}."
+            f"'{extractor.name}', {_dimensions(extractor)}."
         )
+
+
+def _dimensions(extractor: Extractor) -> int | None:
+    """The number of features of an extractor of this name, if that is known."""
+    known = extractors().get(extractor.name)
+    return None if known is None else known.dimensions
 
 
 def _symmetric(sigma: npt.NDArray[np.float64], rows: int = 256) -> bool:
