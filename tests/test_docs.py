@@ -20,8 +20,8 @@ from study.cli.commands import COMMANDS
 from study.cli.config import is_key, load_spec
 from study.cli.main import _parser, call
 from study.files.images import write_png
-from study.files.typed import group_of, hints, keys_of
 from study.specs import StudySpec
+from study.specs.typed import group_of, hints, keys_of
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -8,10 +8,10 @@ from types import NoneType
 from typing import Any, get_args
 
 from degradations.errors import InputError
-from study.files.typed import group_of, hints, keys_of, meant, reject, typed, unknown_key
-from study.files.yaml_text import MOST_BYTES, read_yaml
 from study.specs import StudySpec
 from study.specs.checks import shown, shown_key
+from study.specs.typed import group_of, hints, keys_of, meant, reject, typed, unknown_key
+from study.specs.yaml_text import MOST_BYTES, read_yaml
 
 SUFFIXES = (".yaml", ".yml")
 MOST_DOTS = 4  # in a key; no valid key has more

@@ -12,9 +12,9 @@ from degradations.errors import InputError, RunError
 from study.cli.commands import COMMANDS
 from study.cli.commands.command import Command
 from study.cli.config import is_key
-from study.files.typed import WORDS, keys_of, meant, unknown_key
 from study.parallel.signals import interruptible
 from study.specs import StudySpec
+from study.specs.typed import WORDS, keys_of, meant, unknown_key
 
 
 def main() -> None:

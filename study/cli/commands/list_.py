@@ -17,7 +17,7 @@ def _run(args: Namespace) -> int:
     import json
 
     from study.engine import catalog
-    from study.files.typed import meant
+    from study.specs.typed import meant
 
     if args.format not in ("text", "json"):
         raise InputError(f"--format {args.format}: accepted are text and json.")

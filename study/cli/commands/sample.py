@@ -5,8 +5,8 @@ from jsonargparse import ArgumentParser, Namespace
 from degradations.errors import InputError, RunError
 from study.cli.commands.command import Command, root_of, spec_of
 from study.files.places import folder
-from study.files.typed import MOST_PART
 from study.specs.checks import MOST_SAMPLES
+from study.specs.typed import MOST_PART
 
 
 def _arguments(parser: ArgumentParser) -> None:

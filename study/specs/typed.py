@@ -10,8 +10,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from degradations.errors import InputError
-from study.files.yaml_text import read_yaml
 from study.specs.checks import SHOWN, shown, shown_key
+from study.specs.yaml_text import read_yaml
 
 # bytes of a text, and of a part between slashes: the limit on a file's name
 MOST_TEXT, MOST_PART = 1024, 255
@@ -160,6 +160,8 @@ def _plain(text: str) -> Any:
     """
     if re.fullmatch(r"\s*[-+]?\d{1,30}\s*", text, re.ASCII):
         return int(text)
+    if text in ("inf", "-inf"):  # as Python prints them; YAML's are .inf and -.inf
+        return float(text)
     try:
         return read_yaml(text)
     except InputError:
