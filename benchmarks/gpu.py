@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if unknown := set(given.parts) - PARTS.keys():
-        parser.error(f"unknown part {min(unknown)}; accepted are {', '.join(PARTS)}")
+        parser.error(f"unknown part {min(unknown)}; accepted: {', '.join(PARTS)}")
     if given.seconds is not None:
         sys.exit(part(given.parts[0], given.seconds))
     if given.cpu:

@@ -17,3 +17,10 @@ def __getattr__(name: str) -> Any:
     if not name.startswith("_") and hasattr(exports, name):
         return getattr(exports, name)
     raise AttributeError(f"module 'degradations' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    from importlib import import_module
+
+    exports = import_module("degradations.exports")
+    return sorted(name for name in vars(exports) if not name.startswith("_"))

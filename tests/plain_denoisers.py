@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from degradations import Degradation, Denoiser, Draws, LabelSite, Site
-from study.models import EDM
+from study.models import EDM, ExactMixture
 
 Base = Callable[[], EDM]
 
@@ -70,4 +70,15 @@ def through(degradation: Degradation, role: str, h: Tensor, seed: int = 0) -> Te
 def labels_after(degradation: Degradation, classes: int, label: Tensor, seed: int = 0) -> Tensor:
     return degradation(Through(LabelSite(classes)))(
         torch.zeros(len(label)), 1.0, label, Draws(seed)
+    )
+
+
+def mixture() -> ExactMixture:
+    """Three Gaussians in two dimensions, in float64."""
+    means = torch.tensor([[-0.6, 0.2], [0.5, 0.5], [0.1, -0.7]], dtype=torch.float64)
+    roots = (
+        torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
+    )
+    return ExactMixture(
+        means, roots @ roots.mT + 0.05 * torch.eye(2), torch.tensor([1.0, 2.0, 1.0]).double()
     )

@@ -140,7 +140,7 @@ OPTIONS = [
         ["run", SMALL, "--sampler.step=9"],
         "--sampler.step: no such option. Did you mean --sampler.steps?",
     ),
-    (["run", SMALL, "--workers", "x"], "--workers: found 'x'; accepted is a whole number."),
+    (["run", SMALL, "--workers", "x"], "--workers: found 'x'; accepted: a whole number."),
     (
         ["run", SMALL, "--sampler.solver", "rk4"],
         "sampler.solver: found 'rk4'; accepted: euler, heun.",
@@ -156,10 +156,10 @@ OPTIONS = [
         ["score", "x", "--refrence", "digits"],
         "--refrence: no such option. Did you mean --reference?",
     ),
-    (["dashboard", "--port", "x"], "--port: found 'x'; accepted is a whole number."),
+    (["dashboard", "--port", "x"], "--port: found 'x'; accepted: a whole number."),
     (
         ["sample", SMALL, "--samples", "100000000000"],
-        "--samples: found 100000000000; accepted are 1 to 10,000,000",
+        "--samples: found 100000000000; accepted: 1 to 10,000,000",
     ),
     (["sample", SMALL, "--main", "noise(0.1)+" * 24 + "noise(0.1)"], "--out: missing"),
 ]

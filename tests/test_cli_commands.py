@@ -73,7 +73,7 @@ def test_probe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     assert "endpoints:" not in shown.err
     assert "ρ·r" in shown.out
-    says(capsys, ["probe", SMALL, *quick, "--format", "xml"], 2, "--format xml")
+    says(capsys, ["probe", SMALL, *quick, "--format", "xml"], 2, "--format: found xml")
 
 
 def test_probe_of_several_guides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_calibrate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert label["strengths"][1] is None
     assert "label-drop(1)" in label["reason"]
     assert (tmp_path / "reports" / "small" / "calibration.json").is_file()
-    says(capsys, [*argv, "[noise]", "--format", "xml"], 2, "--format xml")
+    says(capsys, [*argv, "[noise]", "--format", "xml"], 2, "--format: found xml")
 
 
 def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +143,7 @@ def test_sample_and_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert file["samples"].shape == (40, 1, 8, 8)
     says(capsys, ["sample", SMALL, "--weight", "nan"], 2, "weight", "nan")
     says(capsys, ["sample", SMALL, "--main", "dropout(2)"], 2, "dropout(2)")
-    says(capsys, ["sample", SMALL, "--format", "gif"], 2, "npz and folder")
+    says(capsys, ["sample", SMALL, "--format", "gif"], 2, "npz, folder")
     says(capsys, ["sample", SMALL, "--samples", "0"], 2, "--samples")
 
 
@@ -180,7 +180,7 @@ def test_score_rejects_what_it_cannot_compare(
         ["score", x, "--reference", "digits", "--extractor", "fid"],
         2,
         "fid",
-        "digits, pixels, rff",
+        "digits, dinov2, inception",
     )
     says(capsys, ["score", x], 2, "reference")
 
@@ -231,6 +231,6 @@ def test_train_resumes_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[s
         == 0
     )
     says(capsys, ["train", SMALL, "--recipe.lr", "-1"], 2, "recipe.lr")
-    says(capsys, [*argv, "--recipe.steps", "30"], 2, "recipe.steps: 20 then, 30 now", "--again")
+    says(capsys, [*argv, "--recipe.steps", "30"], 2, "recipe.steps: 20 then, 30 now", "--retrain")
     (tmp_path / "b" / "card.json").unlink()  # as if it had been interrupted
     says(capsys, [*argv, "--recipe.steps", "30"], 2, "recipe.steps: 20 then, 30 now")

@@ -56,7 +56,23 @@ def test_a_damaged_database_of_studies_is_named_with_what_to_do(
     assert (root / "optuna.db").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ['{"half', '{"scores": 1, "unknown": 2}', "[]", '"x"'])
+@pytest.mark.parametrize(
+    ("key", "text"), [("outcome", '{"scores": {}, "later": 2}'), ("task", '{"later": 2}')]
+)
+def test_records_of_a_later_version_are_not_called_damaged(
+    root: Path, key: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(root / "optuna.db")) as connection, connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE key = ?", (text, key)
+        )
+    assert call(["table", "small", "--root", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert f"a stored {key} has later, which this version does not know" in said
+    assert "damaged" not in said
+
+
+@pytest.mark.parametrize("text", ['{"half', "[]", '"x"'])
 def test_a_damaged_entry_of_a_whole_database_is_said_so(
     root: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

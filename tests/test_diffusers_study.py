@@ -59,6 +59,6 @@ class TestDiffusers:
     def test_its_noise_levels_are_not_left(self, study: Any, tmp_path: Path) -> None:
         noisier = replace(study, sampler=replace(study.sampler, sigma_max=200.0))
         with pytest.raises(
-            InputError, match=r"sampler.sigma_max: found 200; accepted is at most 157"
+            InputError, match=r"sampler.sigma_max: found 200; accepted: at most 157"
         ):
             evaluator_of(noisier, tmp_path)

@@ -74,6 +74,6 @@ def test_an_unknown_part_is_an_input_error() -> None:
     )
     assert found.returncode == 2
     assert (
-        "unknown part sampler; accepted are checks, sampling, compiled, scoring, digits"
+        "unknown part sampler; accepted: checks, sampling, compiled, scoring, digits"
         in found.stderr
     )

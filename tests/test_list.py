@@ -11,7 +11,16 @@ from study.cli.main import call
 from study.data import DATA
 from study.sampling import solvers
 
-FAMILIES = ["degradations", "rules", "solvers", "extractors", "objectives", "data", "bases"]
+FAMILIES = [
+    "degradations",
+    "rules",
+    "solvers",
+    "extractors",
+    "objectives",
+    "data",
+    "bases",
+    "configs",
+]
 
 
 def listed(family: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -29,7 +38,7 @@ def test_every_member_has_a_line_and_a_file(
     assert len({entry["name"] for entry in found}) == len(found) >= 1
     for entry in found:
         assert set(entry) == {"name", "form", "about", "paper", "file"}
-        assert entry["about"].endswith(".")
+        assert entry["about"].endswith(".") or family == "configs"
         assert "\n" not in entry["about"]
         assert Path(entry["file"]).is_file()
     assert call(["list", family]) == 0
@@ -52,7 +61,7 @@ def test_families_are_those_of_the_code(capsys: pytest.CaptureFixture[str]) -> N
     ("argv", "says"),
     [
         (["list", "degradation"], "no family 'degradation'. Did you mean degradations?"),
-        (["list", "rules", "--format", "xml"], "accepted are text and json"),
+        (["list", "rules", "--format", "xml"], "accepted: text, json"),
         (["list"], "family"),
     ],
 )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Guided, InputError, InputNoise, Pair
-from study.models import ExactGaussian, ExactMixture
+from degradations import InputError, InputNoise, Pair
+from study.models import ExactGaussian
 from study.sampling import Churn, Fixed, PerSample, edm_sigmas, sample, sample_chunk, stratified
 from tests.helpers import guided_gaussian_std, small_network
 
@@ -58,39 +58,6 @@ def test_the_best_weight_tends_to_its_limit() -> None:
     assert restoring_weight(2048, 0.1, 0.4, "independent") == pytest.approx(
         math.log(1.4) / math.log(1.4 / 1.1), abs=0.02
     )
-
-
-def mixture() -> ExactMixture:
-    means = torch.tensor([[-0.6, 0.2], [0.5, 0.5], [0.1, -0.7]], dtype=torch.float64)
-    roots = (
-        torch.randn(3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
-    )
-    return ExactMixture(
-        means, roots @ roots.mT + 0.05 * torch.eye(2), torch.tensor([1.0, 2.0, 1.0]).double()
-    )
-
-
-@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("heun", 2)])
-@pytest.mark.parametrize(
-    "denoiser", [Guided(ExactGaussian(0.5), ExactGaussian(0.9), 1.8), mixture()]
-)
-def test_solvers_converge_with_their_order(solver: str, order: int, denoiser: Guided) -> None:
-    def solve(steps: int, by: str = solver) -> torch.Tensor:
-        return sample(
-            denoiser,
-            (64, 2),
-            solver=by,
-            steps=steps,
-            sigma_min=0.02,
-            sigma_max=10,
-            dtype=torch.float64,
-        )
-
-    limit = solve(4096, "heun")
-    steps = [64, 128, 256, 512]
-    errors = [float((solve(n) - limit).abs().max()) for n in steps]
-    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert slope == pytest.approx(-order, abs=0.15)
 
 
 def test_the_variance_of_fresh_draws_falls_as_one_over_steps() -> None:

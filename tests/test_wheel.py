@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from degradations import InputError
-from study.cli.config import load_spec, shipped_configs
+from study.cli.config import load_spec
+from study.files.places import shipped_configs
 
 PROJECT = Path(__file__).parents[1]
 

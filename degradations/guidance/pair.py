@@ -13,6 +13,7 @@ from degradations.draws import Draws
 from degradations.errors import InputError
 from degradations.guidance.constant import Constant
 from degradations.guidance.rule import Point, Rule, parse_rule
+from degradations.parsing import parse
 
 Coupling = Literal["independent", "shared"]
 DEFAULT_RULE = Constant()
@@ -23,20 +24,22 @@ class Pair:
 
     `independent`: the guide draws its own masks and noise; `shared`: at every evaluation it repeats
     the main's draws in their order, and draws numbers of its own if it needs more than the main.
-    Raises InputError if the base lacks the sites or the coupling is unknown.
+    main, guide: also by name. Raises InputError if the base lacks the sites or the coupling is
+    unknown.
     """
 
     def __init__(
         self,
         base: Denoiser,
-        main: Degradation,
-        guide: Degradation,
+        main: Degradation | str,
+        guide: Degradation | str,
         coupling: Coupling = "independent",
     ) -> None:
         if coupling not in get_args(Coupling):
             raise InputError(
                 f"coupling: found '{coupling}'; accepted: {' or '.join(get_args(Coupling))}."
             )
+        main, guide = (parse(each) if isinstance(each, str) else each for each in (main, guide))
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
     def at(self, weight: float, rule: Rule | str = DEFAULT_RULE) -> "Guided":

@@ -14,7 +14,7 @@ from degradations import Denoiser, InputError
 from study.checkpoints.cards import public_cards
 from study.checkpoints.network_files import NetworkFile, is_network_file, read_network
 from study.checkpoints.weights import WEIGHTS, Card, fill, find
-from study.data import Data, load_data
+from study.data import DATA, Data, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
 from study.models import Preconditioned, networks, preconditionings
@@ -100,6 +100,11 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
         raise InputError(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
+    if trained_on != data and data not in DATA:
+        raise InputError(
+            f"reference: found '{data}'; accepted with the base '{name}': '{trained_on}', the data "
+            "set that it was trained on."
+        )
     if trained_on != data:
         raise InputError(
             f"{card.folder}: found a denoiser of '{trained_on}'; accepted: one of the study's data "

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
 from degradations.errors import InputError
+from study.files.places import shipped_configs
 from study.specs import StudySpec
 from study.specs.checks import shown, shown_key
 from study.specs.typed import group_of, hints, keys_of, meant, reject, typed, unknown_key
@@ -42,8 +42,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         found = read_yaml(_text(_find(Path(path))))
         if not isinstance(found, dict):
             raise InputError(
-                f"found {'nothing' if found is None else shown(found)}; accepted are keys with "
-                "values."
+                f"found {'nothing' if found is None else shown(found)}; accepted: keys with values."
             )
         values: dict[str, Any] = {}
         for key, value in found.items():
@@ -62,18 +61,6 @@ def _find(path: Path) -> Path:
     """The file of a path, or of the name of a config included in the project."""
     shipped = {each.stem: each for each in shipped_configs()}
     return path if os.path.isfile(path) else shipped.get(str(path), path)
-
-
-def shipped_configs() -> list[Path]:
-    """The configs of a checkout or of an installed wheel."""
-    checkout = Path(__file__).parents[2] / "configs"
-    if checkout.is_dir():
-        return sorted(checkout.glob("*.yaml"))
-    try:
-        files = metadata.files("degradation-study") or []
-    except metadata.PackageNotFoundError:
-        return []
-    return sorted(Path(str(each.locate())) for each in files if each.parent.name == "configs")
 
 
 def _text(path: Path) -> str:
@@ -96,6 +83,8 @@ def _meant_file(path: Path) -> str:
     """A suggested config: an included one, or a similar name in the folder or in configs/."""
     if not path.suffix and path.parent == Path():
         return meant(str(path), [each.stem for each in shipped_configs()])
+    if path.stem in (each.stem for each in shipped_configs()):
+        return f" Did you mean {path.stem}?"
     folders = [path.parent, Path("configs")] if path.parent == Path() else [path.parent]
     names = [
         str(each)
@@ -118,11 +107,11 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, str]]:
         key, text = _words(word)
         if not word.startswith("--"):
             raise InputError(
-                f"'{shown_key(word)}': accepted are --KEY VALUE, such as --sampler.steps 64."
+                f"'{shown_key(word)}': accepted: --KEY VALUE, such as --sampler.steps 64."
             )
         if text is None:
             if not words or words[0].startswith("--"):
-                raise InputError(f"--{key}: no value; accepted is --{key} VALUE.")
+                raise InputError(f"--{key}: no value; accepted: --{key} VALUE.")
             text = words.pop(0)
         found.append((key, text))
     return found
@@ -172,8 +161,7 @@ def _put(values: dict[str, Any], key: str, value: Any, new: bool = False, before
         ] = {}  # a new dictionary, as an alias of the file may be used in several places
     if not isinstance(values[first], dict):
         raise InputError(
-            f"{before}{shown_key(first)}: found {shown(values[first])}; accepted are keys with "
-            "values."
+            f"{before}{shown_key(first)}: found {shown(values[first])}; accepted: keys with values."
         )
     for name, each in ({rest: value} if dot else value).items():
         _put(values[first], name, each, new, f"{before}{first}.")

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import sys
+from importlib.metadata import version
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -56,6 +57,9 @@ def _call(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview())
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"degradation-study {version('degradation-study')}")
+        return 0
     if argv[0] not in COMMANDS:
         return _say(
             f"unknown command '{argv[0]}'.{meant(argv[0], COMMANDS)} Available are: "
@@ -75,16 +79,16 @@ def _call(argv: list[str]) -> int:
         args = _parsed(parser, argv[1:], command) if not helps else parser.parse_args(["--help"])
         # before the imports, which take seconds
         if command.config and not _launched("RANK", "SLURM_PROCID", 0):
-            print(f"study: {args.config} under {args.root}", file=sys.stderr, flush=True)
+            print(
+                f"study: config {args.config}, outputs in {args.root}", file=sys.stderr, flush=True
+            )
         return command.run(args)
     except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        return _say(
-            "interrupted; finished evaluations are kept, and the same command resumes the study", 1
-        )
+        return _say("interrupted; what was finished is kept, and the same command resumes it", 1)
     except Exception as error:
         if debug:
             raise
@@ -151,7 +155,8 @@ def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namesp
         args.config, args.overrides = args.config or path, overrides
         if args.config is None:
             raise InputError(
-                f"{parser.prog}: found no CONFIG; give a YAML file such as configs/digits.yaml."
+                f"{parser.prog}: found no CONFIG; give a YAML file, or a name of `study list "
+                "configs`, such as digits."
             )
     return args
 
@@ -212,7 +217,7 @@ def _plainly(text: str) -> str:
         accepted = {type_.__name__: words for type_, words in WORDS.items()}.get(
             wrong[2], f"a {wrong[2]}"
         )
-        return f"--{wrong[1]}: found '{wrong[3]}'; accepted is {accepted}."
+        return f"--{wrong[1]}: found '{wrong[3]}'; accepted: {accepted}."
     return " ".join(text.split())
 
 

@@ -59,7 +59,7 @@ def base_of(
     `resolve`. Raises InputError as `resolve` does.
     """
     chosen = by_recipe(spec) if retrain else spec
-    return resolve(OWN, chosen, root, progress, again=retrain, loaded=loaded)
+    return resolve(OWN, chosen, root, progress, retrain=retrain, loaded=loaded)
 
 
 def by_recipe(spec: StudySpec) -> StudySpec:
@@ -89,7 +89,7 @@ def resolve(
     spec: StudySpec,
     root: Path,
     progress: bool = True,
-    again: bool = False,
+    retrain: bool = False,
     loaded: Base | None = None,
 ) -> Base:
     """The base of a name in a study.
@@ -105,17 +105,17 @@ def resolve(
     if plan.recipe is None:
         found = loaded or load_base(plan.variant.base, spec.reference, root)
     else:
-        found = _trained(plan, plan.recipe, spec, root, progress, again)
+        found = _trained(plan, plan.recipe, spec, root, progress, retrain)
     return computing(plan.precision or spec.precision, found)
 
 
 def _trained(
-    plan: "_Plan", recipe: RecipeSpec, spec: StudySpec, root: Path, progress: bool, again: bool
+    plan: "_Plan", recipe: RecipeSpec, spec: StudySpec, root: Path, progress: bool, retrain: bool
 ) -> Base:
     folder = plan.home or folder_of(recipe, root)
     made_by = _made_by(spec) if plan.variant == Variant(OWN) else str(plan.variant)
     until = None if plan.step == recipe.steps else plan.step
-    _train(recipe, folder, made_by, until, again, progress)
+    _train(recipe, folder, made_by, until, retrain, progress)
     if plan.is_average:
         return _average(plan, recipe, folder)
     return replace(load_base(folder, spec.reference, root), name=str(plan.variant))
@@ -143,7 +143,11 @@ def computing(precision: Precision, base: Base) -> Base:
 
 
 def train_base(
-    spec: StudySpec, root: Path, again: bool = False, progress: bool = True, out: Path | None = None
+    spec: StudySpec,
+    root: Path,
+    retrain: bool = False,
+    progress: bool = True,
+    out: Path | None = None,
 ) -> Path:
     """Train the base by the study's recipe unless it exists already; returns its folder.
 
@@ -159,7 +163,7 @@ def train_base(
     of_recipe(spec.recipe, load_data(spec.recipe.data))
     objective_of(spec.recipe)
     folder = out or folder_of(spec.recipe, root)
-    _train(spec.recipe, folder, _made_by(spec), None, again, progress)
+    _train(spec.recipe, folder, _made_by(spec), None, retrain, progress)
     check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
     return folder
 
@@ -237,15 +241,15 @@ def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
 
 
 def _train(
-    recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, again: bool, progress: bool
+    recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, retrain: bool, progress: bool
 ) -> None:
     """Train by a recipe to the end or until a step, resuming from what is trained so far."""
     wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
-    if wanted.exists() and not again:
+    if wanted.exists() and not retrain:
         return
     # This makes the folder, so an unwritable place is noticed before the first step.
     with _exclusive(folder):
-        if again:
+        if retrain:
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
             for name in (CARD, STATE):
                 (folder / name).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """The available members of each family: degradations, rules, solvers, extractors, bases, …"""
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from study.checkpoints import CARD, public_cards
 from study.checkpoints.cards import CARDS
 from study.checkpoints.weights import SHIPPED
 from study.data import DATA
+from study.files.places import shipped_configs
 from study.metrics import extractors
+from study.models import ExactMixture
 from study.sampling import solvers
 from study.training import objectives
 
@@ -56,7 +59,8 @@ def _sentence(text: str) -> str:
 
 
 def _file(path: str | Path) -> str:
-    return str(Path(path).resolve().relative_to(TOP))
+    found = Path(path).resolve()
+    return str(found.relative_to(TOP) if found.is_relative_to(TOP) else found)
 
 
 def _degradations() -> Iterator[Entry]:
@@ -88,14 +92,23 @@ def _data() -> Iterator[Entry]:
 
 
 def _bases() -> Iterator[Entry]:
-    for card in sorted(SHIPPED.glob(f"*/{CARD}")):
-        if "denoiser" in card.read_text(encoding="utf-8"):
-            about = "A shipped base, trained by this project; its card says how."
-            yield Entry(card.parent.name, card.parent.name, about, "", _file(card))
+    yield _of_class("exact", "exact", ExactMixture, "The closed form of a data set that has one.")
+    for path in sorted(SHIPPED.glob(f"*/{CARD}")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if card["kind"] == "denoiser":
+            share = f"{card['recipe'].get('samples', 1.0):.0%} of {card['data']}"
+            about = f"Shipped, {card['parameters']:,} weights, trained on {share}."
+            yield Entry(path.parent.name, path.parent.name, about, "", _file(path))
     for name, public in public_cards().items():
         score = "" if public.fid is None else f", published FID {public.fid}"
-        about = f"{public.class_name}, compared with {public.reference}{score}, {public.licence}."
+        about = f"Compared with {public.reference}{score}, {public.licence}."
         yield Entry(name, name, about, public.paper, _file(CARDS))
+
+
+def _configs() -> Iterator[Entry]:
+    for path in shipped_configs():
+        first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
+        yield Entry(path.stem, path.stem, first, "", _file(path))
 
 
 FAMILIES: dict[str, Callable[[], Iterator[Entry]]] = {
@@ -106,4 +119,5 @@ FAMILIES: dict[str, Callable[[], Iterator[Entry]]] = {
     "objectives": _objectives,
     "data": _data,
     "bases": _bases,
+    "configs": _configs,
 }

@@ -38,10 +38,11 @@ def evaluator_of(
     parts = load_parts(spec, own, root)
     variants = {str(v) for v in (split(name)[0] for name in spec.named) if v is not None}
     others = {name: untrained(spec, name, root) for name in variants}
+    stochastic = {}
     for name in spec.named:
         variant, degradation = split(name)
         of = own if variant is None else others[str(variant)]
-        parts.stochastic[name] = is_stochastic(of, degradation)
+        stochastic[name] = is_stochastic(of, degradation)
     check_strengths(spec)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
         able = [
@@ -52,9 +53,11 @@ def evaluator_of(
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
     base = base_of(spec, root, retrain, loaded=own)
     spec = replace(spec, precision=base.precision)
-    return Evaluator(
-        spec, base, parts, lambda name: resolve(name, spec, root, loaded=others.get(name))
-    )
+
+    def variant_of(name: str) -> Base:
+        return resolve(name, spec, root, loaded=others.get(name))
+
+    return Evaluator(spec, base, parts, variant_of, stochastic)
 
 
 def check_strengths(spec: StudySpec) -> None:

@@ -40,7 +40,12 @@ class MemoryNeed(NamedTuple):
     on_device: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what}, {self.size / 1e9:,.2f} GB"
+        return f"{self.what}, {in_words(self.size)}"
+
+
+def in_words(size: float) -> str:
+    """A number of bytes, in a unit in which it can be read."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"
 
 
 def needs(

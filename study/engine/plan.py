@@ -13,7 +13,7 @@ from study.checkpoints import CACHE, Base, blank, public_cards
 from study.checkpoints.denoiser_names import split
 from study.engine import schedule
 from study.engine.bases import OWN, computing
-from study.engine.memory import features, needs_of
+from study.engine.memory import features, in_words, needs_of
 from study.engine.stand_ins import dry_run, elsewhere, origin, path_of, stand_in
 from study.evaluation import noise_levels
 from study.evaluation.parts import VAE
@@ -82,7 +82,7 @@ def estimate(spec: StudySpec, root: Path) -> str:
         "Published": _published(spec) or ["no scores of this base"],
         "Pairings": [
             *_shortened(pairings),
-            *(["those of the matrix are added, and not counted below"] if spec.matrix else []),
+            *(["and those of the matrix, of all its kinds"] if spec.matrix else []),
         ],
         "Evaluations": evaluations,
         "Time": _time(spec, base, count),
@@ -220,12 +220,20 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
         else f"extrapolated from a network of {of_base / flop:.0%} of its operations"
     )
     return [
-        f"{each * total / group().world / 3600:,.3g} hours on {name}: {1000 * each:,.3g} ms per "
+        f"{_duration(each * total / group().world)} on {name}: {1000 * each:,.3g} ms per "
         f"network evaluation and sample, {base.precision}, {how}",
-        f"{flop * total / 1e14 / 3600:,.3g} hours on a device with 100 TFLOP/s: "
+        f"{_duration(flop * total / 1e14)} on a device with 100 TFLOP/s: "
         f"{flop / 1e9:,.3g} GFLOP per network evaluation",
         f"features{beside} and degradations are not counted",
     ]
+
+
+def _duration(seconds: float) -> str:
+    """A time at most, in a unit in which it can be read."""
+    for unit, name in ((3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:,.3g} {name} at most"
+    return f"{max(seconds, 1):.0f} seconds at most"
 
 
 def _flop(base: Base) -> int:
@@ -256,7 +264,7 @@ def _memory(spec: StudySpec, base: Base | None) -> list[str]:
     if base is None:
         return ["unknown: the base is missing, and no card describes it"]
     weights = sum(p.numel() for p in _whole(spec, base).denoiser.parameters())
-    network = f"network: {weights / 1e6:,.1f} M parameters, {4 * weights / 1e9:.2f} GB in fp32"
+    network = f"network: {weights / 1e6:,.1f} M parameters, {in_words(4 * weights)} in fp32"
     return [
         f"{network}, and the same again for every other checkpoint",
         *map(str, needs_of(spec, base)),

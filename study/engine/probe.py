@@ -25,9 +25,7 @@ from study.report.probes import maps, render
 from study.sampling import Fixed
 from study.specs import PairingSpec, ProbeSpec, StudySpec
 
-OWN_SEED = (
-    2**20
-)  # for samples used instead of data; apart from the seeds of search and confirmation
+OWN_SEED = 2**20  # of samples used instead of data, apart from those of search and confirmation
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,11 @@ def probe_study(spec: StudySpec, root: Path) -> Probes:
         expanded = study.worker.expand()
         names = list(dict.fromkeys(name for p in expanded.pairings for name in (p.main, p.guide)))
         began = time.perf_counter()
+        settings = expanded.probe
+        study.progress.say(
+            f"mean errors of {len(names)} denoisers at {settings.images} images, {settings.levels} "
+            f"noise levels, up to {settings.draws} draws each …"
+        )
         apart = list(
             dict.fromkeys(p.guide for p in expanded.pairings if p.coupling == "independent")
         )
@@ -123,6 +126,7 @@ class _Measured:
             "main": pairing.main,
             "guide": pairing.guide,
             "coupling": pairing.coupling,
+            "rule": pairing.rule,
             **found["data"],
             "on_trajectories": found["trajectories"],
         }

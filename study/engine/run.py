@@ -11,6 +11,7 @@ from study.engine.publish import Publisher
 from study.engine.report import write
 from study.engine.session import exclusive, helpers, lock_of, opened
 from study.engine.worker import Worker
+from study.evaluation.evaluator import Evaluator
 from study.files.lock import locked
 from study.files.places import report_folder
 from study.parallel.group import as_rank_zero, check_equal, group, serve
@@ -28,15 +29,17 @@ def run(
     fresh: bool = False,
     workers: int = 1,
     release: str | None = None,
+    evaluator: Evaluator | None = None,
 ) -> list[dict[str, Any]]:
     """Run or resume a study with one or several processes; returns the rows of its table.
 
     In a launched group (torchrun, SLURM) the processes share every evaluation; only the first one
-    stores, shows and returns results. release: see `Worker`. Raises RunError if the study is
-    already running.
+    stores, shows and returns results. release: see `Worker`. evaluator: the study's, if there is
+    one already. Raises RunError if the study is already running.
     """
     require_pairings(spec)
-    evaluator = evaluator_of(spec, root, retrain)  # raises InputError before anything is written
+    # raises InputError before anything is written
+    evaluator = evaluator or evaluator_of(spec, root, retrain)
     check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
         serve(evaluator)

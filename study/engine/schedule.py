@@ -190,9 +190,16 @@ class Count(NamedTuple):
 def count(spec: StudySpec, at_most: bool = False) -> Count:
     """The approximate size of a study of which nothing is evaluated yet, if no search ends early.
 
-    The pairings of a matrix are not counted. at_most: assume a different best weight for every
-    metric, and stochastic denoisers only.
+    at_most: assume a different best weight for every metric, stochastic denoisers only, and for a
+    matrix that every kind needs all trials of the calibration and reaches both levels.
     """
+    calibrated = 0
+    if spec.matrix is not None:
+        names = spec.calibrate.kinds or tuple(kinds())
+        calibrated = len(names) * spec.calibrate.trials
+        ends = [*([BASE] if spec.matrix.clean else []), *(f"{name} as main" for name in names)]
+        grid = (PairingSpec(main, f"{name} as guide") for main in ends for name in names)
+        spec = replace(spec, pairings=(*spec.pairings, *grid), matrix=None)
     mains = {pairing.main for pairing in spec.pairings}
     singles = len({BASE, *mains, *(pairing.guide for pairing in spec.pairings)})
     trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
@@ -201,9 +208,9 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     # twice the steps; two draws of one
     controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
+    once = singles + calibrated
     return Count(
-        singles + searched + sets * (singles + confirmed + controls),
-        search * (singles + searched) + confirm * sets * (singles + confirmed + controls),
-        search * (singles + 2 * searched)
-        + confirm * sets * (singles + 2 * confirmed + 2 * controls),
+        once + searched + sets * (singles + confirmed + controls),
+        search * (once + searched) + confirm * sets * (singles + confirmed + controls),
+        search * (once + 2 * searched) + confirm * sets * (singles + 2 * confirmed + 2 * controls),
     )

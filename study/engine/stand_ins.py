@@ -118,10 +118,10 @@ def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
     if len(own.data.samples):  # the extractors must accept the data that are the reference
         for extractor in extractors:
             extractor(own.data.samples[:FEW])
-        return Parts([], {}, decoder_of(own, spec, root), {})
+        return Parts([], {}, decoder_of(own, spec, root))
     found = _references(spec.reference, extractors, root)
     seen = [each for each in extractors if each.name in found]
-    return Parts(seen, found, _decoder(spec, own, root), {})
+    return Parts(seen, found, _decoder(spec, own, root))
 
 
 def _extractor(name: str, root: Path) -> Extractor | None:

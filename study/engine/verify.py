@@ -6,33 +6,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from study.engine.check import evaluator_of
 from study.evaluation.evaluator import Evaluator
 from study.files.images import to_uint8
-from study.metrics import load_extractor
 from study.metrics.clean_fid import verifiable, verify
 from study.parallel.device import device
 from study.records.task import Task
 from study.search.collect import collect
-from study.specs import StudySpec
 
 TOGETHER = 100  # images that are decoded and written at a time
 
 
-def want_verifiable(spec: StudySpec, root: Path) -> None:
-    """Raises InputError for a study without an extractor that clean-fid can run."""
-    verifiable([load_extractor(name, root) for name in spec.extractors])
-
-
-def verify_study(name: str, root: Path) -> Iterator[str]:
+def verify_study(evaluator: Evaluator, root: Path) -> Iterator[str]:
     """A line for each metric of clean-fid and each pairing: this project's score and clean-fid's.
 
     The score is that of the confirmed weight on the first seed set of the confirmation; clean-fid
     scores the same samples, drawn again and written as 8-bit images. Memory holds the samples of
     one seed set. Raises InputError for a study without such a metric.
     """
-    results = collect(root, name)
-    evaluator = evaluator_of(results.spec, root)
+    results = collect(root, evaluator.spec.name)
     for extractor in verifiable(evaluator.extractors):
         metric, reference = f"fd_{extractor.name}", evaluator.references[extractor.name]
         for pairing in results.spec.pairings:

@@ -154,7 +154,7 @@ class Worker:
             # At weight 1 a search evaluates the main alone, which is shared.
             known = results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
-                self._progress.start(task.name, task.samples)
+                self._progress.start(self._shown(task), task.samples)
                 claim.keep(self.evaluator.outcome(task, self._progress.samples))
             elif known.reason:
                 raise RunError(known.reason)
@@ -197,7 +197,12 @@ class Worker:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
             if task.endpoint_probe and value is not None:
                 outcome += f" at w {evaluation.scores[f'endpoint_weight_{self._metric}']:g}"
-            self._progress.finish(task.name, task.cost, outcome, evaluation.started)
+            self._progress.finish(self._shown(task), task.cost, outcome, evaluation.started)
+
+    def _shown(self, task: Task) -> str:
+        """The name of a task; with its steps if these are others than the study's."""
+        other = task.steps != self.spec.sampler.steps
+        return f"{task.name}, {task.steps} steps" if other else task.name
 
     def _store(self, pairing: PairingSpec | None) -> Store:
         if pairing not in self._stores:

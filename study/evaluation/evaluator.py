@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -36,7 +36,8 @@ KEPT_BYTES = 2**30  # limit of cached samples of single denoisers, for the endpo
 class Evaluator:
     """A base with its reference, extractors and sampler: evaluates any task of a study.
 
-    variant: returns the base of a variant's name. At once raises InputError for names of the study
+    variant: returns the base of a variant's name. stochastic: of the names of denoisers, as far as
+    it is known, whether they draw random numbers. At once raises InputError for names of the study
     that are not degradations or that the base does not support, and for references that do not
     match the base's samples.
     """
@@ -47,13 +48,15 @@ class Evaluator:
         base: Base,
         parts: Parts,
         variant: Callable[[str], Base] | None = None,
+        stochastic: Mapping[str, bool] | None = None,
     ) -> None:
         self.spec, self.base = spec, base
         base.denoiser.to(device())
         self.variant = cache(variant or _none)
         self.degradation = cache(self._degradation)
         noise_levels.check(spec.sampler, base, base)
-        self.extractors, self.references, self.decoder, self._stochastic = parts
+        self.extractors, self.references, self.decoder = parts
+        self._stochastic = dict(stochastic or {})
         self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):

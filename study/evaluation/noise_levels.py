@@ -33,7 +33,7 @@ def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
     """
     if sampler.sigma_max > 1.01 * other.sigma_max:
         raise InputError(
-            f"sampler.sigma_max: found {sampler.sigma_max:g}; accepted is at most "
+            f"sampler.sigma_max: found {sampler.sigma_max:g}; accepted: at most "
             f"{other.sigma_max:.4g}, the largest that {other.name} was trained on."
         )
     first, *_, last, _ = visited(sampler, base, sampler.steps)
@@ -42,7 +42,7 @@ def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
         raise InputError(
             "sampler.sigma_min, sampler.sigma_max: the study samples at noise levels from "
             f"{last:.4g} to {first:.4g}, and {other.name} supports {levels.low:.4g} to "
-            f"{levels.high:.4g}; accepted are values that all networks of the study support."
+            f"{levels.high:.4g}; accepted: values that all networks of the study support."
         )
 
 

@@ -16,15 +16,11 @@ VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
 
 
 class Parts(NamedTuple):
-    """The extractors, references and decoder of latents of an evaluator.
-
-    stochastic: for names of denoisers, as far as known, whether they draw random numbers.
-    """
+    """The extractors, references and decoder of latents of an evaluator."""
 
     extractors: list[Extractor]
     references: dict[str, Reference]
     decoder: Decoder | None
-    stochastic: dict[str, bool]
 
 
 def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Parts:
@@ -36,7 +32,7 @@ def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Part
     for extractor in extractors if len(base.data.samples) else ():
         extractor(base.data.samples[:2])
     found = references_of(spec.reference, extractors, root)
-    return Parts(extractors, found, decoder_of(base, spec, root), {})
+    return Parts(extractors, found, decoder_of(base, spec, root))
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Folders that the user names for output."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 from degradations.errors import InputError
@@ -25,7 +26,7 @@ def folder(name: str, option: str, writes: bool = True) -> Path:
     return path
 
 
-def want_folder(path: Path) -> None:
+def require_folder(path: Path) -> None:
     """Raises InputError unless the folder of a file to be written exists.
 
     It is not created, since its name may be misspelt.
@@ -37,3 +38,15 @@ def want_folder(path: Path) -> None:
 def report_folder(root: Path, name: str) -> Path:
     """The folder of the tables and figures of a study."""
     return root / "reports" / name
+
+
+def shipped_configs() -> list[Path]:
+    """The configs of a checkout or of an installed wheel."""
+    checkout = Path(__file__).parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return sorted((checkout / "configs").glob("*.yaml"))
+    try:
+        files = metadata.files("degradation-study") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return sorted(Path(str(each.locate())) for each in files if each.parent.name == "configs")

@@ -40,7 +40,7 @@ def open_zip(path: Path, what: str = "zip") -> Iterator[zipfile.ZipFile]:
         except Exception as error:  # a damaged directory can cause any error
             but = "" if seems(path).startswith("a zip") else f", but {seems(path)}"
             raise InputError(f"{path}: not a complete {what}{but} ({str(error)[:200]}).") from None
-        reader.most = size
+        reader.allow(size)
         with archive:
             yield archive
 
@@ -128,6 +128,10 @@ class _BoundedReader:
             file.seekable,
             file.close,
         )
+
+    def allow(self, most: int) -> None:
+        """Give at most so many bytes at once from now on."""
+        self.most = most
 
     def read(self, size: int = -1) -> bytes:
         if size > self.most:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -83,7 +82,7 @@ class PairSampler(pl.LightningModule):
         assert self.assigned is not None
         job, denoiser = self.assigned
         denoiser.to(self.device)
-        job.source.device = self.device
+        self.assigned = job._replace(source=job.source.on(self.device)), denoiser
 
     def predict_step(self, batch: int, batch_idx: int) -> Sampled:
         assert self.assigned is not None
@@ -96,11 +95,12 @@ class PairSampler(pl.LightningModule):
 class _EachChunk(BasePredictionWriter):
     """Passes on each chunk when it is finished, so that none is kept."""
 
-    take: Callable[[int, Sampled], None]
-    progress: OnSamples | None
-
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
+
+    def pass_to(self, take: Callable[[int, Sampled], None], progress: OnSamples | None) -> None:
+        """Set the receivers of the next `predict`."""
+        self.take, self.progress = take, progress
 
     def write_on_batch_end(
         self, trainer: Any, module: Any, prediction: Sampled, indices: Any, batch: int, *_: Any
@@ -163,8 +163,7 @@ def _sum(tally: Tally) -> Tally:
     for name, (count, d) in shapes.items():
         parts[name] = tally.parts.get(name) or [Moments.zeros(d) for _ in range(count)]
         for part in parts[name]:
-            part.n = int(together.add(np.array([part.n]))[0])
-            part.total, part.product = together.add(part.total), together.add(part.product)
+            part.sum_over(together.add)
     rest = together.gather((tally.kept, tally.correct, tally.labelled))
     others = [Tally(tally.extractors, tally.groups, {}, *each) for each in rest]
     return sum(others, Tally(tally.extractors, tally.groups, parts))
@@ -185,8 +184,12 @@ def _predict(
     try:
         with quiet(), _in_background(take) as later:
             trainer, each_chunk = _trainer(where)
-            each_chunk.take, each_chunk.progress = later, shown
-            chunks: DataLoader[int] = DataLoader(mine, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
+            each_chunk.pass_to(later, shown)
+            chunks: DataLoader[int] = DataLoader(
+                mine,  # type: ignore[arg-type]
+                batch_size=1,
+                collate_fn=_only,
+            )
             if mine:
                 trainer.predict(module, chunks, return_predictions=False)
     # returned, not raised: otherwise the other processes would wait for ever

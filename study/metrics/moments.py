@@ -1,6 +1,8 @@
 """Means and covariances of features, streamed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,11 @@ class Moments:
         self.total += f.sum(dim=0).cpu().numpy()
         self.product += (f.T @ f).cpu().numpy()
         self.n += len(f)
+
+    def sum_over(self, add: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> None:
+        """Replace the sums by those over all processes of a group, which `add` gives, in place."""
+        self.n = int(add(np.array([self.n]))[0])
+        self.total, self.product = add(self.total), add(self.product)
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.total + other.total, self.product + other.product, self.n + other.n)

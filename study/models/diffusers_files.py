@@ -82,7 +82,8 @@ def read_config(path: Path) -> Config:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{path}: missing; accepted: a folder that diffusers' save_pretrained wrote."
+            f"{path}: missing; accepted: a folder that save_pretrained of a diffusers "
+            "pipeline wrote, with unet/ or transformer/ and scheduler/."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error}).") from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from study.records.statistics import BestWeight, best_weight
+from study.records.statistics import BestWeight, best_weight, difference
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
@@ -43,22 +43,28 @@ class Results:
     def best_task(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
         """The best task of a search by a metric, on its seed; None if no evaluation succeeded.
 
-        With the method 'probe' it is at the minimum of the parabola, otherwise the task with the
-        lowest score.
+        With the method 'probe' it is at the minimum of the parabola, unless the score measured
+        there is above the lowest one at 95 %; otherwise the task with the lowest score.
         """
         metric = metric or self.primary
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if not found:
             return None
-        least = min(
-            found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight)
-        ).task
-        best = (
-            self.best(pairing, metric)
-            if self.spec.search.method == "probe" and least.weight != 1
-            else None
+        least = min(found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight))
+        if self.spec.search.method != "probe" or least.task.weight == 1:
+            return least.task
+        best = self.best(pairing, metric)
+        if best is None:
+            return least.task
+        vertex = self.searched(pairing, self.spec.search.snap(best.weight))
+        tried = next((e for e in found if e.task == vertex), least)
+        gap = difference(
+            tried.scores[metric],
+            least.scores[metric],
+            tried.replicates(metric),
+            least.replicates(metric),
         )
-        return least if best is None else self.searched(pairing, self.spec.search.snap(best.weight))
+        return least.task if gap.low > 0 else vertex
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
         """The task that is compared with weight 1: the best, or weight 1.1 if that has 1."""

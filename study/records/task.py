@@ -3,9 +3,10 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from degradations.errors import InputError
 from degradations.named import shortest
 from study.specs import CONSTANT, PairingSpec
 
@@ -65,6 +66,8 @@ class Task:
             return f"{self.main} → {self.guide}, {self.coupling}, endpoints"
         if self.weight == 1:
             return "base" if self.main == BASE else f"{self.main} alone"
+        if self.main == self.guide:
+            return f"{self.main}, mean of two draws"
         rule = "" if self.rule == CONSTANT else f", {rounded(self.rule)}"
         return f"{self.main} → {self.guide}, {self.coupling}, w {self.weight:g}{rule}"
 
@@ -87,7 +90,18 @@ class Task:
         within, endpoints = values.pop("interval", None), values.pop("ends", None)
         values |= {} if within is None else {"rule": interval(*within)}
         values |= {} if endpoints is None else {"endpoint_probe": endpoints}
-        return cls(**values)
+        return cls(**_known(cls, values))
+
+
+def _known(type_: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, if all are fields of a type. Raises InputError for those of a later version."""
+    unknown = sorted(values.keys() - {field.name for field in fields(type_)})
+    if unknown:
+        raise InputError(
+            f"a stored {type_.__name__.lower()} has {', '.join(unknown)[:80]}, which this version "
+            "does not know; use the version of this project that wrote it, or a later one."
+        )
+    return values
 
 
 def interval(low: float, high: float) -> str:
@@ -116,9 +130,10 @@ class Outcome:
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Outcome":
         """The outcome of a dictionary of its fields, which may have been stored as JSON."""
-        values = dict(kept)
+        values = {**kept}
         former = values.pop("evaluations", None)  # the name in earlier versions
-        return cls(**values) if former is None else cls(**values, network_evaluations=former)
+        values |= {} if former is None else {"network_evaluations": former}
+        return cls(**_known(cls, values))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from study.records.results import Results
 from study.report.figures import heat
+from study.specs import CONSTANT, PairingSpec
 
 PREDICTED = (
     "cosine",
@@ -26,10 +27,14 @@ def cells(
     results: Results, rows: Sequence[Mapping[str, Any]], probed: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """One row per pairing: its row of the table, the measured gain, and the probes' predictions."""
-    known = {(p["main"], p["guide"], p["coupling"]): p for p in probed}
+    # predictions of versions in which rules had no names are for the constant one
+    known = {
+        PairingSpec(p["main"], p["guide"], p["coupling"], p.get("rule", CONSTANT)): p
+        for p in probed
+    }
     found = []
     for row, pairing in zip(rows, results.spec.pairings, strict=True):
-        probe = known.get((pairing.main, pairing.guide, pairing.coupling), {})
+        probe = known.get(pairing, {})
         ends = results.shared.get(results.endpoints(pairing))
         measured = (
             {
@@ -43,6 +48,7 @@ def cells(
             "main",
             "guide",
             "coupling",
+            "rule",
             "metric",
             "fd_base",
             "fd_main",

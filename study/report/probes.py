@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from study.report import figures, strengths
+from study.report import figures
+from study.report.formats import require_format
+from study.specs import CONSTANT
 
 WARNING = (
     "loss w: the weight that minimises the denoising loss of D_w. Training makes this loss "
@@ -25,12 +27,14 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             return "undetermined"
         return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
 
+    has_rules = any(row["rule"] != CONSTANT for row in rows)
     return pd.DataFrame(
         [
             {
                 "main": row["main"],
                 "guide": row["guide"],
-                "draws": row["coupling"],
+                "coupling": row["coupling"],
+                **({"rule": row["rule"]} if has_rules else {}),
                 "ρ": number(row["cosine"]),
                 "r": number(row["ratio"]),
                 "ρ·r": number(row["criterion"], row["criterion_ci"]),
@@ -53,7 +57,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
     """The probes as md, csv or json. Raises InputError for another format."""
-    strengths.check(form)
+    require_format(form)
     if form == "json":
         return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
     if form == "csv":
@@ -64,8 +68,8 @@ def render(rows: Sequence[Mapping[str, Any]], form: str) -> str:
         f"{markdown}\n\nMean errors against the base on noised data and along its trajectories: "
         "cosine ρ, ratio of "
         "lengths r; guidance with w > 1 reduces them only if ρ·r > 1, most at w. Endpoints: the "
-        "best mixture of main "
-        f"and guide sampled alone. {WARNING}"
+        "best mixture of main and guide sampled alone. All predictions are for the rule "
+        f"{CONSTANT}. {WARNING}"
     )
 
 

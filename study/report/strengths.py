@@ -6,17 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from degradations import InputError
-
-FORMATS = ("md", "csv", "json")
+from study.report.formats import require_format
 
 
 def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
     """The calibration of each kind: strength and ratio of every level, or why there is none.
 
-    Raises InputError for a format that is not one of FORMATS.
+    Raises InputError for another format.
     """
-    check(form)
+    require_format(form)
     if form == "json":
         return json.dumps(
             [{**vars(each), "levels": list(levels)} for each in found], indent=2, allow_nan=False
@@ -34,9 +32,3 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
         else table.to_markdown(index=False, disable_numparse=True)
     )
     return text.rstrip("\n")
-
-
-def check(form: str) -> None:
-    """Raises InputError for a format that is not one of FORMATS."""
-    if form not in FORMATS:
-        raise InputError(f"--format {form}: accepted are {', '.join(FORMATS)}.")

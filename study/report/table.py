@@ -12,11 +12,12 @@ from degradations import InputError, parse_rule
 from study.records.results import Results
 from study.records.statistics import compare
 from study.records.task import BASE, Task, rounded
+from study.report.formats import TABLES, require_format
 from study.sampling import nfe
 from study.specs import CONSTANT, PairingSpec
 
 REPORTED_IN_PAPERS, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
-FORMATS = ("md", "csv", "json", "latex")
+FORMATS = (*TABLES, "latex")
 
 
 def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
@@ -129,14 +130,14 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
         lines.append(
             {
                 "pairing": row["pairing"] + _found(row),
-                "draws": row["coupling"],
+                "coupling": row["coupling"],
                 **({"rule": row["rule"]} if has_rules else {}),
                 "base": fd(row["fd_base"]),
                 "main": fd(row["fd_main"]),
                 "guide": fd(row["fd_guide"]),
                 "w": f"{row['weight']:.2f}",
                 "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
-                "least": fd(row["fd_min"]),
+                "min": fd(row["fd_min"]),
                 "recovered": "–"
                 if row["recovered"] is None
                 else f"{row['recovered']:.2f}"
@@ -173,7 +174,7 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} "
         f"samples, {row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of "
         "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
-        "least: the smallest of them, which does not affect the verdict; recovered: (main − "
+        "min: the smallest of them, which does not affect the verdict; recovered: (main − "
         "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
         "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation "
         f"(– if it is deterministic).{_warning(row)}"
@@ -192,8 +193,7 @@ def _warning(row: dict[str, Any]) -> str:
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:
     """The table as md, csv, json or latex. Raises InputError for another format."""
-    if form not in FORMATS:
-        raise InputError(f"format '{form}': accepted are {', '.join(FORMATS)}.")
+    require_format(form, FORMATS)
     if form == "json":
         return json.dumps(list(table), indent=2, ensure_ascii=False, allow_nan=False)
     if form == "csv":

@@ -6,7 +6,8 @@ alone, so any number of processes can share the work.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -49,6 +50,12 @@ class Source(ABC):
     def indices(self, chunk: int) -> range:
         """The indices of a chunk's samples."""
         return range(chunk * self.chunk, min((chunk + 1) * self.chunk, self.shape[0]))
+
+    def on(self, device: torch.device | str) -> Self:
+        """The same source, which gives its numbers on a device."""
+        moved = copy(self)
+        moved.device = device
+        return moved
 
     @abstractmethod
     def start(self, seed: int, chunk: int, dtype: torch.dtype = torch.float32) -> Start:

@@ -41,6 +41,8 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
     found = _plain(value) if isinstance(value, str) else value
     if is_dataclass(type_):
         return _group(type_, found, key) if isinstance(found, dict) else reject(said, value, key)
+    if type_ == tuple[str, ...] and isinstance(found, str) and re.fullmatch(r"[\w./-]+", found):
+        found = [found]  # a list of one
     if get_origin(type_) is tuple:
         return (
             _tuple(type_, found, key, said) if isinstance(found, list) else reject(said, value, key)
@@ -109,7 +111,7 @@ def unknown_key(
     ]
     if options:
         return f"Did you mean {' or '.join(options)}?"
-    return f"Accepted are {', '.join(known)}."
+    return f"Accepted: {', '.join(known)}."
 
 
 def _group(type_: Any, value: dict[str, Any], key: str) -> Any:

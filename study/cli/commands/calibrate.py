@@ -12,9 +12,10 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     from study.engine.run import find_strengths
     from study.report import strengths
+    from study.report.formats import require_format
 
     spec = spec_of(args)
-    strengths.check(args.format)
+    require_format(args.format)
     print(strengths.render(find_strengths(spec, root_of(args)), spec.calibrate.levels, args.format))
     return 0
 
@@ -23,8 +24,8 @@ COMMAND = Command(
     "find the strengths at which kinds do equal damage",
     CONFIG,
     """\
-  study calibrate configs/digits.yaml --calibrate.kinds "[dropout, noise]" --calibrate.trials 20""",
+  study calibrate digits --calibrate.kinds "[dropout, noise]" --calibrate.trials 20""",
     _arguments,
     _run,
-    True,
+    config=True,
 )

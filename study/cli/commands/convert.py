@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from study.cli.commands.command import Command
-from study.files.places import want_folder
+from study.files.places import require_folder
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     from study.checkpoints import convert
 
-    want_folder(Path(args.out))
+    require_folder(Path(args.out))
     card = convert(Path(args.path), Path(args.out))
     print(f"Weights and card     {args.out}  {card}")
     return 0

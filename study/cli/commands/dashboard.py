@@ -14,7 +14,7 @@ def _run(args: Namespace) -> int:
     from study.tracking import serve
 
     if not 1 <= args.port <= 65535:
-        raise InputError(f"--port: found {args.port}; accepted is a port from 1 to 65535.")
+        raise InputError(f"--port: found {args.port}; accepted: a port from 1 to 65535.")
     return serve(root_of(args, writes=False), args.port)
 
 

@@ -5,7 +5,7 @@ from jsonargparse import ArgumentParser, Namespace
 from degradations.errors import InputError
 from study.cli.commands.command import Command
 
-FAMILIES = "degradations, rules, solvers, extractors, objectives, data, bases"
+FAMILIES = "degradations, rules, solvers, extractors, objectives, data, bases, configs"
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -17,10 +17,10 @@ def _run(args: Namespace) -> int:
     import json
 
     from study.engine import catalog
+    from study.report.formats import LISTS, require_format
     from study.specs.typed import meant
 
-    if args.format not in ("text", "json"):
-        raise InputError(f"--format {args.format}: accepted are text and json.")
+    require_format(args.format, LISTS)
     if args.family not in catalog.FAMILIES:
         near = meant(args.family, catalog.FAMILIES)
         raise InputError(f"no family '{args.family}'.{near} Available are: {FAMILIES}.")
@@ -37,7 +37,7 @@ def _run(args: Namespace) -> int:
 
 COMMAND = Command(
     "list what is available: degradations, rules, solvers, bases, …",
-    "degradations|rules|solvers|extractors|objectives|data|bases [--format json]",
+    "degradations|rules|solvers|extractors|objectives|data|bases|configs [--format json]",
     """\
   study list degradations
   study list bases --format json""",

@@ -28,11 +28,11 @@ def _run(args: Namespace) -> int:
     import json
 
     from study.engine.probe import probe_study, several_guides
-    from study.report import strengths
+    from study.report.formats import require_format
     from study.report.probes import render
 
     spec, root = spec_of(args), root_of(args)
-    strengths.check(args.format)
+    require_format(args.format)
     if args.guides or args.main:
         if not (args.guides and args.main):
             raise InputError(
@@ -59,9 +59,9 @@ COMMAND = Command(
     "predict the gain of pairings without guided sampling",
     "CONFIG [--format md|csv|json]",
     """\
-  study probe configs/digits.yaml
-  study probe configs/digits.yaml --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",
+  study probe digits
+  study probe digits --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",
     _arguments,
     _run,
-    True,
+    config=True,
 )

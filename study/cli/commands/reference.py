@@ -5,7 +5,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from study.cli.commands.command import EXTRACTOR_HELP, Command, root_of
-from study.files.places import want_folder
+from study.files.places import require_folder
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def _run(args: Namespace) -> int:
     from study.evaluation.score_files import write_reference
     from study.parallel.device import device
 
-    want_folder(Path(args.out))
+    require_folder(Path(args.out))
     found = write_reference(
         args.data, Path(args.out), args.extractor, root_of(args, writes=False), device()
     )

@@ -38,16 +38,17 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.engine.check import require_pairings
+    from study.engine.check import evaluator_of, require_pairings
     from study.engine.run import run
-    from study.engine.verify import verify_study, want_verifiable
+    from study.engine.verify import verify_study
     from study.files.places import report_folder
+    from study.metrics.clean_fid import verifiable
     from study.parallel.group import group
     from study.report import table
 
     spec, root = spec_of(args), root_of(args, writes=not args.plan)
     if not 1 <= args.workers <= 256:
-        raise InputError(f"--workers: found {args.workers}; accepted are 1 to 256.")
+        raise InputError(f"--workers: found {args.workers}; accepted: 1 to 256.")
     if args.plan:
         from study.engine.plan import estimate
 
@@ -60,15 +61,17 @@ def _run(args: Namespace) -> int:
             "--workers, --retrain, --verify: found in a launched group (torchrun, SLURM); they are "
             "accepted only with one process."
         )
+    require_pairings(spec)
+    evaluator = evaluator_of(spec, root, args.retrain)
     if args.verify:
-        want_verifiable(spec, root)  # before hours of computation
-    rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release)
+        verifiable(evaluator.extractors)  # raises InputError before hours of computation
+    rows = run(spec, root, args.retrain, args.fresh, args.workers, args.release, evaluator)
     if group().rank > 0:  # only the first process of a launched group shows the results
         return 0
     print(f"\n{table.render(rows, 'md')}\n")
     if args.verify:
         print("Recomputed by clean-fid:", flush=True)
-        for line in verify_study(spec.name, root):
+        for line in verify_study(evaluator, root):
             print(f"  {line}", flush=True)
         print()
     print(f"Tables and figures   {report_folder(root, spec.name)}/")
@@ -84,13 +87,13 @@ COMMAND = Command(
     "run or resume a study",
     CONFIG,
     """\
-  study run configs/digits.yaml
-  study run configs/digits.yaml --name more-steps --sampler.steps 64
-  study run configs/fractal.yaml --search.trials 10
-  study run configs/edm2-img512-s.yaml --plan
-  torchrun --nproc-per-node 8 -m study.cli run configs/edm2-img512-s.yaml""",
+  study run digits
+  study run digits --name more-steps --sampler.steps 64
+  study run fractal --search.trials 10
+  study run edm2-img512-s --plan
+  torchrun --nproc-per-node 8 -m study.cli run edm2-img512-s""",
     _arguments,
     _run,
-    True,
-    True,
+    config=True,
+    shared=True,
 )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from degradations.errors import InputError
 from study.cli.commands.command import EXTRACTOR_HELP, Command, root_of
 
 
@@ -33,9 +32,9 @@ def _run(args: Namespace) -> int:
     import json
 
     from study.evaluation.score_files import score_files
+    from study.report.formats import LISTS, require_format
 
-    if args.format not in ("text", "json"):
-        raise InputError(f"--format {args.format}: accepted are text and json.")
+    require_format(args.format, LISTS)
     root = root_of(args, writes=False)
     found = score_files(
         Path(args.path), args.reference, args.extractor, args.extrapolate, root, args.verify

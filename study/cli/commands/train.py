@@ -14,7 +14,11 @@ def _arguments(parser: ArgumentParser) -> None:
         help="folder for weights and card (default: mlruns/bases/…)",
     )
     parser.add_argument(
-        "--again", action="store_true", help="delete an existing training and begin again"
+        "--retrain",
+        "--again",
+        dest="retrain",
+        action="store_true",
+        help="delete an existing training and begin again",
     )
     parser.add_argument(
         "--classifier", action="store_true", help="train the digits classifier of fd_digits instead"
@@ -32,7 +36,7 @@ def _run(args: Namespace) -> int:
         made_by = f"study train configs/{spec.name}.yaml --classifier"
         made = train_classifier(out or root / "bases" / "digits-classifier", made_by)
     else:
-        made = train_base(spec, root, args.again, out=out)
+        made = train_base(spec, root, args.retrain, out=out)
     print(f"Weights and card     {made}/")
     return 0
 
@@ -41,9 +45,9 @@ COMMAND = Command(
     "train only the base of a study",
     CONFIG,
     """\
-  study train configs/digits.yaml --out my-base
-  study train configs/digits.yaml --recipe.steps 20000 --recipe.seed 1""",
+  study train digits --out my-base
+  study train digits --recipe.steps 20000 --recipe.seed 1""",
     _arguments,
     _run,
-    True,
+    config=True,
 )

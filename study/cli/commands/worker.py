@@ -26,8 +26,8 @@ COMMAND = Command(
     "add a process to a study",
     CONFIG,
     """\
-  study worker configs/digits.yaml""",
+  study worker digits""",
     _arguments,
     _run,
-    True,
+    config=True,
 )

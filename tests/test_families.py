@@ -1,0 +1,149 @@
+"""The conformance suites of solvers, metrics, objectives and data sets: a row for each member.
+
+Degradations, rules and extractors have theirs in test_degradations, test_rules, test_extractors.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from degradations import Guided
+from study.data import DATA, load_data
+from study.metrics import Pixels, Tally, metrics, references, scores
+from study.models import ExactGaussian
+from study.sampling import edm_sigmas, sample, solver_of, solvers
+from study.specs import RecipeSpec
+from study.training import objective_of, objectives
+from tests.plain_denoisers import mixture
+
+SOLVERS = [("euler", 1), ("heun", 2)]
+METRICS = [
+    ("Accuracy", {}),  # of an extractor without a classifier
+    ("Pairs", {"kd": None, "precision": 1.0, "recall": 1.0, "density": None, "coverage": 1.0}),
+]
+OBJECTIVES: list[tuple[str, Callable[[float, float, float], float]]] = [
+    # E|D − y|² = s²σ²/(s² + σ²) an element for data N(0, s²), times λ = (σ² + σd²)/(σσd)²
+    ("edm", lambda s, sigma, sd: s**2 * (sigma**2 + sd**2) / (s**2 + sigma**2) / sd**2)
+]
+DATA_SETS = [("digits", (1, 8, 8), 10), ("fractal", (2,), 0)]
+
+
+def test_every_member_has_a_row() -> None:
+    assert [name for name, _ in SOLVERS] == list(solvers())
+    assert [name for name, _ in METRICS] == [type(each).__name__ for each in metrics()]
+    assert [name for name, _ in OBJECTIVES] == list(objectives())
+    assert [name for name, *_ in DATA_SETS] == list(DATA)
+
+
+@pytest.mark.parametrize(("name", "order"), SOLVERS)
+class TestSolver:
+    @pytest.mark.parametrize(
+        "denoiser", [Guided(ExactGaussian(0.5), ExactGaussian(0.9), 1.8), mixture()]
+    )
+    def test_it_converges_with_its_order(self, name: str, order: int, denoiser: Guided) -> None:
+        def solve(steps: int, by: str = name) -> torch.Tensor:
+            levels = {"sigma_min": 0.02, "sigma_max": 10.0}
+            return sample(denoiser, (64, 2), solver=by, steps=steps, dtype=torch.float64, **levels)
+
+        limit = solve(4096, "heun")
+        steps = [64, 128, 256, 512]
+        errors = [float((solve(n) - limit).abs().max()) for n in steps]
+        slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+        assert solver_of(name).order == order
+        assert slope == pytest.approx(-order, abs=0.15)
+
+    @pytest.mark.parametrize("steps", [2, 3, 17])
+    def test_it_evaluates_where_it_says(self, name: str, order: int, steps: int) -> None:
+        solver, base, asked = solver_of(name), ExactGaussian(0.75), []
+
+        def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+            asked.append(sigma)
+            return base(x, sigma)
+
+        sigmas = edm_sigmas(steps, 0.01, 20.0).tolist()
+        x = 20.0 * torch.randn(3, 2)
+        for sigma, sigma_next in pairwise(sigmas):
+            x = solver.step(denoise, x, sigma, sigma_next)
+        assert sorted(asked) == sorted(solver.visits(sigmas))
+        assert solver.nfe(steps) == len(asked)
+
+
+@pytest.mark.parametrize(("name", "of_itself"), METRICS)
+class TestMetric:
+    def test_scores_of_the_reference_itself(
+        self, name: str, of_itself: dict[str, float | None]
+    ) -> None:
+        x, extractor = torch.randn(200, 6, generator=torch.Generator().manual_seed(0)), Pixels()
+        found = references(x, [extractor])
+        whole, parts = Tally([extractor]), Tally([extractor])
+        whole.fold(x, 0)
+        parts.fold(x[:70], 0)
+        parts.fold(x[70:], 70)
+        (metric,) = (each for each in metrics() if type(each).__name__ == name)
+        result = metric.scores("pixels", whole, found["pixels"], held_out=False)
+        assert result.keys() == of_itself.keys()
+        for key, value in of_itself.items():
+            assert value is None or result[key] == pytest.approx(value)
+            assert math.isfinite(result[key])
+        assert metric.scores("pixels", parts, found["pixels"], False) == pytest.approx(result)
+        held_out = metric.scores("pixels", whole, found["pixels"], held_out=True)
+        assert held_out.items() <= result.items()
+        assert {f"{key}_pixels" for key in result} <= scores(whole, found).keys()
+
+
+@pytest.mark.parametrize(("name", "at"), OBJECTIVES)
+class TestObjective:
+    def test_loss_of_the_exact_denoiser_is_its_closed_form(
+        self, name: str, at: Callable[[float, float, float], float]
+    ) -> None:
+        """And another denoiser has a larger one."""
+        recipe = RecipeSpec(objective=name, sigma_data=0.5)
+        objective, n, s = objective_of(recipe), 200_000, 0.6
+        generator = torch.Generator().manual_seed(0)
+        y, noise = (torch.randn(n, 2, generator=generator) for _ in range(2))
+        sigma = objective.sigmas(n, generator)
+        assert bool((sigma > 0).all())
+        loss = objective.loss(ExactGaussian(s), s * y, noise, sigma)
+        expected = np.array([at(s, each, 0.5) for each in sigma.tolist()])
+        # the loss of a sample is its expectation times χ²₂/2, whose standard deviation is 1
+        error = float(np.sqrt((expected**2).mean() / n))
+        assert float(loss) == pytest.approx(float(expected.mean()), abs=4 * error)
+        assert float(objective.loss(ExactGaussian(1.5 * s), s * y, noise, sigma)) > float(loss)
+
+    def test_noise_levels_are_those_of_the_generator(
+        self, name: str, at: Callable[[float, float, float], float]
+    ) -> None:
+        objective = objective_of(RecipeSpec(objective=name))
+        a, b = (objective.sigmas(50, torch.Generator().manual_seed(1)) for _ in range(2))
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("name", "shape", "classes"), DATA_SETS)
+class TestDataSet:
+    def test_it_is_what_it_says(self, name: str, shape: tuple[int, ...], classes: int) -> None:
+        data, again = load_data(name), DATA[name]()
+        assert (data.name, data.shape, data.classes) == (name, shape, classes)
+        assert data.samples.dtype == torch.float32
+        assert bool(data.samples.isfinite().all())
+        assert torch.equal(data.samples, again.samples)
+        if len(shape) == 3:
+            assert float(data.samples.abs().max()) <= 1
+        if classes:
+            assert data.labels is not None
+            assert data.labels.dtype == torch.int64
+            assert set(data.labels.tolist()) == set(range(classes))
+            assert len(data.labels) == len(data.samples)
+
+    def test_its_split_keeps_the_classes(
+        self, name: str, shape: tuple[int, ...], classes: int
+    ) -> None:
+        data = load_data(name)
+        train, rest = data.split(0.8)
+        assert len(train.samples) == round(0.8 * len(data.samples))
+        assert len(train.samples) + len(rest.samples) == len(data.samples)
+        if data.counts is not None and train.counts is not None:
+            assert bool(((train.counts - 0.8 * data.counts).abs() <= 1).all())
