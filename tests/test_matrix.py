@@ -86,13 +86,14 @@ def test_pairings_of_one_s_own_stand_beside_a_matrix(
     assert len(pd.read_csv(root / "reports" / "small-matrix" / "matrix.csv")) == 5
 
 
-def test_judging_the_probes() -> None:
-    """Agreement and rank correlation of a probe that is right, one that is wrong, and one that says
-    nothing."""
+def test_probes_are_scored_beside_baselines() -> None:
+    """A probe that is right, one that is wrong, one that says nothing; "same kind", "always no"."""
     cells = pd.DataFrame(
         {
+            "main_kind": ["a", "a", "b", "b"],
+            "guide_kind": ["a", "b", "a", "b"],
             "verdict": ["improves", "no gain", "undecided", "improves"],
-            "recovered": [0.9, 0.0, 0.0, 0.5],
+            "tested_recovered": [0.9, 0.1, -0.2, 0.5],
             "predicted_endpoint_weight": [2.0, 1.0, 1.0, 1.5],
             "predicted_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
             "predicted_criterion": [0.1, 2.0, 2.0, 0.5],
@@ -105,7 +106,11 @@ def test_judging_the_probes() -> None:
     assert found.loc["ρ·r > 1", "agreement"] == 0
     assert found.loc["ρ·r > 1", "rank_correlation"] < -0.5
     assert found.loc["ρ > 0.5", "agreement"] == 0.5
-    assert list(found["predicted"]) == [2, 2, 0]
+    assert list(found["predicted"]) == [2, 2, 0, 0, 2, 0]
+    assert (found.loc["endpoint", "auc"], found.loc["same kind", "auc"]) == (1, 1)
+    # three classes, one of them never predicted
+    assert 0 < found.loc["endpoint", "r_k"] < 1
+    assert found.loc["always no", "r_k"] == 0
 
 
 def test_held_out_data_and_the_variants_of_a_base(

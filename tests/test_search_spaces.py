@@ -53,7 +53,8 @@ def test_a_proposal_depends_on_the_study_s_seed_only_where_it_is_random() -> Non
             results.searches[PAIRING].append(Evaluation(task, valley(1.8)(task.weight)))  # type: ignore[attr-defined]
         return [{**e.task.as_dict(), "seed": None} for e in results.searches[PAIRING]]
 
-    probe, gp = SearchSpec(), SearchSpec(method="gp", interval=(0.1, 10.0))
+    probe, design = SearchSpec(), (1.0, 1.5, 2.0, 2.5)
+    gp = SearchSpec(method="gp", weight=(1.0, 3.5), design=design, interval=(0.1, 10.0))
     assert evaluated(probe, 0) == evaluated(probe, 1)
     assert evaluated(gp, 0)[:4] == evaluated(gp, 1)[:4]  # the design
     assert evaluated(gp, 0) != evaluated(gp, 1)

@@ -83,7 +83,7 @@ def test_what_is_said_within_the_first_second_is_said_before_the_imports() -> No
     )
     lines = process.stderr.splitlines()
     said = next(
-        i for i, line in enumerate(lines) if line.startswith("study: tests/small.yaml under")
+        i for i, line in enumerate(lines) if line.startswith("study: config tests/small.yaml")
     )
     assert not any(
         line.split("|")[-1].strip() in ("torch", "optuna", "pandas") for line in lines[:said]

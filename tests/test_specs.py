@@ -61,8 +61,8 @@ def test_what_lies_just_within_is_accepted(make: Callable[..., Any], given: dict
 
 def test_weights_are_a_grid_onto_which_any_number_snaps() -> None:
     weights = SearchSpec().weights
-    assert (len(weights), weights[0], weights[1], weights[-1]) == (51, 1.0, 1.05, 3.5)
-    for weight, snapped in [(1.52, 1.5), (1.53, 1.55), (0.0, 1.0), (9.0, 3.5)]:
+    assert (len(weights), weights[0], weights[1], weights[-1]) == (61, 0.5, 0.55, 3.5)
+    for weight, snapped in [(1.52, 1.5), (1.53, 1.55), (0.0, 0.5), (9.0, 3.5)]:
         assert SearchSpec().snap(weight) == snapped
     # to the last bit: a tenth is no binary fraction
     assert 1.0 in SearchSpec(weight=(0.0, 3.5), step=0.1).weights

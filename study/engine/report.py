@@ -85,7 +85,7 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
     few = MEASURED if len(data) else SHOWN  # without distances only the shown samples are needed
     draw = cache(evaluator.samples)
     for index, pairing in enumerate(spec.pairings):
-        tested = results.tested(pairing)
+        tested = next(iter(results.tested(pairing)), None)
         if tested is None:
             continue
         tasks = {

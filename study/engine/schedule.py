@@ -5,11 +5,12 @@ result.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from degradations import kinds
 from study.engine.calibrate import calibrate
+from study.records.conclusions import comparisons
 from study.records.results import Results
 from study.records.task import BASE, Task
 from study.sampling import nfe
@@ -17,7 +18,17 @@ from study.search import propose
 from study.specs import PairingSpec, StudySpec
 
 Wanted = tuple[PairingSpec | None, Task]  # a trial of a pairing's search, or one that is shared
-Ended = dict[PairingSpec, list[Task]]  # searches that have ended, with the tasks that confirm them
+
+
+@dataclass
+class Confirming:
+    """The confirmation of a pairing: the tasks wanted so far, and whether no more will be."""
+
+    tasks: list[Task]
+    done: bool = False
+
+
+Ended = dict[PairingSpec, Confirming]  # searches that have ended, with what confirms them
 
 
 def expand(results: Results) -> StudySpec | None:
@@ -90,20 +101,32 @@ def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
         if wanted is not None:
             yield wanted
         elif ended is not None:
-            ended[pairing] = _confirming(results, pairing)
+            ended[pairing] = Confirming(_confirming(results, pairing))
 
 
 def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
-    """A pairing's best task by each metric, and its guide alone, on the confirmation's seeds."""
-    tested = filter(None, (results.tested(pairing, metric) for metric in results.metrics))
-    return [
-        task
-        for each in tested
-        for task in [
-            *results.confirmed(each),
-            *results.confirmed_single(results.guide(pairing, each)),
-        ]
+    """The tasks that confirm a pairing by each metric, on as many seed sets as are wanted now.
+
+    These are the tested ones, base, main and guide alone.
+    """
+    found: dict[Task, None] = {}
+    for metric in results.metrics:
+        n = _sets_wanted(results, pairing, metric)
+        for task in results.tested(pairing, metric):
+            names = BASE, pairing.main, results.guide(pairing, task)
+            found |= dict.fromkeys(results.confirmed(task)[:n])
+            for name in names:
+                found |= dict.fromkeys(results.confirmed_single(name)[:n])
+    return list(found)
+
+
+def _sets_wanted(results: Results, pairing: PairingSpec, metric: str) -> int:
+    """The seed sets up to the next look at which the confirmation may stop, or where it did."""
+    looks, compared = results.spec.confirm.looks, comparisons(results, pairing, metric)
+    later = [
+        each.sets if each.ended else next(n for n in looks if n > each.sets) for each in compared
     ]
+    return max(later, default=looks[0])
 
 
 def _search(results: Results, pairing: PairingSpec) -> Wanted | None:
@@ -126,18 +149,31 @@ def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
 def confirmation(
     results: Results, ended: Ended, is_stochastic: Callable[[str], bool]
 ) -> Iterator[Task]:
-    """The confirmation's tasks: single denoisers, the best tasks of `ended` pairings, controls."""
-    found: dict[Task, None] = dict.fromkeys(results.confirmed_single(BASE))
+    """The confirmation's tasks: single denoisers, the tested tasks of `ended` pairings, controls.
+
+    A pairing is confirmed on more seed sets until its verdicts are decided; its controls are scored
+    on as many.
+    """
+    first = results.spec.confirm.looks[0]
+    sets = dict.fromkeys(results.controls(), first)
+    found: dict[Task, None] = dict.fromkeys(results.confirmed_single(BASE)[:first])
     for pairing in results.spec.pairings:
-        found |= dict.fromkeys(
-            [*results.confirmed_single(pairing.main), *results.confirmed_single(pairing.guide)]
-        )
+        for name in (pairing.main, pairing.guide):
+            found |= dict.fromkeys(results.confirmed_single(name)[:first])
     for pairing in results.spec.pairings:
-        found |= dict.fromkeys(ended.get(pairing, ()))
-    for name in results.controls():
-        found |= dict.fromkeys(results.confirmed_single(name, double=True))
+        state = ended.get(pairing)
+        if state is None:
+            continue
+        while not state.done and all(task in results.shared for task in state.tasks):
+            wanted = _confirming(results, pairing)
+            state.done, state.tasks = wanted == state.tasks, wanted
+        found |= dict.fromkeys(state.tasks)
+        most = len({task.seed for task in state.tasks})
+        sets |= {name: max(sets[name], most) for name in (BASE, pairing.main) if name in sets}
+    for name, n in sets.items():
+        found |= dict.fromkeys(results.confirmed_single(name, double=True)[:n])
         if is_stochastic(name):
-            found |= dict.fromkeys(results.averaged(name))
+            found |= dict.fromkeys(results.averaged(name)[:n])
     return iter(found)
 
 
@@ -163,7 +199,8 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
             guided = results.searched(pairing, 0.0)  # any weight other than 1
             tried = sum(e.task.weight != 1 for e in results.searches[pairing])
             found += guided.cost * _remaining(spec, tried)
-            found += sum(task.cost for task in results.confirmed(guided)) * len(results.metrics)
+            confirmed = results.confirmed(guided)[: spec.confirm.looks[0]]
+            found += sum(task.cost for task in confirmed) * len(results.metrics)
     return found
 
 

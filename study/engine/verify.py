@@ -28,7 +28,7 @@ def verify_study(evaluator: Evaluator, root: Path) -> Iterator[str]:
         metric, reference = f"fd_{extractor.name}", evaluator.references[extractor.name]
         for pairing in results.spec.pairings:
             tested = results.tested(pairing, metric)
-            task = results.confirmed(tested)[0] if tested else None
+            task = results.confirmed(tested[0])[0] if tested else None
             scores = results.values([task], metric) if task else None
             if task is None or scores is None:
                 yield f"{pairing.name}: no weight was confirmed for {metric}"

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from study.records.statistics import BestWeight, best_weight, difference
+from study.records.confirmation import Sets
+from study.records.statistics import BestWeight, Estimate, best_weight, difference
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
-# the weight at which "no gain" is tested if the search found no weight better than 1
-TESTED_BESIDE = 1.1
+BESIDE = (
+    0.1  # distance of the weights on both sides of 1, at which slope and "no gain" are measured
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,42 @@ class Results:
         )
         return least.task if gap.low > 0 else vertex
 
-    def tested(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
-        """The task that is compared with weight 1: the best, or weight 1.1 if that has 1."""
+    def tested(self, pairing: PairingSpec, metric: str | None = None) -> list[Task]:
+        """The tasks that are compared with weight 1: the best, or those beside 1 if that has 1."""
         best = self.best_task(pairing, metric)
-        return (
-            self.searched(pairing, TESTED_BESIDE) if best is not None and best.weight == 1 else best
+        if best is None:
+            return []
+        if best.weight != 1:
+            return [best]
+        return [self.searched(pairing, weight) for weight in self.beside]
+
+    @property
+    def beside(self) -> list[float]:
+        """The weights above and below 1, as far as the range of the search has them: 1.1, 0.9."""
+        search = self.spec.search
+        distance, (low, high) = max(BESIDE, search.step), (search.weights[0], search.weights[-1])
+        sides = (1 + distance, 1 - distance)
+        return [search.snap(each) for each in sides if low - 1e-9 <= each <= high + 1e-9]
+
+    def slope(self, pairing: PairingSpec, metric: str | None = None) -> Estimate | None:
+        """dFD/dw at w = 1 of a search, its seeds shared: (FD(1.1) − FD(0.9))/0.2.
+
+        Its interval is a jackknife's. None if one of the two was not evaluated.
+        """
+        metric = metric or self.primary
+        by_weight = {e.task.weight: e for e in self.searches[pairing] if metric in e.scores}
+        tried = [by_weight[weight] for weight in self.beside if weight in by_weight]
+        if len(tried) < 2:
+            return None
+        above, below = tried
+        width = above.task.weight - below.task.weight
+        gap = difference(
+            above.scores[metric],
+            below.scores[metric],
+            above.replicates(metric),
+            below.replicates(metric),
         )
+        return Estimate(gap.mean / width, gap.low / width, gap.high / width)
 
     def searched(self, pairing: PairingSpec, weight: float) -> Task:
         """The search's task of a pairing at a weight."""
@@ -118,6 +151,13 @@ class Results:
             self.shared[task].scores.get(metric) if task in self.shared else None for task in tasks
         ]
         return None if None in found else [value for value in found if value is not None]
+
+    def sets(self, tasks: Sequence[Task], metric: str) -> Sets:
+        """The scores of tasks, one per seed set, up to the first that is missing."""
+        known = (self.shared.get(task) for task in tasks)
+        found = list(takewhile(lambda e: e is not None and metric in e.scores, known))
+        scored = [e for e in found if e is not None]
+        return Sets.of([e.scores[metric] for e in scored], [e.replicates(metric) for e in scored])
 
     def controls(self) -> list[str]:
         """The single denoisers that are also scored at twice the steps: the base and each main."""

@@ -95,8 +95,7 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     if row["weight"] != 1:
         recovered = "" if row["recovered"] is None else f", recovered {row['recovered']:.2f}"
         label = f"confirmed at w = {row['weight']:.2f}{recovered}"
-        tested = results.tested(pairing, metric)
-        assert tested is not None
+        (tested,) = results.tested(pairing, metric)
         _point(axes, results, row["weight"], results.confirmed(tested), metric, "D", colour, label)
 
 
@@ -114,13 +113,11 @@ def _point(
     colour: str,
     label: str,
 ) -> None:
-    """Mean ± standard deviation over the confirmation's seed sets, relative to the base."""
-    base, values = (
-        results.values(results.confirmed_single(BASE), metric),
-        results.values(tasks, metric),
-    )
-    if base and values:
-        ratio = np.divide(values, base)
+    """Mean ± standard deviation over the seed sets that are known, relative to the base."""
+    base, found = results.sets(results.confirmed_single(BASE), metric), results.sets(tasks, metric)
+    n = min(len(base), len(found))
+    if n > 1:
+        ratio = found.values[:n] / base.values[:n]
         axes.errorbar(
             [weight],
             [ratio.mean()],

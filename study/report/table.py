@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from degradations import InputError, parse_rule
+from study.records.conclusions import Conclusion, conclusions
 from study.records.results import Results
-from study.records.statistics import compare
 from study.records.task import BASE, Task, rounded
 from study.report.formats import TABLES, require_format
 from study.sampling import nfe
@@ -33,28 +32,26 @@ def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
             f"metric '{metric}': the Fréchet distances of this study are "
             f"{', '.join(results.metrics)}."
         )
-    return [_row(results, pairing, metric) for pairing in results.spec.pairings]
+    return [_row(results, each, metric) for each in conclusions(results, metric)]
 
 
-def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
-    spec = results.spec
-    best, tested = results.best_task(pairing, metric), results.tested(pairing, metric)
-    guided_by = results.guide(pairing, tested) if tested else pairing.guide
+def _row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
+    spec, pairing, task = results.spec, concluded.pairing, concluded.task
+    n, won, compared = concluded.sets or spec.confirm.looks[0], concluded.won, concluded.comparison
+    guided_by = results.guide(pairing, task) if task else pairing.guide
+
+    def fd(tasks: Sequence[Task], key: str = metric) -> list[float] | None:
+        return results.values(tasks[:n], key)
+
     base, main, guide = (
-        results.values(results.confirmed_single(name), metric)
-        for name in (BASE, pairing.main, guided_by)
+        fd(results.confirmed_single(name)) for name in (BASE, pairing.main, guided_by)
     )
-    guided = results.values(results.confirmed(tested), metric) if tested is not None else None
-    comparison = (
-        compare(tested.weight, base, main, guided) if tested and base and main and guided else None
-    )
-    if comparison and best and best.weight == 1 and comparison.verdict != "no gain":
-        # weight 1.1 is only tested for no gain; the search did not find it
-        comparison = replace(comparison, verdict="undecided")
-    won = comparison is not None and comparison.verdict in ("improves", "blends")
+    guided = fd(results.confirmed(task)) if task else None
     shown = guided if won else main
-    uses_main = not (won and tested) or parse_rule(tested.rule).uses_main(tested.weight)
-    recovered = comparison.recovered if comparison else None
+    uses_main = not (won and task) or parse_rule(task.rule).uses_main(task.weight)
+    recovered = compared.recovered if compared else None
+    interval = compared.recovered_ci(concluded.coverage) if compared else None
+    slope = results.slope(pairing, metric)
     return {
         "pairing": f"{pairing.main} → {pairing.guide}",
         "main": pairing.main,
@@ -65,51 +62,49 @@ def _row(results: Results, pairing: PairingSpec, metric: str) -> dict[str, Any]:
         "samples": spec.confirm.samples,
         "steps": spec.sampler.steps,
         "precision": "fp32" if spec.precision == "auto" else spec.precision,
-        "seeds": spec.seeds,
+        "seeds": spec.seeds[:n],
         "fd_base": _mean(base),
         "fd_main": _mean(main),
         "fd_guide": _mean(guide),
-        "weight": tested.weight if won and tested else 1.0,
+        "weight": task.weight if won and task else 1.0,
         "fd": _mean(shown),
         "fd_sd": _sd(shown),
         "recovered": recovered if won or recovered is None else 0.0,
-        "recovered_ci": list(comparison.recovered_ci)
-        if won and comparison and comparison.recovered_ci
-        else None,
-        "verdict": comparison.verdict if comparison else "undecided",
+        "recovered_ci": list(interval) if won and interval else None,
+        "verdict": concluded.verdict,
+        "correction": str(concluded.correction),
+        "coverage": concluded.coverage,
+        "p": compared.p if compared else None,
+        "slope": slope.mean if slope else None,
+        "slope_ci": [slope.low, slope.high] if slope else None,
         "fd_min": min(shown) if shown else None,
-        "tested_weight": tested.weight if tested else None,
+        "tested_weights": [each.weight for each in concluded.tested],
+        "tested_weight": task.weight if task else None,
         "tested_guide": guided_by,
-        "tested_rule": tested.rule if tested else pairing.rule,
+        "tested_rule": task.rule if task else pairing.rule,
         "tested_fd": _mean(guided),
         "tested_recovered": recovered,
-        "tested_recovered_ci": list(comparison.recovered_ci)
-        if comparison and comparison.recovered_ci
-        else None,
-        "gain": comparison.gain if comparison else None,
-        "gain_bounds": [comparison.gain_low, comparison.gain_high] if comparison else None,
+        "tested_recovered_ci": list(interval) if interval else None,
+        "gain": compared.gain if compared else None,
+        "gain_bounds": list(compared.gain_ci(0.9)) if compared else None,
         "nfe_main": nfe(spec.sampler) if uses_main else 0,
         "nfe_guide": nfe(spec.sampler) if won else 0,
-        "fd_base_double_steps": _mean(
-            results.values(results.confirmed_single(BASE, double=True), metric)
-        ),
-        "fd_main_double_steps": _mean(
-            results.values(results.confirmed_single(pairing.main, double=True), metric)
-        ),
-        "fd_main_averaged": _mean(results.values(results.averaged(pairing.main), metric)),
-        **_held_out(results, pairing, tested if won else None, metric),
+        "fd_base_double_steps": _mean(fd(results.confirmed_single(BASE, double=True))),
+        "fd_main_double_steps": _mean(fd(results.confirmed_single(pairing.main, double=True))),
+        "fd_main_averaged": _mean(fd(results.averaged(pairing.main))),
+        **_held_out(results, pairing, task if won else None, n, metric),
     }
 
 
 def _held_out(
-    results: Results, pairing: PairingSpec, tested: Task | None, metric: str
+    results: Results, pairing: PairingSpec, tested: Task | None, n: int, metric: str
 ) -> dict[str, float | None]:
     """FD of base, main and guided to held-out data, if there are any."""
     name = f"{metric}_held_out"
     found = {"base": results.confirmed_single(BASE), "main": results.confirmed_single(pairing.main)}
     found["guided"] = results.confirmed(tested) if tested else found["main"]
     values = {
-        f"held_out_fd_{key}": _mean(results.values(tasks, name)) for key, tasks in found.items()
+        f"held_out_fd_{key}": _mean(results.values(tasks[:n], name)) for key, tasks in found.items()
     }
     return {} if values["held_out_fd_base"] is None else values
 
@@ -123,11 +118,15 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
     def fd(value: float | None) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
 
-    lines = []
+    def interval(value: float | None, ends: Sequence[float] | None) -> str:
+        if value is None:
+            return "–"
+        return f"{value:.2f}" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
+
     has_rules = any(row["rule"] != CONSTANT for row in table)
-    for row in table:
-        interval = row["recovered_ci"]
-        lines.append(
+    has_slopes = any(row["slope"] is not None for row in table)
+    return pd.DataFrame(
+        [
             {
                 "pairing": row["pairing"] + _found(row),
                 "coupling": row["coupling"],
@@ -135,14 +134,13 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "base": fd(row["fd_base"]),
                 "main": fd(row["fd_main"]),
                 "guide": fd(row["fd_guide"]),
+                **({"slope": interval(row["slope"], row["slope_ci"])} if has_slopes else {}),
                 "w": f"{row['weight']:.2f}",
                 "guided": f"{fd(row['fd'])} ± {fd(row['fd_sd'])}",
                 "min": fd(row["fd_min"]),
-                "recovered": "–"
-                if row["recovered"] is None
-                else f"{row['recovered']:.2f}"
-                + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""),
-                "verdict": row["verdict"],
+                "recovered": interval(row["recovered"], row["recovered_ci"]),
+                "verdict": _verdict(row),
+                "sets": len(row["seeds"]),
                 "base, 2× steps": fd(row["fd_base_double_steps"]),
                 "main, 2× steps": fd(row["fd_main_double_steps"]),
                 "main, 2 draws": fd(row["fd_main_averaged"]),
@@ -152,8 +150,16 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
                     if "held_out_fd_base" in row
                 },
             }
-        )
-    return pd.DataFrame(lines)
+            for row in table
+        ]
+    )
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """The verdict; *no gain* with the weights at which a gain was excluded."""
+    if row["verdict"] != "no gain":
+        return str(row["verdict"])
+    return f"no gain at {', '.join(f'{weight:g}' for weight in sorted(row['tested_weights']))}"
 
 
 def _found(row: dict[str, Any]) -> str:
@@ -170,14 +176,20 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
     if not table:
         return "No pairings."
     row = table[0]
+    sets = sorted({len(each["seeds"]) for each in table})
+    number = f"{sets[0]}" if len(sets) == 1 else f"{sets[0]} to {sets[-1]}"
+    coverage = min((each["coverage"] for each in table if each["recovered_ci"]), default=0.95)
     return (
-        f"{row['metric']}, mean over {len(row['seeds'])} fresh seed sets of {row['samples']} "
-        f"samples, {row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of "
-        "the main, as many of the guide where w ≠ 1); guided: ± standard deviation over seed sets; "
-        "min: the smallest of them, which does not affect the verdict; recovered: (main − "
-        "guided)/(main − base) with its 95 % interval; 2× steps, 2 draws: controls at the same "
-        "cost as guidance, twice the steps, and two draws of the main averaged at every evaluation "
-        f"(– if it is deterministic).{_warning(row)}"
+        f"{row['metric']}, mean over {number} fresh seed sets of {row['samples']} samples, "
+        f"{row['steps']} steps in {row['precision']} ({row['nfe_main']} evaluations of the main, "
+        "as many of the guide where w ≠ 1); slope: dFD/dw at w = 1, on the search's seeds; guided: "
+        "± standard deviation over seed sets; min: the smallest of them, which does not affect the "
+        "verdict; recovered: (main − guided)/(main − base) with its interval at "
+        f"{100 * coverage:.3g} %; verdicts are {row['correction']}; no gain: a gain of 5 % of the "
+        "damage is excluded at the weights given; sets: seed sets until the verdict was decided; "
+        "2× steps, 2 draws: controls at the same cost as guidance, twice the steps, and two draws "
+        "of the main averaged at every evaluation (– if it is deterministic)."
+        f"{_warning(row)}"
     )
 
 

@@ -1,22 +1,24 @@
 """The next evaluation of a search, as a function of the known ones, so that it can be resumed."""
 
 import hashlib
+import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from degradations import Interval, Kind, parse, parse_rule
-from study.records.results import TESTED_BESIDE, Results
+from study.records.results import Results
 from study.records.statistics import difference
 from study.records.task import Evaluation, Task
 from study.sampling import nfe
 from study.specs import PairingSpec, SearchSpec
 
-# distance of the endpoint weight's neighbours: wide enough to show curvature, near enough for a
+# distance between weights that are tried outwards: wide enough to show curvature, near enough for a
 # parabola
-BESIDE = 0.25
+APART = 0.25
 # further weights of a pairing that is searched although its probes predict no gain
 SCREEN = (1.5, 2.0, 0.5)
 
@@ -60,59 +62,73 @@ def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
 
 
 def _around_the_probe(results: Results, pairing: PairingSpec, screen: bool) -> Task | None:
-    """The next weight around the endpoint weight.
+    """The next weight of a search that the endpoint weight guides.
 
-    In order: w = 1; the endpoint weight; its neighbours; outwards until the minimum is bracketed;
-    the minimum of the parabola. If the endpoint weight is about 1 and FD rises beside 1, the
-    search ends (`screen`) or tries the weights SCREEN.
+    In order: w = 1; the weights beside it, whose difference is the slope; if FD rises on both sides
+    and the probe predicts about 1, nothing more (`screen`) or the weights SCREEN; the endpoint
+    weight, if it is on the falling side, or one further out; outwards until the minimum is
+    bracketed; the minimum of the parabola.
     """
     spec, metric = results.spec.search, results.primary
     curve = {e.task.weight: e for e in results.searches[pairing]}
-    probe = results.shared[results.endpoints(pairing)].scores.get(f"endpoint_weight_{metric}", 1.0)
-    start, low, high = spec.snap(probe), spec.weight[0], spec.weights[-1]
+    low, high = spec.weights[0], spec.weights[-1]
 
-    def first(*wanted: float) -> float | None:
+    def next_of(*wanted: float) -> Task | None:
+        """The task of the first of these weights that is in the range and not tried."""
         inside = (spec.snap(weight) for weight in wanted if low - 1e-9 <= weight <= high + 1e-9)
-        return next((weight for weight in inside if weight not in curve), None)
-
-    def found(weight: float | None) -> Task | None:
+        weight = next((weight for weight in inside if weight not in curve), None)
         return None if weight is None else results.searched(pairing, weight)
 
-    if (weight := first(1.0)) is not None:
-        return found(weight)
-    beyond, apart = max(TESTED_BESIDE - 1, spec.step), max(BESIDE, spec.step)
-    above, below = spec.snap(1 + beyond), spec.snap(1 - beyond)
-    if below <= start <= above:
-        falls = False
-        for beside in (above, below) if below < 1 else (above,):
-            if beside not in curve:
-                return found(beside)
-            if falls := not _rises(curve, metric, beside):
-                start = 1 + apart if beside > 1 else 1 - apart
-                break
-        if not falls:
-            return None if screen else found(first(*SCREEN))
-    if (weight := first(start, start + apart, start - apart)) is not None:
-        return found(weight)
+    if (task := next_of(1.0, *results.beside)) is not None:
+        return task
+    start = _start(results, pairing, curve)
+    if start is None:
+        return None if screen else next_of(*SCREEN)
+    if (task := next_of(start)) is not None:
+        return task
     tried = sorted(weight for weight, e in curve.items() if metric in e.scores)
     if not tried:
         return None
     at = tried.index(min(tried, key=lambda weight: (curve[weight].scores[metric], abs(weight - 1))))
+    apart = max(APART, spec.step)
     steps = [apart * n for n in range(1, 1 + int((high - low) / apart))]
-    if (
-        at == len(tried) - 1
-        and (weight := first(*(tried[-1] + step for step in steps), high)) is not None
-    ):
-        return found(weight)
-    if at == 0 and (weight := first(*(tried[0] - step for step in steps), low)) is not None:
-        return found(weight)
+    if at == len(tried) - 1:
+        outwards = next_of(*(tried[-1] + step for step in steps), high)
+    elif at == 0:
+        outwards = next_of(*(tried[0] - step for step in steps), low)
+    else:
+        outwards = None
+    if outwards is not None:
+        return outwards
     best = results.best(pairing, metric)
     if best is None or (spec.tolerance is not None and best.high - best.low < spec.tolerance):
         return None
-    return found(first(best.weight, best.weight - spec.step, best.weight + spec.step))
+    return next_of(best.weight, best.weight - spec.step, best.weight + spec.step)
 
 
-def _rises(curve: dict[float, Evaluation], metric: str, beside: float) -> bool:
+def _start(
+    results: Results, pairing: PairingSpec, curve: Mapping[float, Evaluation]
+) -> float | None:
+    """The first weight to try away from 1; None if FD rises beside 1 and the probe predicts 1.
+
+    The endpoint weight, unless FD falls on the other side of 1 only, or that weight is beside 1:
+    then the next one out on the side where FD is lower.
+    """
+    spec, metric = results.spec.search, results.primary
+    probe = results.shared[results.endpoints(pairing)].scores.get(f"endpoint_weight_{metric}", 1.0)
+    beside = results.beside
+    predicted = spec.snap(probe)
+    is_near = min([*beside, 1.0]) <= predicted <= max([*beside, 1.0])
+    falls = [weight for weight in beside if not _rises(curve, metric, weight)]
+    if not falls:
+        return None if is_near else predicted
+    if not is_near and any((weight > 1) == (predicted > 1) for weight in falls):
+        return predicted
+    side = min(falls, key=lambda weight: curve[weight].scores[metric])
+    return spec.snap(1 + math.copysign(max(APART, spec.step), side - 1))
+
+
+def _rises(curve: Mapping[float, Evaluation], metric: str, beside: float) -> bool:
     """Whether FD at a weight beside 1 exceeds that at 1, at 95 %, with common random numbers."""
     one, other = curve[1.0], curve[beside]
     if metric not in one.scores or metric not in other.scores:

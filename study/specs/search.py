@@ -9,6 +9,7 @@ from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, require, require_betwe
 CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
 MOST_SEED_SETS = 1000  # an interval narrows with their square root
+LOOKS = (4, 6, 8, 12, 16, 24, 32)  # numbers of seed sets after which a confirmation may stop
 PROBE_LIMITS = {
     "images": (2, 100_000),
     "levels": (2, 1000),
@@ -62,18 +63,18 @@ class SearchSpec:
         tolerance: stop where the interval of the best weight is narrower than this
         budget: network evaluations per sample (NFE) that the search of a pairing may take,
             including those of the guide and the probe; at most 1,000,000,000
-        screen: do not search a pairing whose probe predicts 1 and whose FD rises from w = 1 to 1.1
+        screen: do not search a pairing whose probe predicts 1 and whose FD rises on both sides of 1
         interval: noise levels between which the ends of a guidance interval are searched too (gp)
         strength: range of the guide's strength, searched too (gp)
         guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
     """
 
     method: Literal["probe", "gp", "grid"] = "probe"
-    weight: tuple[float, float] = (1.0, 3.5)
+    weight: tuple[float, float] = (0.5, 3.5)
     step: float = 0.05
     samples: int = 50000
     trials: int = 6
-    design: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
+    design: tuple[float, ...] = (1.0, 1.1, 0.9, 1.5, 2.25)
     tolerance: float | None = None
     budget: int | None = None
     screen: bool = True
@@ -191,19 +192,28 @@ class ConfirmSpec:
 
     Args:
         samples: samples per seed set, at most 10,000,000
-        seed_sets: number of seed sets, 2 to 1000
+        seed_sets: number of seed sets at most, 2 to 1000
         controls: also score the base and each main at twice the steps
+        sequential: look at the result after 4, 6, 8, … seed sets, and stop a pairing when its
+            verdict is decided, with error rates that hold under such looking
     """
 
     samples: int = 50000
-    seed_sets: int = 6
+    seed_sets: int = 8
     controls: bool = True
+    sequential: bool = True
 
     def __post_init__(self) -> None:
         require_between(self.samples, "confirm.samples", 2, MOST_SAMPLES)
         require_between(
             self.seed_sets, "confirm.seed_sets", 2, MOST_SEED_SETS, ", for an interval,"
         )
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seed sets after which the confirmation of a pairing may stop."""
+        earlier = [n for n in LOOKS if n < self.seed_sets] if self.sequential else []
+        return (*earlier, self.seed_sets)
 
 
 @dataclass(frozen=True)
