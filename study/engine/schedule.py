@@ -107,11 +107,11 @@ def searches(results: Results, ended: Ended | None = None) -> Iterator[Wanted]:
 def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
     """The tasks that confirm a pairing by each metric, on as many seed sets as are wanted now.
 
-    These are the tested ones, base, main and guide alone.
+    These are the tested ones, base, main and guide alone. The primary metric decides how many.
     """
     found: dict[Task, None] = {}
+    n = _sets_wanted(results, pairing)
     for metric in results.metrics:
-        n = _sets_wanted(results, pairing, metric)
         for task in results.tested(pairing, metric):
             names = BASE, pairing.main, results.guide(pairing, task)
             found |= dict.fromkeys(results.confirmed(task)[:n])
@@ -120,9 +120,9 @@ def _confirming(results: Results, pairing: PairingSpec) -> list[Task]:
     return list(found)
 
 
-def _sets_wanted(results: Results, pairing: PairingSpec, metric: str) -> int:
+def _sets_wanted(results: Results, pairing: PairingSpec) -> int:
     """The seed sets up to the next look at which the confirmation may stop, or where it did."""
-    looks, compared = results.spec.confirm.looks, comparisons(results, pairing, metric)
+    looks, compared = results.spec.confirm.looks, comparisons(results, pairing, results.primary)
     later = [
         each.sets if each.ended else next(n for n in looks if n > each.sets) for each in compared
     ]

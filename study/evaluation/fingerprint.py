@@ -13,7 +13,7 @@ from study.parallel.device import device
 from study.specs import StudySpec
 
 # The keys of `search` that change which weights are proposed, or what they are scored on.
-SEARCH = ["method", "weight", "step", "samples", "design", "screen"]
+SEARCH = ["method", "weight", "step", "samples", "screen"]
 SEARCH += ["interval", "strength", "guides"]
 
 
@@ -30,6 +30,7 @@ def fingerprint(
     """
     found: dict[str, Any] = {f"sampler.{key}": each for key, each in vars(spec.sampler).items()}
     found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
+    found |= {"search.design": spec.search.design} if spec.search.method == "gp" else {}
     found |= {f"extractors.{name}": each.sha256 for name, each in references.items()}
     variants = (split(name)[0] for name in spec.named)
     found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}

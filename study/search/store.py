@@ -251,8 +251,12 @@ def check_fingerprint(store: Store, fingerprint: dict[str, Any], begun: bool = T
 
 
 def _differ(kept: dict[str, Any], now: dict[str, Any], key: str) -> bool:
-    """Whether two fingerprints differ in a key; a variant that only one names is ignored."""
-    if key.startswith("variant.") and not (key in kept and key in now):
+    """Whether two fingerprints differ in a key.
+
+    A variant that only one names is ignored, and a design, which earlier versions recorded for
+    every method.
+    """
+    if (key.startswith("variant.") or key == "search.design") and not (key in kept and key in now):
         return False
     return bool(kept.get(key) != now.get(key))
 
