@@ -125,7 +125,18 @@ def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
         parser.add_class_arguments(
             StudySpec, None, help="keys of the config, each of which can be overridden"
         )
+        _hide_foreign(parser)
     return parser
+
+
+def _hide_foreign(parser: ArgumentParser) -> None:
+    """Leave out of the help what jsonargparse adds for its own reading of configs, not ours."""
+    from argparse import SUPPRESS
+
+    for action in parser._actions:
+        is_help = any(each.endswith(".help") for each in action.option_strings)
+        if is_help or action.help == "Path to a configuration file.":
+            action.help = SUPPRESS
 
 
 def _parsed(parser: ArgumentParser, argv: list[str], command: Command) -> Namespace:
