@@ -215,4 +215,4 @@ def test_the_short_form_of_a_grid(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text("name: grid\nbase: digits\nsearch: grid\n")
     search = load_spec(path).search
-    assert (search.method, search.weight, len(search.weights)) == ("grid", (1.0, 3.5), 51)
+    assert (search.method, search.weight, len(search.weights)) == ("grid", (0.5, 3.5), 61)

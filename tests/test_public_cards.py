@@ -167,6 +167,9 @@ def test_few_images_are_warned_of() -> None:
         "steps": 4,
         "precision": "fp32",
         "nfe_main": 7,
+        "coverage": 0.95,
+        "recovered_ci": None,
+        "correction": "not corrected",
     }
     assert "WARNING" in caption([row])
     assert "WARNING" not in caption([{**row, "samples": 50_000}])

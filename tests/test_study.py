@@ -64,8 +64,8 @@ def test_table_has_the_promised_keys(root: Path, capsys: pytest.CaptureFixture[s
         assert set(row) >= KEYS
         assert row["metric"] == "fd_digits"
         assert (row["samples"], row["steps"], row["seeds"]) == (180, 6, [1, 2, 3])
-        assert row["verdict"] in ("improves", "no gain", "undecided")
-        if row["verdict"] != "improves":
+        assert row["verdict"] in ("improves", "blends", "no gain", "undecided")
+        if row["verdict"] not in ("improves", "blends"):
             assert row["weight"] == 1
             assert row["fd"] == row["fd_main"]
     assert rows[0]["fd_base"] == rows[1]["fd_base"]  # scored once

@@ -239,8 +239,7 @@ def test_a_study_is_computed_again(
     results = collect(tmp_path / "root", "small")
     assert [name for name, *_ in found] == [pairing.name for pairing in results.spec.pairings]
     for (_, weight, ours), pairing in zip(found, results.spec.pairings, strict=True):
-        tested = results.tested(pairing, "fd_mine")
-        assert tested is not None
+        tested = results.tested(pairing, "fd_mine")[0]
         assert float(weight) == tested.weight != 1
         kept = results.shared[results.confirmed(tested)[0]].scores["fd_mine"]
         assert float(ours) == pytest.approx(kept, rel=1e-5)  # to the digits that are shown
