@@ -1,5 +1,7 @@
 """Degradations by name."""
 
+from functools import lru_cache
+
 from degradations.composition import Composition
 from degradations.degradation import Degradation, Kind
 from degradations.errors import InputError
@@ -12,6 +14,7 @@ def kinds() -> dict[str, type[Kind]]:
     return {kind.kind: kind for kind in sorted(Kind.__subclasses__(), key=lambda kind: kind.kind)}
 
 
+@lru_cache(maxsize=2**16)  # of names, which a study of many pairings asks for repeatedly
 def parse(text: str) -> Degradation:
     """The degradation of a name, such as `none`, `dropout(0.2)` or `dropout(0.05)+noise(0.1)`.
 
