@@ -38,11 +38,12 @@ class Weight(nn.Module):
         return columns(self.weight, index) * math.sqrt(self.weight.shape[1])
 
     def _normalise(self) -> None:
-        weight = self.weight.detach().float()
-        fan_in = weight[0].numel()
-        rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
-        scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
-        weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
+        weight = self.weight.detach()
+        if not weight.is_meta:  # which has no values
+            weight, fan_in = weight.float(), weight[0].numel()
+            rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
+            scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
+            weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
         # the layout of activations
         layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
         self.weight.data = weight.contiguous(memory_format=layout)
