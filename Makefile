@@ -1,4 +1,4 @@
-# make study   the digits study: about six minutes on two cores, after the first installation
+# make study   the digits study: some minutes on two cores, after the first installation
 # make test    the test-suite        make test-slow   the slow tests        make lint        style, types, floors
 # make docs    the documentation, into docs/_build/html; warnings are errors
 # make bench   the benchmarks        make clean       removes the environment, keeps mlruns/

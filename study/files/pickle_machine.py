@@ -1,7 +1,6 @@
 """An interpreter of pickle instructions, with a stack, a memo and limits on memory.
 
-It contains no classes or functions of files: the meaning of each name is supplied by the caller,
-and nothing else is ever called.
+It has no classes or functions of files: the caller gives each name its meaning, and all calls.
 """
 
 import io

@@ -1,7 +1,7 @@
 """DINOv2 ViT-L/14 (Oquab et al. 2023), the feature network of FD_DINOv2 (Stein et al. 2023)."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,5 @@ class DINOv2(Images):
     dimensions: ClassVar[int | None] = 1024
 
     @classmethod
-    def load(cls, path: Path | None) -> Self:
-        assert path is not None
-        assert cls.file is not None
-        return cls(cls.name, str(cls.file.sha256), load_dinov2(path))
+    def network_of(cls, path: Path, sha256: str) -> nn.Module:
+        return load_dinov2(path)

@@ -1,5 +1,8 @@
 """Features of images by a network, for samples converted as if they were written to files."""
 
+from pathlib import Path
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +26,18 @@ class Images(Extractor):
     def __init__(self, name: str, sha256: str, network: nn.Module, most: int = 64) -> None:
         super().__init__()
         self.name, self.sha256, self.network, self.most = name, sha256, network, most
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        assert path is not None
+        assert cls.file is not None
+        digest = str(cls.file.sha256)
+        return cls(cls.name, digest, cls.network_of(path, digest))
+
+    @classmethod
+    def network_of(cls, path: Path, sha256: str) -> nn.Module:
+        """The network in the published file. Raises InputError if the file is damaged."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         if (

@@ -14,7 +14,7 @@ import hashlib
 import io
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -130,11 +130,8 @@ class Inception(Images):
     dimensions: ClassVar[int | None] = 2048
 
     @classmethod
-    def load(cls, path: Path | None) -> Self:
-        assert path is not None
-        assert cls.file is not None
-        digest = str(cls.file.sha256)
-        return cls(cls.name, digest, load_script(path, digest, "clean"))
+    def network_of(cls, path: Path, sha256: str) -> nn.Module:
+        return load_script(path, sha256, "clean")
 
 
 class InceptionTF(Images):
@@ -148,8 +145,5 @@ class InceptionTF(Images):
     dimensions: ClassVar[int | None] = 2048
 
     @classmethod
-    def load(cls, path: Path | None) -> Self:
-        assert path is not None
-        assert cls.file is not None
-        digest = str(cls.file.sha256)
-        return cls(cls.name, digest, load_script(path, digest, "tf"))
+    def network_of(cls, path: Path, sha256: str) -> nn.Module:
+        return load_script(path, sha256, "tf")

@@ -14,8 +14,7 @@ from study.models.edm_preconditioning import IDDPM, VE, VP
 from study.models.preconditioning import EDM, Network, Preconditioned
 from study.models.songunet import SongUNet
 
-MOST_PARAMETERS = 4 * 10**9
-MOST_ENTRIES = 16  # of a list
+MOST_PARAMETERS, MOST_ENTRIES = 4 * 10**9, 16  # of a network, of a list
 
 Check = Callable[[Any], str | None]  # returns what is accepted if a value is not, else None
 

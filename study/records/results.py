@@ -9,9 +9,7 @@ from study.records.statistics import BestWeight, Estimate, best_weight, differen
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
-BESIDE = (
-    0.1  # distance of the weights on both sides of 1, at which slope and "no gain" are measured
-)
+BESIDE = 0.1  # distance from 1 of the weights at which slope and "no gain" are measured
 
 
 @dataclass(frozen=True)
