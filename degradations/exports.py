@@ -37,6 +37,7 @@ from degradations.parsing import kinds as kinds
 from degradations.parsing import parse as parse
 from degradations.prune import Prune as Prune
 from degradations.quantize import Quantize as Quantize
+from degradations.score_error import ScoreError as ScoreError
 from degradations.sigma_error import SigmaError as SigmaError
 from degradations.turned import Turned as Turned
 from degradations.weight_noise import WeightNoise as WeightNoise

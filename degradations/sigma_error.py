@@ -13,9 +13,10 @@ from degradations.draws import Draws
 
 @dataclass(frozen=True)
 class SigmaError(Kind):
-    """`sigma(a)`: D(x; (1 + a)·σ), a noise level too high by the fraction a."""
+    """`sigma(a)`: D(x; (1 + a)·σ), a noise level too high by the fraction a, or too low (a < 0)."""
 
     kind: ClassVar[str] = "sigma"
+    least: ClassVar[float] = -0.99
 
     def degrade(self, base: Denoiser) -> Denoiser:
         return _WrongSigma(base, self.strength)

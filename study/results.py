@@ -11,6 +11,7 @@ from study.records.results import Results
 from study.records.statistics import difference
 from study.records.task import Evaluation
 from study.report import table
+from study.report.rows import rows
 from study.search import CONFIRM
 from study.search.collect import collect
 
@@ -25,7 +26,7 @@ class StudyFrames:
     def __init__(self, root: Path, name: str) -> None:
         self.results = collect(root, name)
         self.spec = self.results.spec
-        self.rows = table.rows(self.results)
+        self.rows = rows(self.results)
         self.table = pd.DataFrame(self.rows)
         self.summary = table.frame(self.rows)
         searched = [_flat(e, p.name) for p, found in self.results.searches.items() for e in found]

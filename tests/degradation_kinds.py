@@ -15,6 +15,7 @@ from degradations import (
     NoAttention,
     Prune,
     Quantize,
+    ScoreError,
     SigmaError,
     Turned,
     WeightNoise,
@@ -32,6 +33,7 @@ KINDS = [
     pytest.param(InputQuantize, (6, 4, 2.5), False, id="input-quantize"),
     pytest.param(LabelDrop, (0.1, 0.4, 1.0), True, id="label-drop"),
     pytest.param(LabelSwap, (0.1, 0.4, 1.0), True, id="label-swap"),
+    pytest.param(ScoreError, (0.1, 0.3, 1.0), False, id="score"),
     pytest.param(SigmaError, (0.1, 0.3, 1.0), False, id="sigma"),
     pytest.param(Turned, (0.5, 1.0, 2.0), False, id="turned"),
 ]

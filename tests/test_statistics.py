@@ -8,7 +8,8 @@ from degradations import InputError
 from study.records.results import Results
 from study.records.statistics import best_weight, difference, extrapolate, jackknife
 from study.records.task import Evaluation, Outcome
-from study.report.table import FORMATS, render, rows
+from study.report.rows import rows
+from study.report.table import FORMATS, render
 from study.specs import ConfirmSpec, PairingSpec, SearchSpec, StudySpec
 
 BASE, MAIN = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], [2.0, 2.1, 1.9, 2.05, 2.0, 1.95]

@@ -54,8 +54,17 @@ class Base:
 
         None if it was trained on all of the data, or this is not known.
         """
-        rest = None if self.recipe is None else self.data.split(self.recipe.samples)[1]
+        rest = self._parts[1]
         return rest if rest is not None and len(rest.samples) else None
+
+    @property
+    def trained_on(self) -> Data | None:
+        """The part of the data that it was trained on; None if that is not known."""
+        return self._parts[0]
+
+    @property
+    def _parts(self) -> tuple[Data | None, Data | None]:
+        return (None, None) if self.recipe is None else self.data.split(self.recipe.samples)
 
 
 def build(

@@ -16,7 +16,7 @@ from study.files.places import report_folder
 from study.parallel.signals import uninterrupted
 from study.records.results import Results
 from study.records.task import Evaluation
-from study.report import table
+from study.report.rows import rows as rows_of
 from study.search import CONFIRM
 from study.specs import PairingSpec, StudySpec
 from study.specs.serialisation import spec_to_yaml
@@ -81,7 +81,7 @@ class Publisher:
 
         Sample figures need an evaluator. Returns the rows of the table.
         """
-        folder, rows = report_folder(self._root, results.spec.name), table.rows(results)
+        folder, rows = report_folder(self._root, results.spec.name), rows_of(results)
         state = self._state(results, folder)
         if evaluator is not None:
             if _is_up_to_date(folder, state):

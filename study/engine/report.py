@@ -13,6 +13,7 @@ from study.metrics import nearest, nearest_other
 from study.records.results import Results
 from study.records.task import BASE, Task
 from study.report import table
+from study.report.rows import rows as rows_of
 from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
@@ -36,7 +37,7 @@ def write_report(
     written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
     few = len(results.spec.pairings) <= PANELS
     for metric in results.metrics if few else ():
-        shown = rows if metric == results.primary else table.rows(results, metric)
+        shown = rows if metric == results.primary else rows_of(results, metric)
         written.append(figures.save(figures.curves(results, shown), folder / f"{metric}.png"))
     if results.spec.matrix is not None:
         probed = read_json(folder / "probe.json") or []

@@ -1,5 +1,6 @@
 """The commands that begin, resume and publish a study: run, worker, calibrate, sync."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from study.engine.report import write
 from study.engine.session import exclusive, helpers, lock_of, opened
 from study.engine.worker import Worker
 from study.evaluation.evaluator import Evaluator
+from study.evaluation.floors import floors_of
 from study.files.lock import locked
 from study.files.places import report_folder
 from study.parallel.group import as_rank_zero, check_equal, group, serve
@@ -50,7 +52,10 @@ def run(
         helpers(evaluator.spec, root, workers - 1),
     ):
         search(study.worker)
-        return study.publisher.report(study.worker.results, evaluator)
+        n = spec.confirm.samples
+        floors = study.worker.once(f"floors of {n}", lambda: floors_of(evaluator, n))
+        results = replace(study.worker.results, floors=floors)
+        return study.publisher.report(results, evaluator)
 
 
 def work(spec: StudySpec, root: Path, release: str | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from degradations import kinds
 from study.engine.calibrate import calibrate
+from study.records import rescaling
 from study.records.conclusions import comparisons
 from study.records.results import Results
 from study.records.task import BASE, Task
@@ -174,7 +175,18 @@ def confirmation(
         found |= dict.fromkeys(results.confirmed_single(name, double=True)[:n])
         if is_stochastic(name):
             found |= dict.fromkeys(results.averaged(name)[:n])
+        found |= dict.fromkeys(_rescaled(results, name, n))
     return iter(found)
+
+
+def _rescaled(results: Results, name: str, n: int) -> list[Task]:
+    """What a main's best rescaling needs: its next trial, then its confirmation on n seed sets."""
+    if all(name != pairing.main for pairing in results.spec.pairings):
+        return []  # the base, unless it is a main
+    if (trial := rescaling.propose(results, name)) is not None:
+        return [trial]
+    best = (rescaling.best(results, name, metric) for metric in results.metrics)
+    return [task for each in best if each for task in results.confirmed_single(each)[:n]]
 
 
 def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -> int:
@@ -241,13 +253,16 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     singles = len({BASE, *mains, *(pairing.guide for pairing in spec.pairings)})
     trials = len(spec.search.weights) if spec.search.method == "grid" else spec.search.trials
     searched = (trials - 1) * len(spec.pairings)
-    confirmed = len(spec.pairings) * (len(spec.metrics) if at_most else 1)
+    metrics = len(spec.metrics) if at_most else 1
+    confirmed = len(spec.pairings) * metrics
     # twice the steps; two draws of one
     controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0
+    rescaled = len(mains) if spec.confirm.controls else 0
+    tuned = rescaled * len(rescaling.KINDS) * (rescaling.TRIALS if at_most else 4)
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
-    once = singles + calibrated
+    once, alone = singles + calibrated + tuned, singles + rescaled * metrics
     return Count(
-        once + searched + sets * (singles + confirmed + controls),
-        search * (once + searched) + confirm * sets * (singles + confirmed + controls),
-        search * (once + 2 * searched) + confirm * sets * (singles + 2 * confirmed + 2 * controls),
+        once + searched + sets * (alone + confirmed + controls),
+        search * (once + searched) + confirm * sets * (alone + confirmed + controls),
+        search * (once + 2 * searched) + confirm * sets * (alone + 2 * confirmed + 2 * controls),
     )

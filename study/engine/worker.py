@@ -98,6 +98,13 @@ class Worker:
             return value
         return kept[key]
 
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """The value stored with the study's evaluations, computed and stored if there is none."""
+        kept = self._store(None).attributes()
+        if key not in kept:
+            self._store(None).remember(key, compute())
+        return self._store(None).attributes()[key]
+
     @property
     def results(self) -> Results:
         """The evaluations that this process has read; those of a search are read on access."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from degradations.errors import InputError
 from study.records.sequential import Sequential
+from study.records.statistics import Estimate
 
 Array = npt.NDArray[np.float64]
 LEAST = 0.05  # a gain smaller than this share of the damage counts as none
@@ -51,6 +52,16 @@ class Sets:
     @property
     def mean(self) -> float:
         return float(self.values.mean())
+
+    @property
+    def limit(self) -> float | None:
+        """The mean of FD∞, without the bias of a finite number of samples; None without replicates.
+
+        G·v − (G − 1)·v̄, the jackknife's correction, which removes a bias of the form b/n.
+        (Quenouille 1956)
+        """
+        g = self.replicates.shape[1]
+        return float((g * self.values - (g - 1) * self.replicates.mean(1)).mean()) if g else None
 
     @property
     def within(self) -> int:
@@ -142,15 +153,33 @@ def compare(
         if found or none:
             break
     ended = found or none or n == looks[-1]
-    recovered, recovered_error = None, math.nan
-    if _ratio(c) > Sequential((n,), within).boundary(0.05)[0]:
-        recovered = d.mean / c.mean
-        recovered_error = (d - c.times(recovered)).error / c.mean
+    recovered, recovered_error = _share(d, c) or (None, math.nan)
     p = design.p_value(level, look, t)
     error = d.error
     return Comparison(
         design, level, n, look, ended, d.mean, c.mean, t, p, none, error, recovered, recovered_error
     )
+
+
+def share(d: Sets, c: Sets, coverage: float = 0.95) -> Estimate | None:
+    """mean(d)/mean(c) over paired seed sets, with its t-interval by the delta method.
+
+    None unless mean(c) is positive at 95 %.
+    """
+    found = _share(d, c)
+    if found is None:
+        return None
+    value, error = found
+    half = Sequential((len(d),), min(d.within, c.within)).boundary((1 - coverage) / 2)[0] * error
+    return Estimate(value, value - half, value + half)
+
+
+def _share(d: Sets, c: Sets) -> tuple[float, float] | None:
+    """mean(d)/mean(c) and its standard error; None unless mean(c) is positive at 95 %."""
+    if _ratio(c) <= Sequential((len(c),), min(d.within, c.within)).boundary(0.05)[0]:
+        return None
+    value = d.mean / c.mean
+    return value, (d - c.times(value)).error / c.mean
 
 
 def _ratio(x: Sets) -> float:

@@ -1,7 +1,7 @@
 """The evaluations of a study, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from study.records.confirmation import Sets
@@ -14,11 +14,15 @@ BESIDE = 0.1  # distance from 1 of the weights at which slope and "no gain" are 
 
 @dataclass(frozen=True)
 class Results:
-    """All evaluations of a study: those of each pairing's search, and those shared by pairings."""
+    """All evaluations of a study: those of each pairing's search, and those shared by pairings.
+
+    floors: for each metric, what FD cannot fall below with the confirmation's number of samples.
+    """
 
     spec: StudySpec
     searches: Mapping[PairingSpec, Sequence[Evaluation]]
     shared: Mapping[Task, Evaluation]
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The table of a study."""
+"""The table of a study, of its rows."""
 
 import json
 from collections.abc import Sequence
@@ -7,106 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from degradations import InputError, parse_rule
-from study.records.conclusions import Conclusion, conclusions
-from study.records.results import Results
-from study.records.task import BASE, Task, rounded
+from study.records.task import rounded
 from study.report.formats import TABLES, require_format
-from study.sampling import nfe
-from study.specs import CONSTANT, PairingSpec
+from study.specs import CONSTANT
 
 REPORTED_IN_PAPERS, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = (*TABLES, "latex")
-
-
-def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
-    """One row per pairing: mean FDs over the confirmation's seed sets, and the verdict.
-
-    Each metric has its own best weight. Without an improvement, `weight` is 1 and `fd` is
-    `fd_main`; `tested_weight` and `tested_fd` are those of the tested task. Raises InputError
-    for a metric that was not measured.
-    """
-    metric = metric or results.primary
-    if metric not in results.metrics:
-        raise InputError(
-            f"metric '{metric}': the Fréchet distances of this study are "
-            f"{', '.join(results.metrics)}."
-        )
-    return [_row(results, each, metric) for each in conclusions(results, metric)]
-
-
-def _row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
-    spec, pairing, task = results.spec, concluded.pairing, concluded.task
-    n, won, compared = concluded.sets or spec.confirm.looks[0], concluded.won, concluded.comparison
-    guided_by = results.guide(pairing, task) if task else pairing.guide
-
-    def fd(tasks: Sequence[Task], key: str = metric) -> list[float] | None:
-        return results.values(tasks[:n], key)
-
-    base, main, guide = (
-        fd(results.confirmed_single(name)) for name in (BASE, pairing.main, guided_by)
-    )
-    guided = fd(results.confirmed(task)) if task else None
-    shown = guided if won else main
-    uses_main = not (won and task) or parse_rule(task.rule).uses_main(task.weight)
-    recovered = compared.recovered if compared else None
-    interval = compared.recovered_ci(concluded.coverage) if compared else None
-    slope = results.slope(pairing, metric)
-    return {
-        "pairing": f"{pairing.main} → {pairing.guide}",
-        "main": pairing.main,
-        "guide": pairing.guide,
-        "coupling": pairing.coupling,
-        "rule": pairing.rule,
-        "metric": metric,
-        "samples": spec.confirm.samples,
-        "steps": spec.sampler.steps,
-        "precision": "fp32" if spec.precision == "auto" else spec.precision,
-        "seeds": spec.seeds[:n],
-        "fd_base": _mean(base),
-        "fd_main": _mean(main),
-        "fd_guide": _mean(guide),
-        "weight": task.weight if won and task else 1.0,
-        "fd": _mean(shown),
-        "fd_sd": _sd(shown),
-        "recovered": recovered if won or recovered is None else 0.0,
-        "recovered_ci": list(interval) if won and interval else None,
-        "verdict": concluded.verdict,
-        "correction": str(concluded.correction),
-        "coverage": concluded.coverage,
-        "p": compared.p if compared else None,
-        "slope": slope.mean if slope else None,
-        "slope_ci": [slope.low, slope.high] if slope else None,
-        "fd_min": min(shown) if shown else None,
-        "tested_weights": [each.weight for each in concluded.tested],
-        "tested_weight": task.weight if task else None,
-        "tested_guide": guided_by,
-        "tested_rule": task.rule if task else pairing.rule,
-        "tested_fd": _mean(guided),
-        "tested_recovered": recovered,
-        "tested_recovered_ci": list(interval) if interval else None,
-        "gain": compared.gain if compared else None,
-        "gain_bounds": list(compared.gain_ci(0.9)) if compared else None,
-        "nfe_main": nfe(spec.sampler) if uses_main else 0,
-        "nfe_guide": nfe(spec.sampler) if won else 0,
-        "fd_base_double_steps": _mean(fd(results.confirmed_single(BASE, double=True))),
-        "fd_main_double_steps": _mean(fd(results.confirmed_single(pairing.main, double=True))),
-        "fd_main_averaged": _mean(fd(results.averaged(pairing.main))),
-        **_held_out(results, pairing, task if won else None, n, metric),
-    }
-
-
-def _held_out(
-    results: Results, pairing: PairingSpec, tested: Task | None, n: int, metric: str
-) -> dict[str, float | None]:
-    """FD of base, main and guided to held-out data, if there are any."""
-    name = f"{metric}_held_out"
-    found = {"base": results.confirmed_single(BASE), "main": results.confirmed_single(pairing.main)}
-    found["guided"] = results.confirmed(tested) if tested else found["main"]
-    values = {
-        f"held_out_fd_{key}": _mean(results.values(tasks[:n], name)) for key, tasks in found.items()
-    }
-    return {} if values["held_out_fd_base"] is None else values
 
 
 def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -144,6 +50,8 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "base, 2× steps": fd(row["fd_base_double_steps"]),
                 "main, 2× steps": fd(row["fd_main_double_steps"]),
                 "main, 2 draws": fd(row["fd_main_averaged"]),
+                "main, rescaled": fd(row["fd_main_rescaled"]),
+                "beyond": interval(row["beyond_rescaling"], row["beyond_rescaling_ci"]),
                 **{
                     f"{key}, held out": fd(row[f"held_out_fd_{key}"])
                     for key in ("base", "main", "guided")
@@ -188,9 +96,24 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         f"{100 * coverage:.3g} %; verdicts are {row['correction']}; no gain: a gain of 5 % of the "
         "damage is excluded at the weights given; sets: seed sets until the verdict was decided; "
         "2× steps, 2 draws: controls at the same cost as guidance, twice the steps, and two draws "
-        "of the main averaged at every evaluation (– if it is deterministic)."
-        f"{_warning(row)}"
+        "of the main averaged at every evaluation (– if it is deterministic); rescaled: the main "
+        "at the best factor of its score or of the noise level it is told, tuned as w is; beyond: "
+        "(rescaled − guided)/(main − base), what guidance adds to that."
+        f"{_floors(row)}{_warning(row)}"
     )
+
+
+def _floors(row: dict[str, Any]) -> str:
+    """What the base's FD is to be compared with, as far as it is known."""
+    known = {
+        "the base's own without the bias of so few samples (FD∞)": row.get("fd_infinity_base"),
+        "a model that returns its training data": row.get("floor_memoriser"),
+        "a model whose features are exactly Gaussian, with random labels": row.get("floor_perfect"),
+    }
+    parts = [f"{value:.3g}, {name}" for name, value in known.items() if value is not None]
+    if row["fd_base"] is None or not parts:
+        return ""
+    return f" The base's {row['metric']}, {row['fd_base']:.3g}, compares with: {'; '.join(parts)}."
 
 
 def _warning(row: dict[str, Any]) -> str:
@@ -221,14 +144,6 @@ def render(table: Sequence[dict[str, Any]], form: str) -> str:
         )
     markdown: str = frame(table).to_markdown(index=False, disable_numparse=True)
     return f"{markdown}\n\n{caption(table)}"
-
-
-def _mean(values: Sequence[float] | None) -> float | None:
-    return None if values is None else float(np.mean(values))
-
-
-def _sd(values: Sequence[float] | None) -> float | None:
-    return None if values is None else float(np.std(values, ddof=1))
 
 
 def _digits(values: Sequence[float | None]) -> int:

@@ -13,14 +13,15 @@ from study.specs.serialisation import spec_from_json
 def collect(root: Path, name: str) -> Results:
     """All evaluations of a study. Raises InputError if there is no such study."""
     storage = existing_storage(root)
-    known = names(storage)
-    if f"{name}/{CONFIRM}" not in known:
-        studies = sorted({each.rsplit("/", 1)[0] for each in known if each.endswith(f"/{CONFIRM}")})
+    begun = names(storage)
+    if f"{name}/{CONFIRM}" not in begun:
+        studies = sorted({each.rsplit("/", 1)[0] for each in begun if each.endswith(f"/{CONFIRM}")})
         raise InputError(
             f"no study '{name}' under {root}; available are: {', '.join(studies) or 'none'}."
         )
     shared = Store(storage, f"{name}/{CONFIRM}")
-    kept = shared.attributes().get("spec")
+    attributes = shared.attributes()
+    kept = attributes.get("spec")
     if kept is None:
         raise InputError(
             f"the study '{name}' has no pairings yet; resume it by `study run` with its config."
@@ -28,8 +29,9 @@ def collect(root: Path, name: str) -> Results:
     spec = spec_from_json(kept)
     searches: dict[PairingSpec, list[Evaluation]] = {}
     for p in spec.pairings:
-        begun = f"{name}/{p.name}" in known  # reading must not create one
-        searches[p] = Store(storage, f"{name}/{p.name}").evaluations() if begun else []
-    return Results(
-        spec, searches, {evaluation.task: evaluation for evaluation in shared.evaluations()}
-    )
+        own = f"{name}/{p.name}"
+        searches[p] = (
+            Store(storage, own).evaluations() if own in begun else []
+        )  # reading must not create one
+    known = {evaluation.task: evaluation for evaluation in shared.evaluations()}
+    return Results(spec, searches, known, attributes.get(f"floors of {spec.confirm.samples}", {}))

@@ -193,7 +193,8 @@ class ConfirmSpec:
     Args:
         samples: samples per seed set, at most 10,000,000
         seed_sets: number of seed sets at most, 2 to 1000
-        controls: also score the base and each main at twice the steps
+        controls: also score the base and each main at twice the steps, and each main at its best
+            rescaling, of its score or of the noise level it is told
         sequential: look at the result after 4, 6, 8, … seed sets, and stop a pairing when its
             verdict is decided, with error rates that hold under such looking
     """

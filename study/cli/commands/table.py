@@ -14,14 +14,12 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.report import table
+    from study.report.rows import rows
+    from study.report.table import render
     from study.search.collect import collect
 
-    print(
-        table.render(
-            table.rows(collect(root_of(args, writes=False), args.name), args.metric), args.format
-        )
-    )
+    results = collect(root_of(args, writes=False), args.name)
+    print(render(rows(results, args.metric), args.format))
     return 0
 
 

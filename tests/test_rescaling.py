@@ -1,0 +1,118 @@
+"""The best rescaling of a main alone, as a control of what guidance adds beyond a temperature."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import pytest
+
+from degradations import ScoreError, SigmaError, parse
+from study.models import ExactGaussian
+from study.records import rescaling
+from study.records.confirmation import Sets, share
+from study.records.results import Results
+from study.records.task import Evaluation, Outcome
+from study.specs import PairingSpec, StudySpec
+
+MAIN = "noise(0.2)"
+PAIRING = PairingSpec(MAIN, "noise(0.4)")
+
+
+def tuned(curves: dict[str, Callable[[float], float]]) -> tuple[Results, list[str]]:
+    """A tuning that went on until it ended of itself, where FD of each kind is a known curve."""
+    results = Results(StudySpec("x", base="digits", pairings=(PAIRING,)), {PAIRING: []}, {})
+    tried = []
+    while (task := rescaling.propose(results, MAIN)) is not None:
+        name = task.main.removeprefix(MAIN).removeprefix("+")
+        kind, strength = (name.split("(")[0], parse(name).strength) if name else ("score", 0.0)  # type: ignore[attr-defined]
+        scores = {"fd_pixels": curves[kind](strength)}
+        evaluation = Evaluation(task, Outcome(scores if math.isfinite(scores["fd_pixels"]) else {}))
+        results = dataclasses.replace(results, shared={**results.shared, task: evaluation})
+        tried.append(task.main)
+    return results, tried
+
+
+def valley(least: float, depth: float = 1.0) -> Callable[[float], float]:
+    return lambda a: 5.0 * math.exp(depth * ((a - least) ** 2 - least**2))
+
+
+class TestTuning:
+    @pytest.mark.parametrize("least", [0.3, 0.02, -0.11, -0.4])
+    def test_it_finds_the_least_fd_on_either_side(self, least: float) -> None:
+        results, tried = tuned({"score": valley(least), "sigma": valley(0.0)})
+        assert rescaling.best(results, MAIN, "fd_pixels") == f"{MAIN}+score({least:g})"
+        assert len(tried) == len(set(tried)) <= 1 + 2 * rescaling.TRIALS
+
+    def test_the_better_kind_is_taken(self) -> None:
+        results, _ = tuned({"score": valley(0.1, 2), "sigma": valley(0.1, 4)})
+        assert rescaling.best(results, MAIN, "fd_pixels") == f"{MAIN}+sigma(0.1)"
+
+    def test_where_no_rescaling_helps_it_is_the_main_itself(self) -> None:
+        results, tried = tuned({"score": valley(0.0), "sigma": valley(0.0)})
+        assert rescaling.best(results, MAIN, "fd_pixels") == MAIN
+        assert len(tried) == 5
+
+    def test_a_failed_evaluation_is_passed_over(self) -> None:
+        """Beyond 0.15 the samples are not finite."""
+        curve = valley(0.3)
+        limited = {"score": lambda a: curve(a) if a < 0.15 else math.inf, "sigma": valley(0.0)}
+        results, _ = tuned(limited)
+        assert rescaling.best(results, MAIN, "fd_pixels") == f"{MAIN}+score(0.1)"
+
+    def test_it_is_not_known_before_the_tuning_has_ended(self) -> None:
+        results, _ = tuned({"score": valley(0.1), "sigma": valley(0.0)})
+        some = dict(list(results.shared.items())[:-1])
+        assert rescaling.best(dataclasses.replace(results, shared=some), MAIN, "fd_pixels") is None
+        assert rescaling.best(results, MAIN, "fd_digits") is None  # nothing measured it
+
+    def test_the_base_as_a_main_has_the_name_of_the_kind_alone(self) -> None:
+        assert rescaling.rescaled("none", "sigma", -0.05) == "sigma(-0.05)"
+        assert str(parse(rescaling.rescaled(MAIN, "score", 1e-05))) == f"{MAIN}+score(1e-05)"
+
+
+class TestKinds:
+    def test_a_rescaling_undoes_its_own_damage(self) -> None:
+        """Scores multiply; of N(0, s²) with D = x·s²/(s² + σ²) both kinds are factors of x."""
+        import torch
+
+        x, exact = torch.randn(5, 3), ExactGaussian(std=0.75)
+        wrong = ScoreError(1 / 1.25 - 1)(ScoreError(0.25)(exact))
+        torch.testing.assert_close(wrong(x, 0.8), exact(x, 0.8))
+        low = SigmaError(-0.2)(exact)(x, 0.8)
+        torch.testing.assert_close(low, x * 0.75**2 / (0.75**2 + (0.8 * 0.8) ** 2))
+
+    def test_a_sample_narrows_as_its_score_grows(self) -> None:
+        """Of N(0, s²), dx/dσ = (1 + a)·σx/(s² + σ²): the deviation is s·(s²/(s² + σ²max))^(a/2)."""
+        from study.sampling import sample
+
+        for a in (0.2, -0.2):
+            drawn = sample(
+                ScoreError(a)(ExactGaussian(std=0.75)),
+                shape=(4000, 1),
+                solver="heun",
+                steps=64,
+                sigma_min=0.002,
+                sigma_max=40,
+                seed=0,
+            )
+            start = 40 / math.sqrt(0.75**2 + 40**2)  # noise of σmax alone, without the data
+            expected = 0.75 * (0.75**2 / (0.75**2 + 40**2)) ** (a / 2) * start
+            assert float(drawn.std()) == pytest.approx(expected, rel=4 / math.sqrt(2 * 4000))
+
+
+class TestShare:
+    def test_it_is_a_ratio_of_paired_means_with_a_t_interval(self) -> None:
+        from scipy import stats
+
+        d, c = [0.5, 0.6, 0.4, 0.55], [1.0, 1.1, 0.9, 1.0]
+        found = share(Sets.of(d), Sets.of(c), 0.9)
+        assert found is not None
+        ratio = sum(d) / sum(c)
+        rest = [(a - ratio * b) / (sum(c) / 4) for a, b in zip(d, c, strict=True)]
+        half = stats.t.ppf(0.95, 3) * stats.sem(rest)
+        assert (found.mean, found.low, found.high) == pytest.approx(
+            (ratio, ratio - half, ratio + half), rel=0.02
+        )
+
+    def test_nothing_is_shared_without_damage(self) -> None:
+        assert share(Sets.of([0.1, 0.2]), Sets.of([0.1, -0.1])) is None
