@@ -3,14 +3,16 @@
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from degradations import RunError, kinds, parse
+from degradations import InputError, RunError, kinds, parse
 from study.engine.calibrate import Calibration, calibrate, first_strength
+from study.records import damage
 from study.records.results import Results
 from study.records.task import BASE, Evaluation, Outcome, Task
-from study.specs import CalibrateSpec, StudySpec
+from study.specs import CalibrateSpec, ConfirmSpec, StudySpec
 
 FD = "fd_pixels"
 # from the strength to FD relative to the base's; None: the evaluation failed
@@ -202,3 +204,100 @@ def test_without_the_base_s_score_nothing_is_calibrated() -> None:
     base = results.single(BASE)
     with pytest.raises(RunError, match="the base could not be scored: not finite"):
         calibrate(Results(results.spec, {}, {base: Evaluation(base, reason="not finite")}), "noise")
+
+
+class TestDamage:
+    """What is made equal, on evaluations that are known."""
+
+    @staticmethod
+    def known(spec: CalibrateSpec, values: dict[str, list[dict[str, object]]]) -> Results:
+        """A study with outcomes of denoisers, one for each of the calibration's seeds."""
+        study = StudySpec("x", base="digits", calibrate=spec)
+        results = Results(study, {}, {})
+        shared = {}
+        for name, found in values.items():
+            wanted = damage.tasks(results, name)
+            assert len(wanted) in (0, len(found))
+            for task, each in zip(wanted, found, strict=False):
+                reason = "" if each["scores"] else "not finite"
+                shared[task] = Evaluation(task, Outcome(**each), reason)  # type: ignore[arg-type]
+        return Results(study, {}, shared)
+
+    def test_fd_is_averaged_over_paired_seeds_with_its_error(self) -> None:
+        from scipy import stats
+
+        base, main = [2.0, 2.2, 1.9], [3.1, 3.2, 2.9]
+        outcomes = {
+            name: [{"scores": {FD: fd}} for fd in values]
+            for name, values in {BASE: base, "noise(0.2)": main}.items()
+        }
+        results = self.known(CalibrateSpec(seed_sets=3), outcomes)
+        found = damage.damage(results, "noise(0.2)")
+        ratio = sum(main) / sum(base)
+        rest = [m - ratio * b for m, b in zip(main, base, strict=True)]
+        assert found == pytest.approx((ratio, stats.sem(rest) / (sum(base) / 3)))
+
+    def test_the_seeds_are_not_those_of_a_confirmation(self) -> None:
+        study = StudySpec("x", base="digits", calibrate=CalibrateSpec(seed_sets=100), seed=5)
+        most = StudySpec("x", base="digits", confirm=ConfirmSpec(seed_sets=1000), seed=5)
+        assert study.calibration_seeds[0] == 5
+        assert len(set(study.calibration_seeds)) == 100
+        assert not set(study.calibration_seeds) & set(most.seeds)
+
+    def test_without_the_bias_of_few_samples(self) -> None:
+        """FD(n) = FD∞ + b/n, of n = 100 and 90: 1 + 20/n and 3 + 60/n."""
+
+        def outcome(limit: float, b: float) -> dict[str, object]:
+            return {"scores": {FD: limit + b / 100}, "replicates": {FD: [limit + b / 90] * 10}}
+
+        outcomes = {BASE: [outcome(1, 20)], "noise(0.2)": [outcome(3, 60)]}
+        found = damage.damage(self.known(CalibrateSpec(by="fd-infinity"), outcomes), "noise(0.2)")
+        assert found is not None
+        assert found[0] == pytest.approx(3.0)
+
+    def test_recall_is_that_of_the_data_not_covered(self) -> None:
+        outcomes = {
+            name: [{"scores": {FD: 1.0, "recall_pixels": recall}}]
+            for name, recall in {BASE: 0.9, "noise(0.2)": 0.75}.items()
+        }
+        results = self.known(CalibrateSpec(by="recall"), outcomes)
+        assert damage.damage(results, "noise(0.2)") == (pytest.approx(2.5), None)
+
+    def test_the_error_along_trajectories_needs_no_base(self) -> None:
+        spec = CalibrateSpec(by="trajectory-error", levels=(0.05, 0.1), seed_sets=2)
+        outcomes = {"noise(0.2)": [{"scores": {"trajectory_error": e}} for e in (0.04, 0.06)]}
+        results = self.known(spec, outcomes)
+        assert damage.tasks(results, BASE) == []
+        assert damage.damage(results, "noise(0.2)") == pytest.approx((0.05, 0.01))
+        assert damage.damage(results, "noise(0.3)") is None
+
+    @pytest.mark.parametrize(
+        ("by", "scores", "message"),
+        [
+            ("recall", {FD: 1.0}, "found recall, which the evaluations of the base do not have"),
+            ("recall", {FD: 1.0, "recall_pixels": 1.0}, "found recall, by which the base has 0;"),
+            ("fd", {}, "the base could not be scored: not finite"),
+        ],
+    )
+    def test_a_base_that_cannot_be_compared_with_is_named(
+        self, by: Any, scores: dict[str, float], message: str
+    ) -> None:
+        results = self.known(CalibrateSpec(by=by), {BASE: [{"scores": scores}]})
+        with pytest.raises(RunError, match=message):
+            calibrate(results, "noise")
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ({"by": "fid"}, "calibrate.by: found 'fid'; accepted: fd, fd-infinity, recall"),
+            (
+                {"seed_sets": 0},
+                "calibrate.seed_sets: found 0; accepted: at least 1 and at most 100",
+            ),
+            ({"levels": (0.5, 2.0)}, "calibrate.levels: .* accepted: numbers above 1, rising"),
+            ({"levels": (0.0, 2.0), "by": "trajectory-error"}, "numbers above 0, rising"),
+        ],
+    )
+    def test_bad_values_are_named(self, spec: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            CalibrateSpec(**spec)

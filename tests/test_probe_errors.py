@@ -1,17 +1,21 @@
 """Estimates of mean errors, and the points at which they are made, against closed forms."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, InputError, InputNoise
+from degradations import Denoiser, Draws, InputError, InputNoise, RunError, ScoreError
 from degradations.condition import NONE, Condition
 from study.evaluation.mean_errors import Products, along_trajectories, mean_errors, noised
+from study.evaluation.trajectory_error import trajectory_error
 from study.models import ExactGaussian
+from study.records.damage import ERROR
 from study.sampling import Fixed, edm_sigmas, sample_chunk, solvers
+from study.specs import ProbeSpec
 from tests.known_errors import SIGMAS, STD, Erring, gaussian, variance_of_product
 
 
@@ -141,3 +145,45 @@ def test_along_trajectories_levels_weigh_by_displacement() -> None:
     some = along_trajectories(base, start, [*sigmas, 0.0], "euler", 3)
     assert some.sigmas == [sigmas[0], sigmas[4], sigmas[8]]
     assert some.weights == pytest.approx([(4 * math.log(2)) ** 2] * 3)
+
+
+class TestTrajectoryError:
+    """The error of a score too large by a: e = −a·x·σ²/(s² + σ²), of x ~ N(0, s² + σ²)."""
+
+    A, LOW, HIGH = 0.1, 0.1, 20.0
+
+    def measured(self, levels: int, images: int = 400, draws: int = 2) -> float:
+        base = ExactGaussian(STD)
+        start = Fixed((images, 10), images, None).start(0, 0)
+        sigmas = edm_sigmas(128, self.LOW, self.HIGH)
+        spec = ProbeSpec(levels=levels, draws=draws)
+        wrong = ScoreError(self.A)(base)
+        return trajectory_error(base, wrong, start, sigmas, "heun", spec, 0).scores[ERROR]
+
+    def test_it_is_the_integral_of_the_error_over_ln_sigma(self) -> None:
+        """∫ a·σ/√(s² + σ²) dσ = a·(√(s² + σmax²) − √(s² + σmin²)), to first order in the step."""
+        ends = (math.sqrt(STD**2 + sigma**2) for sigma in (self.HIGH, self.LOW))
+        expected = self.A * (next(ends) - next(ends))
+        errors = [self.measured(levels) / expected - 1 for levels in (16, 32, 64)]
+        sd = 1 / math.sqrt(2 * 400 * 10)
+        for rough, fine in pairwise(errors):
+            assert fine == pytest.approx(rough / 2, abs=0.1 * rough + 4 * sd)
+
+    def test_it_does_not_grow_with_the_noise_of_a_denoiser(self) -> None:
+        """The mean over draws counts: an unbiased estimate, not the plug-in's √(e² + var/K)."""
+        base, start = ExactGaussian(STD), Fixed((400, 10), 400, None).start(0, 0)
+        sigmas = edm_sigmas(16, self.LOW, self.HIGH)
+        found = [
+            trajectory_error(
+                base, Erring(base, 0.2, noise), start, sigmas, "euler", ProbeSpec(levels=8), 0
+            ).scores[ERROR]
+            for noise in (0.0, 0.5)
+        ]
+        assert found[1] == pytest.approx(found[0], rel=0.02)
+
+    def test_errors_that_are_not_finite_fail(self) -> None:
+        base, start = ExactGaussian(STD), Fixed((4, 2), 4, None).start(0, 0)
+        sigmas = edm_sigmas(8, self.LOW, self.HIGH)
+        wrong = Erring(base, math.inf)
+        with pytest.raises(RunError, match="the errors of denoiser are not finite"):
+            trajectory_error(base, wrong, start, sigmas, "heun", ProbeSpec(), 0)

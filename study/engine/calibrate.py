@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from degradations import Kind, RunError, kinds, parse
+from degradations import Kind, kinds
+from study.records import damage
 from study.records.results import Results
-from study.records.task import BASE
 
 FIRST, FIRST_BITS = 0.1, 6.0  # the first strength of a search
 LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # limits of the search where the kind has none
@@ -15,13 +15,14 @@ LEAST, MOST, MOST_BITS = 1e-4, 100.0, 16.0  # limits of the search where the kin
 class Calibration:
     """The state of a kind's calibration: strengths found, the next to evaluate, or why none is.
 
-    strengths, ratios: for each level, the strength found and FD(main)/FD(base) there; None where
-    not (yet) found.
+    strengths, ratios, errors: for each level, the strength found, the damage there and its standard
+    error over samples; None where not (yet) found, or not known.
     """
 
     kind: str
     strengths: tuple[float | None, ...]
     ratios: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
     next: float | None = None
     reason: str = ""
 
@@ -41,11 +42,14 @@ def calibrate(results: Results, kind: str) -> Calibration:
     """The state of a kind's calibration, found by replaying it from the start on the evaluations.
 
     Evaluations of the kind that were made for other purposes are used only where the replay asks
-    for them, so the result does not depend on when it is computed.
+    for them, so the result does not depend on when it is computed. Raises RunError if the base's
+    damage, of which others are multiples, could not be measured.
     """
-    spec, made, known = results.spec.calibrate, kinds()[kind], _known(results, kind)
+    spec, made = results.spec.calibrate, kinds()[kind]
+    damage.require_base(results)
     seen: dict[float, float] = {}
-    found: list[tuple[float | None, float | None]] = []
+    errors: dict[float, float | None] = {}
+    found: list[float | None] = []
     proposal, reason = None, ""
     for level in spec.levels:
         while not (close := _close(seen, level, spec.tolerance)):
@@ -58,17 +62,24 @@ def calibrate(results: Results, kind: str) -> Calibration:
                     "evaluations"
                 )
                 proposal = None
-            if proposal not in known:
+            if proposal is None:
                 break
-            seen[proposal] = known[proposal]
+            known = damage.damage(results, str(made(proposal)))
+            if known is None:
+                break
+            seen[proposal], errors[proposal] = known
         if not close:
             break
-        found.append(close)
-    found += [(None, None)] * (len(spec.levels) - len(found))
-    strengths, ratios = zip(*found, strict=True)
+        found.append(close[0])
+    strengths = (*found, *[None] * (len(spec.levels) - len(found)))
     done = None not in strengths
     return Calibration(
-        kind, strengths, ratios, None if done else proposal, "" if done or proposal else reason
+        kind,
+        strengths,
+        tuple(None if each is None else seen[each] for each in strengths),
+        tuple(None if each is None else errors[each] for each in strengths),
+        None if done else proposal,
+        "" if done or proposal else reason,
     )
 
 
@@ -78,27 +89,6 @@ def _close(seen: dict[float, float], level: float, tolerance: float) -> tuple[fl
         ((abs(ratio / level - 1), s) for s, ratio in seen.items()), default=(math.inf, 0.0)
     )
     return (strength, seen[strength]) if distance <= tolerance else None
-
-
-def _known(results: Results, kind: str) -> dict[float, float]:
-    """FD(main)/FD(base) by strength, from evaluations of a kind alone on the search's seed."""
-    base = results.shared[results.single(BASE)].scores.get(results.primary)
-    if base is None:
-        raise RunError(
-            f"the base could not be scored: {results.shared[results.single(BASE)].reason}"
-        )
-    found: dict[float, float] = {}
-    for task, evaluation in results.shared.items():
-        if task.main.startswith(f"{kind}(") and task == results.single(task.main):
-            degradation = parse(task.main)
-            if (
-                isinstance(degradation, Kind)
-                and str(type(degradation)(degradation.strength)) == task.main
-            ):
-                found[degradation.strength] = (
-                    evaluation.scores.get(results.primary, math.inf) / base
-                )
-    return found
 
 
 def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple[float | None, str]:

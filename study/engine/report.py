@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from study.evaluation.evaluator import Evaluator
 from study.files.atomic import write_text
-from study.metrics import nearest, nearest_other
+from study.metrics import nearest, nearest_other, training_share
 from study.records.results import Results
 from study.records.task import BASE, Task
 from study.report import table
@@ -70,12 +71,23 @@ def read_json(path: Path) -> Any:
 def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list[Path]:
     """Figures of base, main, guide and guided samples from the same seeds.
 
-    If there are training data, also of the distances from the samples to the nearest of them.
+    If there are training data, also of the distances from the samples to the nearest of them; if
+    some data were held out, with the share of samples that are nearest to one of training.
     """
     from study.report import figures
 
-    spec, written, distances = results.spec, [], {}
-    data = evaluator.base.data.samples
+    spec, written, distances = results.spec, [], dict[str, Tensor]()
+    shares: dict[str, tuple[float, float, float]] = {}
+    data, held_out = evaluator.base.data.samples, evaluator.base.held_out
+    if held_out is not None and evaluator.base.trained_on is not None:
+        data = evaluator.base.trained_on.samples
+
+    def measure(name: str, samples: Tensor) -> None:
+        if name not in distances:
+            distances[name] = nearest(samples, data)
+            if held_out is not None:
+                shares[name] = training_share(samples, data, held_out.samples)
+
     if len(data):
         shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
         order = torch.split(shuffled, 4 * MEASURED)
@@ -100,19 +112,17 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
         shown = {name: evaluator.images(x[:row]) if x.ndim > 2 else x for name, x in drawn.items()}
         written.append(figures.save(figures.samples(shown), folder / f"samples-{index + 1}.png"))
         if len(data):
-            distances.setdefault("base", nearest(drawn["base"], data))
-            distances[f"{pairing.name}, w {tested.weight:g}"] = nearest(
-                list(drawn.values())[-1], data
-            )
+            measure("base", drawn["base"])
+            measure(f"{pairing.name}, w {tested.weight:g}", list(drawn.values())[-1])
     if not distances:
         return written
-    written.append(figures.save(figures.nearest(distances), folder / "nearest.png"))
+    written.append(figures.save(figures.nearest(distances, shares), folder / "nearest.png"))
     medians = {name: float(d.median()) for name, d in distances.items()}
-    written.append(
-        write(
-            folder / "nearest.json", json.dumps({"median distance to nearest": medians}, indent=2)
-        )
-    )
+    found: dict[str, Any] = {"median distance to nearest": medians}
+    if held_out is not None:
+        expected = len(data) / (len(data) + len(held_out.samples))
+        found["share nearest to training data, not held out"] = {"expected": expected, **shares}
+    written.append(write(folder / "nearest.json", json.dumps(found, indent=2)))
     return written
 
 

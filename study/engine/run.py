@@ -75,7 +75,7 @@ def find_strengths(spec: StudySpec, root: Path) -> list[Calibration]:
     with opened(evaluator, root, role="observer") as study:
         study.worker.work(schedule.calibration)
         found = [calibrate(study.worker.results, kind) for kind in evaluator.spec.calibrate.kinds]
-        text = strengths.render(found, spec.calibrate.levels, "json")
+        text = strengths.render(found, spec.calibrate, "json")
         kept = write(report_folder(root, spec.name) / "calibration.json", text)
         study.publisher.files([kept], "report")
         return found

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from degradations import kinds
 from study.engine.calibrate import calibrate
-from study.records import rescaling
+from study.records import damage, rescaling
 from study.records.conclusions import comparisons
 from study.records.results import Results
 from study.records.task import BASE, Task
@@ -41,7 +41,7 @@ def expand(results: Results) -> StudySpec | None:
     spec = results.spec
     if spec.matrix is None:
         return spec
-    if results.single(BASE) not in results.shared:
+    if any(task not in results.shared for task in _measured(results, BASE)):
         return None
     found = [calibrate(results, kind) for kind in spec.calibrate.kinds]
     if any(each.next is not None for each in found):
@@ -56,14 +56,19 @@ def expand(results: Results) -> StudySpec | None:
 
 def calibration(results: Results) -> Iterator[Wanted]:
     """The next evaluation of every kind's calibration."""
-    base = results.single(BASE)
-    if base not in results.shared:
-        yield None, base
-        return
-    for kind in results.spec.calibrate.kinds:
-        strength = calibrate(results, kind).next
-        if strength is not None:
-            yield None, results.single(str(kinds()[kind](strength)))
+    names = [BASE]
+    if all(task in results.shared for task in _measured(results, BASE)):
+        found = [calibrate(results, kind) for kind in results.spec.calibrate.kinds]
+        names = [str(kinds()[each.kind](each.next)) for each in found if each.next is not None]
+    for name in names:
+        wanted = (task for task in _measured(results, name) if task not in results.shared)
+        yield from ((None, task) for task in wanted)
+
+
+def _measured(results: Results, name: str) -> list[Task]:
+    """What the damage of a denoiser needs; of the base also the search's own evaluation."""
+    own = [results.single(BASE)] if name == BASE else []
+    return list(dict.fromkeys([*own, *damage.tasks(results, name)]))
 
 
 def endpoints(results: Results) -> Iterator[Wanted]:
@@ -245,7 +250,7 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     calibrated = 0
     if spec.matrix is not None:
         names = spec.calibrate.kinds or tuple(kinds())
-        calibrated = len(names) * spec.calibrate.trials
+        calibrated = len(names) * spec.calibrate.trials * spec.calibrate.seed_sets
         ends = [*([BASE] if spec.matrix.clean else []), *(f"{name} as main" for name in names)]
         grid = (PairingSpec(main, f"{name} as guide") for main in ends for name in names)
         spec = replace(spec, pairings=(*spec.pairings, *grid), matrix=None)

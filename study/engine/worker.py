@@ -12,6 +12,7 @@ from study.engine import schedule
 from study.evaluation.evaluator import Evaluator
 from study.files.lock import locked
 from study.files.places import report_folder
+from study.records.damage import ERROR
 from study.records.results import Results
 from study.records.task import Evaluation, Task
 from study.report.progress import Progress
@@ -155,7 +156,7 @@ class Worker:
         if pairing is not None:
             params = parameters(self.spec.search, pairing, task)
             space = distributions(self.spec.search, pairing)
-        with self._store(pairing).claim(task, self._metric, params, space) as claim:
+        with self._store(pairing).claim(task, self._metric_of(task), params, space) as claim:
             if claim is None:
                 return False
             # At weight 1 a search evaluates the main alone, which is shared.
@@ -199,12 +200,17 @@ class Worker:
 
     def _show(self, pairing: PairingSpec | None, evaluation: Evaluation) -> None:
         """Report a finished evaluation, except the main's that a search copies at w = 1."""
-        task, value = evaluation.task, evaluation.scores.get(self._metric)
+        task = evaluation.task
+        value = evaluation.scores.get(self._metric_of(task))
         if pairing is None or task.weight != 1:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
             if task.endpoint_probe and value is not None:
                 outcome += f" at w {evaluation.scores[f'endpoint_weight_{self._metric}']:g}"
             self._progress.finish(self._shown(task), task.cost, outcome, evaluation.started)
+
+    def _metric_of(self, task: Task) -> str:
+        """The score that is shown of a task, and kept as its trial's value."""
+        return ERROR if task.mean_error else self._metric
 
     def _shown(self, task: Task) -> str:
         """The name of a task; with its steps if these are others than the study's."""

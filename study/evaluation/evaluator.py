@@ -17,14 +17,15 @@ from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
 from study.evaluation.fingerprint import fingerprint
-from study.evaluation.parts import OtherBase, Parts, is_stochastic
+from study.evaluation.parts import OtherBase, Parts, churn_of, is_stochastic, what
+from study.evaluation.trajectory_error import trajectory_error
 from study.metrics import Tally, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
 from study.parallel.group import announce, group
 from study.records.task import BASE, Outcome, Task
-from study.sampling import Churn, Fixed, OnSamples, PerSample, Source, solver_of, stratified
-from study.specs import SamplerSpec, StudySpec
+from study.sampling import Fixed, OnSamples, PerSample, Source, solver_of, stratified
+from study.specs import StudySpec
 
 if TYPE_CHECKING:
     from study.lightning.sample import Job, PairSampler
@@ -90,6 +91,8 @@ class Evaluator:
         announce("outcome", task)
         if task.endpoint_probe:
             return self._endpoints(task, progress)
+        if task.mean_error:
+            return self._mean_error(task)
         if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
             samples, evaluations = self._drawn(task, progress)
             tally = self._tally(samples, task, grouped=True)
@@ -168,6 +171,13 @@ class Evaluator:
             found |= {f"endpoint_gain_{metric}": 1 - fd[best] / fd[1.0]} if 1.0 in fd else {}
         return Outcome(found, curve=curve, network_evaluations=cost1 + cost0)
 
+    def _mean_error(self, task: Task) -> Outcome:
+        """The mean error of the main along the base's trajectories, of at most a chunk of them."""
+        start, sampler = self._source(task.samples).start(task.seed, 0), self.spec.sampler
+        own, degraded = self.base.denoiser, self.degradation(task.main)(self.base.denoiser)
+        sigmas, probe = self.sigmas(task.steps), self.spec.probe
+        return trajectory_error(own, degraded, start, sigmas, sampler.solver, probe, task.seed)
+
     def _drawn(self, task: Task, progress: OnSamples | None) -> tuple[Tensor, int]:
         """The samples of a task and the network evaluations made; the latest samples are cached."""
         if task in self._kept:
@@ -239,7 +249,7 @@ class Evaluator:
             task.coupling,
             sigmas=self.sigmas(task.steps),
             solver=sampler.solver,
-            churn=_churn(sampler),
+            churn=churn_of(sampler),
         )
 
     def _job(self, task: Task) -> "Job":
@@ -269,8 +279,8 @@ class Evaluator:
             or len(classes) > 1
         ):
             raise InputError(
-                f"'{name}': a denoiser of {_what(other)}; the base '{self.base.name}' is one of "
-                f"{_what(self.base)}."
+                f"'{name}': a denoiser of {what(other)}; the base '{self.base.name}' is one of "
+                f"{what(self.base)}."
             )
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
@@ -287,14 +297,3 @@ class Evaluator:
 
 def _none(name: str) -> Base:
     raise InputError(f"'{name}': a variant of the base; variants are not available here.")
-
-
-def _what(base: Base) -> str:
-    classes = f" of {base.data.classes} classes" if base.data.classes else ""
-    return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}{classes}"
-
-
-def _churn(sampler: SamplerSpec) -> Churn | None:
-    if sampler.churn == 0:
-        return None
-    return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, sampler.churn_noise)

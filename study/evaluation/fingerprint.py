@@ -32,6 +32,8 @@ def fingerprint(
     found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
     found |= {"search.design": spec.search.design} if spec.search.method == "gp" else {}
     found |= {f"extractors.{name}": each.sha256 for name, each in references.items()}
+    if spec.calibrate.by == "trajectory-error":
+        found |= {f"probe.{key}": getattr(spec.probe, key) for key in ("levels", "draws")}
     variants = (split(name)[0] for name in spec.named)
     found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}

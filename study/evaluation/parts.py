@@ -10,7 +10,8 @@ from study.checkpoints import CACHE, Base
 from study.evaluation.score_files import references_of
 from study.metrics import Extractor, Reference, load_extractor
 from study.models.decoder import Decoder
-from study.specs import StudySpec
+from study.sampling import Churn
+from study.specs import SamplerSpec, StudySpec
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
 
@@ -66,6 +67,19 @@ def decoder_of(base: Base, spec: StudySpec, root: Path) -> Decoder | None:
             "latents of EDM2."
         )
     return base.decoder
+
+
+def what(base: Base) -> str:
+    """A base's samples in words, for messages."""
+    classes = f" of {base.data.classes} classes" if base.data.classes else ""
+    return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}{classes}"
+
+
+def churn_of(sampler: SamplerSpec) -> Churn | None:
+    """The noise that a sampler adds, if it adds any."""
+    if sampler.churn == 0:
+        return None
+    return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, sampler.churn_noise)
 
 
 class OtherBase(Degradation):

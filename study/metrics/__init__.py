@@ -20,6 +20,7 @@ from study.metrics.metric import metrics as metrics
 from study.metrics.moments import Moments as Moments
 from study.metrics.nearest import nearest as nearest
 from study.metrics.nearest import nearest_other as nearest_other
+from study.metrics.nearest import training_share as training_share
 from study.metrics.neighbours import radii as radii
 from study.metrics.pairs import Pairs as Pairs
 from study.metrics.pairs import pair_scores as pair_scores

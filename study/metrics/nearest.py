@@ -1,6 +1,7 @@
 """Distances of samples to the training data, a check against memorisation."""
 
 import torch
+from scipy.special import ndtri
 from torch import Tensor
 
 
@@ -28,3 +29,28 @@ def nearest_other(data: Tensor, block: int = 1024) -> Tensor:
         distances[rows, rows + start] = torch.inf
         parts.append(distances.amin(1))
     return torch.cat(parts)
+
+
+def training_share(
+    samples: Tensor, training: Tensor, held_out: Tensor, level: float = 0.95
+) -> tuple[float, float, float]:
+    """The share of samples whose nearest datum is one of training, not of what was held out.
+
+    With the ends of its interval. A model that has learned the distribution, but not its training
+    data, has the share N_t/(N_t + N_h) of data in training, as both parts are alike to it. Samples
+    with the same nearest datum are not independent: they count as one cluster of the variance
+    Σ_k m_k²(I_k − p)²/n², which covers data that are the nearest to many.
+    """
+    data = torch.cat([training, held_out])
+    nearest = torch.cat(
+        [
+            torch.cdist(part, data.flatten(1)).argmin(1)
+            for part in torch.split(samples.flatten(1), 1024)
+        ]
+    )
+    sizes = torch.bincount(nearest, minlength=len(data)).double()
+    inside = (torch.arange(len(data)) < len(training)).double()
+    found = float((sizes * inside).sum() / len(samples))
+    error = float((sizes**2 * (inside - found) ** 2).sum().sqrt()) / len(samples)
+    half = float(ndtri((1 + level) / 2)) * error
+    return found, max(found - half, 0.0), min(found + half, 1.0)

@@ -18,7 +18,8 @@ class Task:
     """One evaluation: a denoiser at a weight, on one seed set. Equal tasks have equal scores.
 
     main, guide, rule: by name; guide, coupling and rule matter only if the weight is not 1.
-    endpoint_probe: the endpoint probe of main and guide instead of the guided denoiser.
+    endpoint_probe: the endpoint probe of main and guide instead of the guided denoiser. mean_error:
+    the mean error of the main along the base's trajectories instead of samples.
     """
 
     main: str
@@ -30,6 +31,7 @@ class Task:
     steps: int
     rule: str = CONSTANT
     endpoint_probe: bool = False
+    mean_error: bool = False
 
     @classmethod
     def single(cls, main: str, seed: int, samples: int, steps: int) -> "Task":
@@ -64,6 +66,8 @@ class Task:
     def name(self) -> str:
         if self.endpoint_probe:
             return f"{self.main} → {self.guide}, {self.coupling}, endpoints"
+        if self.mean_error:
+            return f"{self.main}, error along trajectories"
         if self.weight == 1:
             return "base" if self.main == BASE else f"{self.main} alone"
         if self.main == self.guide:

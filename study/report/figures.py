@@ -221,10 +221,13 @@ def _points(grids: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def nearest(distances: Mapping[str, Tensor]) -> Figure:
+def nearest(
+    distances: Mapping[str, Tensor], shares: Mapping[str, tuple[float, float, float]]
+) -> Figure:
     """Cumulative distribution of the distances from samples to their nearest training datum.
 
-    The legend has the medians.
+    The legend has the medians, and where some data were held out the share of samples whose nearest
+    datum is one of training, with the ends of its interval.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -232,7 +235,15 @@ def nearest(distances: Mapping[str, Tensor]) -> Figure:
         lead = {"color": "#222222", "lw": 2.2} if name == "data" else {"lw": 1.1}
         share = np.arange(1, len(d) + 1) / len(d)
         axes.plot(
-            d.sort().values.numpy(), share, label=f"{name}: median {float(d.median()):.3g}", **lead
+            d.sort().values.numpy(),
+            share,
+            label=f"{name}: median {float(d.median()):.3g}"
+            + (
+                "\n  nearest to training {:.2f} [{:.2f}, {:.2f}]".format(*shares[name])
+                if name in shares
+                else ""
+            ),
+            **lead,
         )
     axes.set_xlim(left=0, right=max(float(d.quantile(0.99)) for d in distances.values()))
     axes.set_xlabel("distance to the nearest training datum (of data: to the nearest other)")

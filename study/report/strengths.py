@@ -7,13 +7,17 @@ from typing import Any
 import pandas as pd
 
 from study.report.formats import require_format
+from study.specs import CalibrateSpec
+
+UNITS = {"fd": "× base", "fd-infinity": "× base in FD∞", "recall": "× base in data not covered"}
 
 
-def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
-    """The calibration of each kind: strength and ratio of every level, or why there is none.
+def render(found: Sequence[Any], spec: CalibrateSpec, form: str) -> str:
+    """The calibration of each kind: strength and damage at every level, or why there is none.
 
-    Raises InputError for another format.
+    The damage with its standard error over samples. Raises InputError for another format.
     """
+    levels, unit = spec.levels, UNITS.get(spec.by, "error along trajectories")
     require_format(form)
     if form == "json":
         return json.dumps(
@@ -22,8 +26,12 @@ def render(found: Sequence[Any], levels: Sequence[float], form: str) -> str:
     lines = []
     for each in found:
         line = {"kind": each.kind}
-        for level, strength, ratio in zip(levels, each.strengths, each.ratios, strict=True):
-            line[f"{level:g} × base"] = "–" if strength is None else f"{strength:g} ({ratio:.2f})"
+        columns = zip(levels, each.strengths, each.ratios, each.errors, strict=True)
+        for level, strength, ratio, error in columns:
+            known = "" if error is None else f" ± {error:.2g}"
+            line[f"{level:g} {unit}"] = (
+                "–" if strength is None else f"{strength:g} ({ratio:.3g}{known})"
+            )
         lines.append({**line, "": each.reason})
     table = pd.DataFrame(lines)
     text: str = (

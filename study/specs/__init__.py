@@ -4,17 +4,10 @@ Each checks its values when it is created and raises InputError with the key, wh
 what is accepted.
 """
 
+from study.specs.matrix import CalibrateSpec, MatrixSpec, ProbeSpec
 from study.specs.recipe import NetworkSpec, RecipeSpec
 from study.specs.sampler import SamplerSpec
-from study.specs.search import (
-    CONSTANT,
-    CalibrateSpec,
-    ConfirmSpec,
-    MatrixSpec,
-    PairingSpec,
-    ProbeSpec,
-    SearchSpec,
-)
+from study.specs.search import CONSTANT, ConfirmSpec, PairingSpec, SearchSpec
 from study.specs.study import StudySpec
 
 __all__ = [

@@ -10,12 +10,6 @@ CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
 MOST_SEED_SETS = 1000  # an interval narrows with their square root
 LOOKS = (4, 6, 8, 12, 16, 24, 32)  # numbers of seed sets after which a confirmation may stop
-PROBE_LIMITS = {
-    "images": (2, 100_000),
-    "levels": (2, 1000),
-    "draws": (2, 10_000),
-    "resamples": (100, 100_000),
-}
 
 
 @dataclass(frozen=True)
@@ -215,79 +209,3 @@ class ConfirmSpec:
         """The numbers of seed sets after which the confirmation of a pairing may stop."""
         earlier = [n for n in LOOKS if n < self.seed_sets] if self.sequential else []
         return (*earlier, self.seed_sets)
-
-
-@dataclass(frozen=True)
-class CalibrateSpec:
-    """The strengths at which kinds of degradation do equal damage.
-
-    Args:
-        kinds: names of kinds; none: all that the base supports
-        levels: multiples of the base's FD that FD reaches, rising; the first for mains, the second
-            for guides
-        tolerance: relative difference from the level that is accepted
-        trials: evaluations per kind, at most; 2 to 10,000
-    """
-
-    kinds: tuple[str, ...] = ()
-    levels: tuple[float, ...] = (1.5, 3.0)
-    tolerance: float = 0.05
-    trials: int = 30
-
-    def __post_init__(self) -> None:
-        rising = (
-            all(1 < level < math.inf for level in self.levels)
-            and tuple(sorted(set(self.levels))) == self.levels
-        )
-        require(
-            len(self.levels) >= 1 and rising,
-            "calibrate.levels",
-            self.levels,
-            "numbers above 1, rising",
-        )
-        require(
-            len(set(self.kinds)) == len(self.kinds), "calibrate.kinds", self.kinds, "each one once"
-        )
-        require(
-            0 < self.tolerance < 1,
-            "calibrate.tolerance",
-            self.tolerance,
-            "a number between 0 and 1",
-        )
-        require_between(self.trials, "calibrate.trials", 2, MOST_TRIALS)
-
-
-@dataclass(frozen=True)
-class MatrixSpec:
-    """Every ordered pair of calibrated kinds as a pairing: level 1 as main, level 2 as guide.
-
-    Args:
-        coupling: of all its pairings
-        clean: also use the base itself as a main
-        tested: kinds whose pairings with one another are always searched, without screening
-    """
-
-    coupling: Literal["independent", "shared"] = "shared"
-    clean: bool = False
-    tested: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ProbeSpec:
-    """The settings of the probes.
-
-    Args:
-        images: samples over which errors and losses are averaged, at most 100,000
-        levels: noise levels, at most 1000
-        draws: evaluations of a stochastic denoiser at each level, at most 10,000
-        resamples: bootstrap samples behind an interval, 100 to 100,000
-    """
-
-    images: int = 256
-    levels: int = 16
-    draws: int = 32
-    resamples: int = 1000
-
-    def __post_init__(self) -> None:
-        for key, limits in PROBE_LIMITS.items():
-            require_between(getattr(self, key), f"probe.{key}", *limits)

@@ -6,17 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from study.specs.checks import require
+from study.specs.matrix import CalibrateSpec, MatrixSpec, ProbeSpec
 from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
-from study.specs.search import (
-    CONSTANT,
-    CalibrateSpec,
-    ConfirmSpec,
-    MatrixSpec,
-    PairingSpec,
-    ProbeSpec,
-    SearchSpec,
-)
+from study.specs.search import CONSTANT, MOST_SEED_SETS, ConfirmSpec, PairingSpec, SearchSpec
 
 MOST_NAME = 200  # bytes: file names, which have at most 255, add a suffix
 MOST_PAIRINGS = 20_000  # each is a study in Optuna's database and a run in MLflow's
@@ -154,6 +147,12 @@ class StudySpec:
         """The names of the denoisers in the study: of pairings and of other guides searched."""
         pairings = [name for pairing in self.pairings for name in (pairing.main, pairing.guide)]
         return list(dict.fromkeys([*pairings, *self.search.guides]))
+
+    @property
+    def calibration_seeds(self) -> list[int]:
+        """The seeds of a calibration: the search's, then seeds that no confirmation uses."""
+        later = range(MOST_SEED_SETS + 1, MOST_SEED_SETS + self.calibrate.seed_sets)
+        return [self.seed, *(self.seed + each for each in later)]
 
     @property
     def seeds(self) -> list[int]:

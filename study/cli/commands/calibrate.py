@@ -16,7 +16,7 @@ def _run(args: Namespace) -> int:
 
     spec = spec_of(args)
     require_format(args.format)
-    print(strengths.render(find_strengths(spec, root_of(args)), spec.calibrate.levels, args.format))
+    print(strengths.render(find_strengths(spec, root_of(args)), spec.calibrate, args.format))
     return 0
 
 
