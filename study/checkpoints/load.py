@@ -64,7 +64,9 @@ class Base:
 
     @property
     def _parts(self) -> tuple[Data | None, Data | None]:
-        return (None, None) if self.recipe is None else self.data.split(self.recipe.samples)
+        if self.recipe is None:
+            return None, None
+        return self.data.split(self.recipe.samples, self.recipe.split)
 
 
 def build(
@@ -89,14 +91,17 @@ def of_recipe(recipe: RecipeSpec, data: Data) -> Preconditioned:
     return build(recipe.network, data, recipe.sigma_data, recipe.preconditioning)
 
 
-def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
+def load_base(name: str | Path, data: str | None, root: Path = Path("mlruns")) -> Base:
     """The base of a name: `exact`, a card, a folder, a published file, or `hub:org/name`.
 
     `exact` is the closed form of a data set; a card is that of a shipped or a public checkpoint; a
     folder is ours or in diffusers' format; `hub:org/name` is a repository of diffusers. Public
-    files are looked up in root/cache, and downloaded there. Raises InputError if there is none, if
-    it is damaged or malicious, or if it was trained here on another data set than `data`.
+    files are looked up in root/cache, and downloaded there. data: None accepts any data set. Raises
+    InputError if there is none, if it is damaged or malicious, or if it was trained here on another
+    data set than `data`.
     """
+    if name == "exact" and data is None:
+        raise InputError("base 'exact': has no held-out data; accepted: a base trained on a part.")
     if name == "exact":
         loaded = load_data(data)
         if loaded.exact is None:
@@ -109,12 +114,12 @@ def load_base(name: str | Path, data: str, root: Path = Path("mlruns")) -> Base:
         raise InputError(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
-    if trained_on != data and data not in DATA:
+    if data is not None and trained_on != data and data not in DATA:
         raise InputError(
             f"reference: found '{data}'; accepted with the base '{name}': '{trained_on}', the data "
             "set that it was trained on."
         )
-    if trained_on != data:
+    if trained_on != (data or trained_on):
         raise InputError(
             f"{card.folder}: found a denoiser of '{trained_on}'; accepted: one of the study's data "
             f"set, '{data}'."

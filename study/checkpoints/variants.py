@@ -26,6 +26,7 @@ KEYS = {
     ),
     "width": _Key(float, lambda v: 0 < v <= 4, "a factor above 0 and at most 4"),
     "samples": _Key(float, lambda v: 0 < v <= 1, "a share of the data above 0 and at most 1"),
+    "split": _Key(int, lambda v: 0 <= v < 2**31, "an integer from 0 to 2³¹ − 1"),
     "seed": _Key(int, lambda v: 0 <= v < 2**31, "an integer from 0 to 2³¹ − 1"),
     "precision": _Key(str, lambda v: v in ("fp32", "fp16", "bf16"), "fp32, fp16 or bf16"),
 }
@@ -41,6 +42,7 @@ class Variant:
         ema: relative width of the EMA profile of the weights
         width: factor of the network's width and hidden features
         samples: share of the data trained on
+        split: seed of the split into what is trained on and what is held out
         seed: of initial weights and batches
         precision: in which the network computes: fp32, fp16 or bf16
 
@@ -52,6 +54,7 @@ class Variant:
     ema: float | None = None
     width: float | None = None
     samples: float | None = None
+    split: int | None = None
     seed: int | None = None
     precision: Literal["fp32", "fp16", "bf16"] | None = None
 
@@ -125,6 +128,7 @@ class Variant:
             recipe,
             network=recipe.network if self.width is None else _scaled(recipe.network, self.width),
             samples=recipe.samples if self.samples is None else self.samples,
+            split=recipe.split if self.split is None else self.split,
             seed=recipe.seed if self.seed is None else self.seed,
         )
 

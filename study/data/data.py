@@ -32,27 +32,27 @@ class Data:
         """Samples of each class, [classes], or None without labels."""
         return None if self.labels is None else torch.bincount(self.labels, minlength=self.classes)
 
-    def split(self, share: float) -> tuple["Data", "Data"]:
+    def split(self, share: float, seed: int = 0) -> tuple["Data", "Data"]:
         """The training part, round(share·N) samples and at least one, and the held-out part.
 
-        Both are in the data's order. The split is always the same; each class has its share to
-        within one sample; the training part of a smaller share lies within that of a larger one.
+        Both are in the data's order. A seed always gives the same split; each class has its share
+        to within one sample; the training part of a smaller share lies within that of a larger one.
         Raises InputError unless 0 < share ≤ 1.
         """
         if not 0 < share <= 1:
             raise InputError(
                 f"data set '{self.name}': found share {share}; accepted: above 0 and at most 1."
             )
-        order = self._spread()
+        order = self._spread(seed)
         n = max(1, round(share * len(order)))
         return self._only(order[:n].sort().values), self._only(order[n:].sort().values)
 
-    def _spread(self) -> Tensor:
+    def _spread(self, seed: int) -> Tensor:
         """An order of the samples, [N], whose prefixes have the classes in the data's proportions.
 
         Samples are shuffled; sample k of the n of its class is placed at (k + 1/2)/n.
         """
-        shuffled = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(0))
+        shuffled = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(seed))
         if self.labels is None:
             return shuffled
         place = torch.empty(len(shuffled), dtype=torch.float64)
@@ -60,6 +60,11 @@ class Data:
             rows = shuffled[self.labels[shuffled] == label]
             place[rows] = (torch.arange(len(rows)) + 0.5).double() / len(rows)
         return place.argsort(stable=True)
+
+    @property
+    def missing(self) -> list[int]:
+        """The classes of which there is no sample."""
+        return [] if self.counts is None else (self.counts == 0).nonzero()[:, 0].tolist()
 
     def _only(self, rows: Tensor) -> "Data":
         return replace(

@@ -27,7 +27,7 @@ from study.checkpoints import (
     snapshot_path,
 )
 from study.checkpoints.load import Precision
-from study.data import load_data
+from study.data import Data, load_data
 from study.files.lock import locked
 from study.models import Preconditioned
 from study.parallel.device import device
@@ -78,10 +78,22 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
-        return load_base(plan.variant.base, spec.reference, root)
+        return load_base(plan.variant.base, spec.data, root)
     objective_of(plan.recipe)
     data = load_data(plan.recipe.data)
+    _require_classes(plan.recipe, data)
     return Base(str(plan.variant), of_recipe(plan.recipe, data), data, "", plan.recipe)
+
+
+def _require_classes(recipe: RecipeSpec, data: Data) -> None:
+    """Raises InputError if the share of the data that is trained on leaves out a class."""
+    missing = data.split(recipe.samples, recipe.split)[0].missing
+    if missing:
+        raise InputError(
+            f"recipe.samples: found {recipe.samples:g}, which leaves out of training the "
+            f"class{'es' if len(missing) > 1 else ''} {', '.join(map(str, missing))} of "
+            f"'{recipe.data}'; accepted: a share that contains every class."
+        )
 
 
 def resolve(
@@ -103,7 +115,7 @@ def resolve(
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
-        found = loaded or load_base(plan.variant.base, spec.reference, root)
+        found = loaded or load_base(plan.variant.base, spec.data, root)
     else:
         found = _trained(plan, plan.recipe, spec, root, progress, retrain)
     return computing(plan.precision or spec.precision, found)
@@ -118,7 +130,7 @@ def _trained(
     _train(recipe, folder, made_by, until, retrain, progress)
     if plan.is_average:
         return _average(plan, recipe, folder)
-    return replace(load_base(folder, spec.reference, root), name=str(plan.variant))
+    return replace(load_base(folder, spec.data, root), name=str(plan.variant))
 
 
 def computing(precision: Precision, base: Base) -> Base:
@@ -193,6 +205,11 @@ class _Plan:
 
 
 def _plan(name: str, spec: StudySpec) -> _Plan:
+    if spec.bases:
+        raise InputError(
+            f"bases: found {len(spec.bases)}, where one is needed; choose it by --bases [] --base "
+            f"{spec.bases[0]}"
+        )
     variant = Variant.parse(name)
     if variant.base == OWN and spec.base is not None:
         variant = variant.of(Variant.parse(spec.base))
@@ -208,7 +225,7 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
     card = None if variant.base == OWN else find(variant.base, "denoiser")
     origin = spec.recipe if card is None else recipe_of(card)
     recipe = variant.recipe(origin)
-    if recipe.data != spec.reference:
+    if spec.data not in (None, recipe.data):
         raise InputError(
             f"'{variant}': a denoiser of the data set '{recipe.data}'; the study's is "
             f"'{spec.reference}'."

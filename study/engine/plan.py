@@ -24,7 +24,7 @@ from study.metrics.source import Source, source_of
 from study.parallel.device import device
 from study.parallel.group import group
 from study.sampling import nfe
-from study.specs import StudySpec
+from study.specs import HELD_OUT, StudySpec
 
 # operations timed, about, on a CPU and on an accelerator: far less than a second of work
 TIMED = 10**10, 10**13
@@ -133,7 +133,7 @@ def _files(spec: StudySpec, root: Path) -> Iterator[RequiredFile]:
             yield _place(f"extractor {extractor}", extractor, root)
         for file in files_of(extractor):
             yield _public(file, root)
-    source = source_of(spec.reference)
+    source = Source.DATA if spec.reference == HELD_OUT else source_of(spec.reference)
     if source is Source.PUBLISHED:
         for file in dict.fromkeys(statistics_files(spec.reference, spec.extractors).values()):
             yield _public(file, root)

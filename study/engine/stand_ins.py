@@ -24,7 +24,7 @@ from study.engine.bases import OWN, computing, untrained
 from study.engine.check import check_strengths, is_supported
 from study.engine.memory import LATENT_SIDE, check_memory, features
 from study.evaluation.evaluator import Evaluator
-from study.evaluation.parts import VAE, Parts, decoder_of
+from study.evaluation.parts import VAE, Parts, decoder_of, held_out_of
 from study.evaluation.score_files import references_of, statistics_files
 from study.files.cache import present
 from study.metrics import (
@@ -39,7 +39,7 @@ from study.metrics.images import Images
 from study.metrics.source import Source, samples_of, source_of
 from study.models.decoder import Decoder
 from study.models.diffusers_files import repository
-from study.specs import PairingSpec, StudySpec
+from study.specs import HELD_OUT, PairingSpec, StudySpec
 
 # A small network in place of a larger one of its family: channels, divisible by every number of
 # heads, and blocks per level.
@@ -115,6 +115,8 @@ def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
 
 def _parts(spec: StudySpec, own: Base, root: Path) -> Parts:
     extractors = [each for name in spec.extractors if (each := _extractor(name, root)) is not None]
+    if spec.reference == HELD_OUT:
+        held_out_of(own)
     if len(own.data.samples):  # the extractors must accept the data that are the reference
         for extractor in extractors:
             extractor(own.data.samples[:FEW])

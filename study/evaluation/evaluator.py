@@ -16,16 +16,17 @@ from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
+from study.evaluation.endpoints import endpoint_scores
 from study.evaluation.fingerprint import fingerprint
 from study.evaluation.parts import OtherBase, Parts, churn_of, is_stochastic, what
 from study.evaluation.trajectory_error import trajectory_error
-from study.metrics import Tally, references, replicates, scores, strata
+from study.metrics import Tally, reference_replicates, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
 from study.parallel.group import announce, group
 from study.records.task import BASE, Outcome, Task
 from study.sampling import Fixed, OnSamples, PerSample, Source, solver_of, stratified
-from study.specs import StudySpec
+from study.specs import HELD_OUT, StudySpec
 
 if TYPE_CHECKING:
     from study.lightning.sample import Job, PairSampler
@@ -58,7 +59,8 @@ class Evaluator:
         noise_levels.check(spec.sampler, base, base)
         self.extractors, self.references, self.decoder = parts
         self._stochastic = dict(stochastic or {})
-        self.held_out = references(base.held_out.samples, self.extractors) if base.held_out else {}
+        beside = base.held_out if spec.reference != HELD_OUT else None
+        self.held_out = references(beside.samples, self.extractors) if beside else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):
             self._check_references()
@@ -105,7 +107,10 @@ class Evaluator:
         if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
-        return Outcome(found, replicates(tally, self.references), network_evaluations=evaluations)
+        left_out, by_reference = replicates(tally, self.references), {}
+        if task.seed != self.spec.seed and self.spec.confirm.reference_error:
+            by_reference = reference_replicates(tally, self.references)
+        return Outcome(found, left_out, {}, evaluations, by_reference)
 
     def samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
@@ -163,13 +168,7 @@ class Evaluator:
                 curve["weight"].append(weight)
         if not curve["weight"]:
             raise RunError(f"the samples of {task.main} or of {task.guide} alone are not finite.")
-        found: dict[str, float] = {}
-        for metric in curve.keys() - {"weight"}:
-            fd = dict(zip(curve["weight"], curve[metric], strict=True))
-            best = min(fd, key=lambda weight: (fd[weight], abs(weight - 1)))
-            found |= {metric: fd[best], f"endpoint_weight_{metric}": best}
-            found |= {f"endpoint_gain_{metric}": 1 - fd[best] / fd[1.0]} if 1.0 in fd else {}
-        return Outcome(found, curve=curve, network_evaluations=cost1 + cost0)
+        return Outcome(endpoint_scores(curve), curve=curve, network_evaluations=cost1 + cost0)
 
     def _mean_error(self, task: Task) -> Outcome:
         """The mean error of the main along the base's trajectories, of at most a chunk of them."""

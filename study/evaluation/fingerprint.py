@@ -6,11 +6,12 @@ from typing import Any
 
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
+from study.data import Data
 from study.evaluation import noise_levels
 from study.metrics import Reference
 from study.models.decoder import Decoder
 from study.parallel.device import device
-from study.specs import StudySpec
+from study.specs import HELD_OUT, StudySpec
 
 # The keys of `search` that change which weights are proposed, or what they are scored on.
 SEARCH = ["method", "weight", "step", "samples", "screen"]
@@ -37,7 +38,8 @@ def fingerprint(
     variants = (split(name)[0] for name in spec.named)
     found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
-    found["reference"] = _reference_sha256(base, references)
+    known = base.held_out if spec.reference == HELD_OUT else base.data
+    found["reference"] = _reference_sha256(known or base.data, references)
     found["device"] = device().type  # random numbers differ between device types
     limited = noise_levels.limited(spec.sampler, base)
     found |= {} if limited is None else {"sampler.levels": limited}
@@ -49,10 +51,10 @@ def fingerprint(
     return {key: repr(each) if isinstance(each, float) else each for key, each in found.items()}
 
 
-def _reference_sha256(base: Base, references: Mapping[str, Reference]) -> str:
-    """The digest of the base's data set, or of the statistics if only these are available."""
-    if len(base.data.samples):
-        return hashlib.sha256(base.data.samples.numpy().tobytes()).hexdigest()
+def _reference_sha256(data: Data, references: Mapping[str, Reference]) -> str:
+    """The digest of the data that are the reference, or of its statistics if there are none."""
+    if len(data.samples):
+        return hashlib.sha256(data.samples.numpy().tobytes()).hexdigest()
     digest = hashlib.sha256()
     for reference in references.values():
         digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())

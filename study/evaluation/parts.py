@@ -7,11 +7,12 @@ import torch
 
 from degradations import Degradation, Denoiser, Draws, InputError
 from study.checkpoints import CACHE, Base
+from study.data import Data
 from study.evaluation.score_files import references_of
-from study.metrics import Extractor, Reference, load_extractor
+from study.metrics import Extractor, Reference, load_extractor, references, strata
 from study.models.decoder import Decoder
 from study.sampling import Churn
-from study.specs import SamplerSpec, StudySpec
+from study.specs import HELD_OUT, SamplerSpec, StudySpec
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
 
@@ -32,8 +33,44 @@ def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Part
     extractors = [load_extractor(name, root).eval() for name in spec.extractors]
     for extractor in extractors if len(base.data.samples) else ():
         extractor(base.data.samples[:2])
-    found = references_of(spec.reference, extractors, root)
+    found = _references(spec, base, extractors, root)
     return Parts(extractors, found, decoder_of(base, spec, root))
+
+
+def _references(
+    spec: StudySpec, base: Base, extractors: list[Extractor], root: Path
+) -> dict[str, Reference]:
+    held_out = spec.reference == HELD_OUT
+    if not held_out and not spec.confirm.reference_error:
+        return references_of(spec.reference, extractors, root)
+    data = held_out_of(base) if held_out else base.data
+    if not len(data.samples):
+        raise InputError(
+            f"confirm.reference_error: found true with the reference '{spec.reference}'; accepted: "
+            "a data set, whose samples can be left out."
+        )
+    groups = strata(len(data.samples), data.labels) if spec.confirm.reference_error else None
+    return references(data.samples, extractors, groups)
+
+
+def held_out_of(base: Base) -> Data:
+    """The data that a base was not trained on, as a reference.
+
+    Raises InputError if there are none, or none of a class.
+    """
+    found, accepted = base.held_out, "one trained on a share of its data, such as digits-part"
+    if found is None:
+        raise InputError(
+            f"reference: found {HELD_OUT}, and nothing was held out from the base '{base.name}'; "
+            f"accepted: {accepted}."
+        )
+    if found.missing:
+        raise InputError(
+            f"reference: found {HELD_OUT}, and of the base '{base.name}' no sample of the "
+            f"class{'es' if len(found.missing) > 1 else ''} {', '.join(map(str, found.missing))} "
+            f"was held out; accepted: a larger part."
+        )
+    return found
 
 
 @torch.inference_mode()

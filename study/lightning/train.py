@@ -47,7 +47,7 @@ class TrainDenoiser(pl.LightningModule):
 
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
         super().__init__()
-        self.recipe, self.data = recipe, data.split(recipe.samples)[0]
+        self.recipe, self.data = recipe, data.split(recipe.samples, recipe.split)[0]
         self.objective = objective_of(recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)

@@ -28,6 +28,7 @@ from study.metrics.pixels import Pixels as Pixels
 from study.metrics.random_fourier import RandomFourier as RandomFourier
 from study.metrics.reference import Reference as Reference
 from study.metrics.reference import references as references
+from study.metrics.scorer import reference_replicates as reference_replicates
 from study.metrics.scorer import replicates as replicates
 from study.metrics.scorer import scores as scores
 from study.metrics.scorer import size_curves as size_curves

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from study.files.npz import open_npz
 from study.metrics.extractor import Extractor
 from study.metrics.frechet import FrechetReference
 from study.metrics.kernel import within
+from study.metrics.moments import Moments
 from study.metrics.neighbours import radii
 from study.metrics.statistics_files import SUFFIXES, check_moments, read_npz, read_pickle
 from study.metrics.tally import Tally
@@ -33,6 +35,7 @@ class Reference:
         frechet: their mean and covariance
         features: those of the first samples; None: not kept
         size: [height, width] of its images; None: not known, or no images
+        parts: the moments of groups of its samples; empty if they were not asked for
     """
 
     extractor: str
@@ -41,6 +44,7 @@ class Reference:
     frechet: FrechetReference
     features: npt.NDArray[np.float32] | None
     size: tuple[int, int] | None = None
+    parts: Sequence[Moments] = ()
 
     @classmethod
     def of(
@@ -48,14 +52,9 @@ class Reference:
     ) -> "Reference":
         moments = tally.moments[extractor.name]
         frechet = FrechetReference(moments.mean, moments.covariance)
-        return cls(
-            extractor.name,
-            extractor.sha256,
-            moments.n,
-            frechet,
-            tally.features(extractor.name),
-            size,
-        )
+        name, grouped = extractor.name, tally.groups is not None
+        parts = tally.parts[name] if grouped else ()
+        return cls(name, extractor.sha256, moments.n, frechet, tally.features(name), size, parts)
 
     @cached_property
     def kernel_within(self) -> float:
@@ -68,6 +67,15 @@ class Reference:
         """The reference's part of precision, recall, density and coverage, computed once."""
         assert self.features is not None
         return radii(self.features)
+
+    @cached_property
+    def without_each(self) -> list[FrechetReference]:
+        """The reference without each of its groups, computed once."""
+        found = []
+        for out in range(len(self.parts)):
+            rest = reduce(add, [*self.parts[:out], *self.parts[out + 1 :]])
+            found.append(FrechetReference(rest.mean, rest.covariance))
+        return found
 
     def require_size(self, samples: Tensor) -> None:
         """Raises InputError if images have another resolution than the reference's.
@@ -147,21 +155,24 @@ class Reference:
 
 
 def references(
-    samples: Tensor, extractors: Sequence[Extractor], block: int = 1024
+    samples: Tensor,
+    extractors: Sequence[Extractor],
+    groups: Tensor | None = None,
+    block: int = 1024,
 ) -> dict[str, Reference]:
-    """The references of a data set by the extractor's name."""
-    return stream_references(torch.split(samples, block), extractors)
+    """The references of a data set by the extractor's name; groups: of its samples, [N], if any."""
+    return stream_references(torch.split(samples, block), extractors, groups)
 
 
 def stream_references(
-    stream: Iterable[Tensor], extractors: Sequence[Extractor]
+    stream: Iterable[Tensor], extractors: Sequence[Extractor], groups: Tensor | None = None
 ) -> dict[str, Reference]:
     """The references of samples that come in batches, by the extractor's name.
 
     Memory does not depend on the number of batches. Raises InputError if there are fewer than two
     samples.
     """
-    tally, first, size = Tally(extractors), 0, None
+    tally, first, size = Tally(extractors, groups), 0, None
     for batch in stream:
         tally.fold(batch, first)
         first, size = first + len(batch), _size(batch)

@@ -48,6 +48,21 @@ def replicates(tally: Tally, references: Mapping[str, Reference]) -> dict[str, l
     return found
 
 
+def reference_replicates(
+    tally: Tally, references: Mapping[str, Reference]
+) -> dict[str, list[float]]:
+    """`fd_<extractor>` to the reference without each of its groups; empty if it has none."""
+    moments = tally.moments
+    return {
+        f"fd_{name}": [
+            part.distance(moments[name].mean, moments[name].covariance)
+            for part in reference.without_each
+        ]
+        for name, reference in references.items()
+        if reference.parts
+    }
+
+
 def size_curves(tally: Tally, references: Mapping[str, Reference]) -> dict[str, list[Curve]]:
     """`fd_<extractor>` as a function of the number of samples, for `extrapolate`.
 

@@ -161,6 +161,13 @@ class Results:
         scored = [e for e in found if e is not None]
         return Sets.of([e.scores[metric] for e in scored], [e.replicates(metric) for e in scored])
 
+    def sets_by_reference(self, tasks: Sequence[Task], metric: str) -> Sets:
+        """As `sets`, but the replicates are without each tenth of the reference."""
+        known = (self.shared.get(task) for task in tasks)
+        found = list(takewhile(lambda e: e is not None and metric in e.scores, known))
+        scored = [(e.scores[metric], e.outcome.by_reference.get(metric, ())) for e in found if e]
+        return Sets.of([value for value, _ in scored], [left for _, left in scored])
+
     def controls(self) -> list[str]:
         """The single denoisers that are also scored at twice the steps: the base and each main."""
         if not self.spec.confirm.controls:

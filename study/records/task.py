@@ -123,13 +123,15 @@ class Outcome:
     """The result of an evaluation.
 
     scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn,
-    for the jackknife. curve: of the endpoint probe, each Fréchet distance at every `weight`.
+    for the jackknife. by_reference: each without every tenth of the reference, if asked for. curve:
+    of the endpoint probe, each Fréchet distance at every `weight`.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
     replicates: Mapping[str, Sequence[float]] = field(default_factory=dict)
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
     network_evaluations: int = 0
+    by_reference: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "Outcome":

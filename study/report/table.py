@@ -135,15 +135,20 @@ def render(table: Sequence[dict[str, Any]], form: str) -> str:
         text: str = pd.DataFrame(list(table)).to_csv(index=False)
         return text.rstrip("\n")
     if form == "latex":
-        latex: str = frame(table).to_latex(index=False, escape=True, caption=caption(table))
-        return (
-            latex.replace("→", r"$\to$")
-            .replace("±", r"$\pm$")
-            .replace("×", r"$\times$")
-            .replace("≠", r"$\neq$")
-        )
+        return latex(frame(table), caption(table))
     markdown: str = frame(table).to_markdown(index=False, disable_numparse=True)
     return f"{markdown}\n\n{caption(table)}"
+
+
+def latex(frame: pd.DataFrame, caption: str) -> str:
+    """A data frame as a table of LaTeX."""
+    text: str = frame.to_latex(index=False, escape=True, caption=caption)
+    return (
+        text.replace("→", r"$\to$")
+        .replace("±", r"$\pm$")
+        .replace("×", r"$\times$")
+        .replace("≠", r"$\neq$")
+    )
 
 
 def _digits(values: Sequence[float | None]) -> int:

@@ -6,8 +6,24 @@ from degradations import InputError
 from study.records.results import Results
 from study.records.task import Evaluation
 from study.search import CONFIRM, Store, existing_storage, names
-from study.specs import PairingSpec
+from study.specs import PairingSpec, StudySpec
 from study.specs.serialisation import spec_from_json
+
+
+def collect_bases(root: Path, spec: StudySpec) -> dict[str, Results]:
+    """All evaluations of a study over several bases, by base, of those that have begun.
+
+    Raises InputError if none has.
+    """
+    begun = names(existing_storage(root))
+    found = {
+        base: collect(root, spec.of_base(base).name)
+        for base in spec.bases
+        if f"{spec.of_base(base).name}/{CONFIRM}" in begun
+    }
+    if not found:
+        raise InputError(f"the study '{spec.name}' has no base that has begun.")
+    return found
 
 
 def collect(root: Path, name: str) -> Results:

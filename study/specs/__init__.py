@@ -8,10 +8,11 @@ from study.specs.matrix import CalibrateSpec, MatrixSpec, ProbeSpec
 from study.specs.recipe import NetworkSpec, RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import CONSTANT, ConfirmSpec, PairingSpec, SearchSpec
-from study.specs.study import StudySpec
+from study.specs.study import HELD_OUT, StudySpec
 
 __all__ = [
     "CONSTANT",
+    "HELD_OUT",
     "CalibrateSpec",
     "ConfirmSpec",
     "MatrixSpec",

@@ -87,6 +87,7 @@ class RecipeSpec:
         ema: relative width of the power-function EMA profile, in (0, 0.28)
         seed: of initial weights and batches
         samples: share of the data trained on, in (0, 1]; the rest is held out
+        split: seed of the split into the two
         objective: noise levels and loss, by name, such as edm; `study list objectives`
         preconditioning: how network and denoiser relate, by name, such as edm
     """
@@ -103,6 +104,7 @@ class RecipeSpec:
     ema: float = 0.05
     seed: int = 0
     samples: float = 1.0
+    split: int = 0
     objective: str = "edm"
     preconditioning: str = "edm"
 
@@ -121,3 +123,4 @@ class RecipeSpec:
         require(
             0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1"
         )
+        require(0 <= self.split < 2**31, "recipe.split", self.split, "an integer from 0 to 2³¹ − 1")

@@ -191,12 +191,15 @@ class ConfirmSpec:
             rescaling, of its score or of the noise level it is told
         sequential: look at the result after 4, 6, 8, … seed sets, and stop a pairing when its
             verdict is decided, with error rates that hold under such looking
+        reference_error: also score against the reference without every tenth of its samples, for
+            the variance that it causes
     """
 
     samples: int = 50000
     seed_sets: int = 8
     controls: bool = True
     sequential: bool = True
+    reference_error: bool = False
 
     def __post_init__(self) -> None:
         require_between(self.samples, "confirm.samples", 2, MOST_SAMPLES)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from study.specs.checks import require
@@ -11,6 +11,7 @@ from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import CONSTANT, MOST_SEED_SETS, ConfirmSpec, PairingSpec, SearchSpec
 
+HELD_OUT = "held-out"  # the reference that is the part of the data a base was not trained on
 MOST_NAME = 200  # bytes: file names, which have at most 255, add a suffix
 MOST_PAIRINGS = 20_000  # each is a study in Optuna's database and a run in MLflow's
 
@@ -25,9 +26,12 @@ class StudySpec:
         base: a card's name (digits, edm2-img512-s-2147483-0.130), a folder or file with weights and
             card, a folder of diffusers or hub:org/name, exact (the data's closed form), or null:
             trained by the recipe
+        bases: in place of a base, several over which the study is repeated, such as digits@seed=0
+            and digits@seed=1; intervals are then over bases
         recipe: how the base is trained, if it is
-        reference: what samples are compared with: a data set, published statistics (img512, cifar10
-            train), or a file or folder of statistics or images
+        reference: what samples are compared with: a data set, held-out (the part of it that the
+            base was not trained on), published statistics (img512, cifar10 train), or a file or
+            folder of statistics or images
         decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or
             hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and
@@ -46,6 +50,7 @@ class StudySpec:
 
     name: str
     base: str | None = None
+    bases: tuple[str, ...] = ()
     recipe: RecipeSpec = field(default_factory=RecipeSpec)
     reference: str = "digits"
     decoder: str | None = None
@@ -80,11 +85,12 @@ class StudySpec:
             "any other name, as MLflow has an experiment of this name",
         )
         require(
-            self.base is not None or self.recipe.data == self.reference,
+            bool(self.base or self.bases) or self.data in (None, self.recipe.data),
             "recipe.data",
             self.recipe.data,
             f"{self.reference}, the reference, since the base is trained by the recipe",
         )
+        self._check_bases()
         require(
             self.precision in ("auto", "fp32", "fp16", "bf16"),
             "precision",
@@ -133,6 +139,30 @@ class StudySpec:
                 else set()
             )
             require(not unknown, "matrix.tested", sorted(unknown), "kinds of calibrate.kinds")
+
+    def _check_bases(self) -> None:
+        if not self.bases:
+            return
+        require(
+            self.base is None,
+            "base",
+            self.base,
+            "nothing together with bases; for one of them give --bases [] --base NAME",
+        )
+        require(len(self.bases) > 1, "bases", self.bases, "at least two, for an interval over them")
+        names = [self.of_base(base).name for base in self.bases]
+        accepted = "each one once, and folders of different names"
+        require(len(set(names)) == len(names), "bases", self.bases, accepted)
+
+    def of_base(self, base: str) -> "StudySpec":
+        """The study of one of its bases, kept under the study's name and that of the base."""
+        own = re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]).strip("-.")
+        return replace(self, name=f"{self.name}.{own}", base=base, bases=())
+
+    @property
+    def data(self) -> str | None:
+        """The data set that bases must have been trained on; None: any, scored on its own rest."""
+        return None if self.reference == HELD_OUT else self.reference
 
     @property
     def metrics(self) -> list[str]:

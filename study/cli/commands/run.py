@@ -1,5 +1,7 @@
 """`study run`: runs a complete study."""
 
+from pathlib import Path
+
 from jsonargparse import ArgumentParser, Namespace
 
 from degradations.errors import InputError
@@ -11,6 +13,7 @@ from study.cli.commands.command import (
     root_of,
     spec_of,
 )
+from study.specs import StudySpec
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -50,17 +53,17 @@ def _run(args: Namespace) -> int:
     if not 1 <= args.workers <= 256:
         raise InputError(f"--workers: found {args.workers}; accepted: 1 to 256.")
     if args.plan:
-        from study.engine.plan import estimate
-
         require_pairings(spec)
         if group().rank == 0:
-            print(estimate(spec, root))
+            print(_plan(spec, root))
         return 0
     if group().world > 1 and (args.workers > 1 or args.retrain or args.verify):
         raise InputError(
             "--workers, --retrain, --verify: found in a launched group (torchrun, SLURM); they are "
             "accepted only with one process."
         )
+    if spec.bases:
+        return _replicate(spec, root, args)
     require_pairings(spec)
     evaluator = evaluator_of(spec, root, args.retrain)
     if args.verify:
@@ -80,6 +83,32 @@ def _run(args: Namespace) -> int:
         "In a notebook        "
         f"study.results.read({spec.name!r}{f', {str(root)!r}' if root_flag(root) else ''})"
     )
+    return 0
+
+
+def _plan(spec: StudySpec, root: Path) -> str:
+    from study.engine.plan import estimate
+
+    if not spec.bases:
+        return estimate(spec, root)
+    number, first = len(spec.bases), spec.bases[0]
+    return f"{estimate(spec.of_base(first), root)}\nThis is for {first}, one of {number} bases."
+
+
+def _replicate(spec: StudySpec, root: Path, args: Namespace) -> int:
+    from study.engine.replicate import replicate
+    from study.files.places import report_folder
+    from study.parallel.group import group
+    from study.report import replication
+
+    if args.retrain or args.verify:
+        raise InputError("--retrain, --verify: found with bases; accepted with one base only.")
+    rows = replicate(spec, root, args.fresh, args.workers, args.release)
+    if group().rank == 0:
+        print(f"\n{replication.render(rows, 'md')}\n")
+        print(f"Tables               {report_folder(root, spec.name)}/")
+        for base in spec.bases:
+            print(f"{base:20} {report_folder(root, spec.of_base(base).name)}/")
     return 0
 
 

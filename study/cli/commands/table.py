@@ -14,11 +14,17 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
+    from study.report import replication
     from study.report.rows import rows
     from study.report.table import render
-    from study.search.collect import collect
+    from study.search.collect import collect, collect_bases
 
-    results = collect(root_of(args, writes=False), args.name)
+    root = root_of(args, writes=False)
+    results = collect(root, args.name)
+    if results.spec.bases:
+        bases = collect_bases(root, results.spec)
+        print(replication.render(replication.rows(bases, args.metric), args.format))
+        return 0
     print(render(rows(results, args.metric), args.format))
     return 0
 

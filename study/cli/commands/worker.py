@@ -14,10 +14,11 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     if args.attached:
         end_with_parent()
+    from study.engine.replicate import join
     from study.engine.run import work
 
     spec = spec_of(args)
-    work(spec, root_of(args), args.release)
+    (join if spec.bases else work)(spec, root_of(args), args.release)
     print(f"Nothing is left to do for '{spec.name}'.")
     return 0
 
