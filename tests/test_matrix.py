@@ -10,7 +10,7 @@ import pytest
 
 from degradations import Interval, parse_rule
 from study.cli.main import call
-from study.report import matrix
+from study.report import forecasts
 from study.results import read
 
 MATRIX, SMALL = "tests/small-matrix.yaml", "tests/small.yaml"
@@ -101,7 +101,9 @@ def test_probes_are_scored_beside_baselines() -> None:
             "predicted_cosine": [None, None, None, None],
         }
     )
-    found = matrix.score_probes(cells).set_index("probe")
+    found = forecasts.score(cells)
+    apart = found[found["over"] == "different kinds"].set_index("forecast")
+    found = found[found["over"] == "all"].set_index("forecast")
     assert found.loc["endpoint", "agreement"] == 1
     # two cells with equal scores of four
     assert found.loc["endpoint", "rank_correlation"] == pytest.approx(np.sqrt(0.9))
@@ -113,6 +115,11 @@ def test_probes_are_scored_beside_baselines() -> None:
     # three classes, one of them never predicted
     assert 0 < found.loc["endpoint", "r_k"] < 1
     assert found.loc["always no", "r_k"] == 0
+    assert found.loc["endpoint", "beyond"] == pytest.approx(
+        found.loc["endpoint", "r_k"] - found.loc["same kind", "r_k"]
+    )
+    assert set(apart["cells"]) == {2}
+    assert apart.loc["same kind", "r_k"] == 0
 
 
 def test_held_out_data_and_the_variants_of_a_base(

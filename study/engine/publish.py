@@ -182,6 +182,7 @@ class Publisher:
             "commit": commit,
             "evaluations": [(e.task.as_dict(), e.number, e.ended) for e in evaluations],
             "probe": sha256(probe) if probe.is_file() else None,
+            "forecasts": [version["sha256"] for version in results.forecasts],
             "mlflow": (self._root / "mlflow.db").is_file(),
         }
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -40,10 +41,11 @@ def write_report(
     for metric in results.metrics if few else ():
         shown = rows if metric == results.primary else rows_of(results, metric)
         written.append(figures.save(figures.curves(results, shown), folder / f"{metric}.png"))
-    if results.spec.matrix is not None:
+    if results.spec.matrix is not None or results.forecasts:
         probed = read_json(folder / "probe.json") or []
         cells = matrix.cells(results, rows, probed)
         written.append(write(folder / "matrix.csv", cells.to_csv(index=False)))
+        written += scored_forecasts(results, cells, folder)
         written += [
             figures.save(figure, folder / f"{name}.png")
             for name, figure in matrix.maps(cells).items()
@@ -55,6 +57,25 @@ def write_report(
             reference.save(folder / f"reference-{name}.npz")
             written.append(folder / f"reference-{name}.npz")
     return written
+
+
+def scored_forecasts(results: Results, cells: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write how the forecasts of a study turned out, as CSV and as a page; returns the paths."""
+    from study.report import forecasts
+
+    versions, name, said = results.forecasts, str(results.spec.forecasts), None
+    lines = ["Forecasts were not written down before the study."]
+    if versions:
+        said, lines = (
+            forecasts.read_forecasts(versions[0]["text"], name),
+            [forecasts.stated(versions, name)],
+        )
+    scored = forecasts.score(cells, said)
+    lines += ["", scored.round(2).to_markdown(index=False)]
+    return [
+        write(folder / "forecasts.csv", scored.to_csv(index=False)),
+        write(folder / "forecasts.md", "\n".join(lines)),
+    ]
 
 
 def write(path: Path, text: str) -> Path:

@@ -8,6 +8,7 @@ from degradations import RunError
 from study.engine import schedule
 from study.engine.calibrate import Calibration, calibrate
 from study.engine.check import evaluator_of, require_pairings
+from study.engine.forecasts import keep, text_of
 from study.engine.publish import Publisher
 from study.engine.report import write
 from study.engine.session import exclusive, helpers, lock_of, opened
@@ -41,6 +42,7 @@ def run(
     """
     require_pairings(spec)
     # raises InputError before anything is written
+    forecasts = text_of(spec)
     evaluator = evaluator or evaluator_of(spec, root, retrain)
     check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
@@ -51,10 +53,11 @@ def run(
         opened(evaluator, root, fresh, release=release) as study,
         helpers(evaluator.spec, root, workers - 1),
     ):
+        versions = [] if forecasts is None else keep(study.worker, forecasts)
         search(study.worker)
         n = spec.confirm.samples
         floors = study.worker.once(f"floors of {n}", lambda: floors_of(evaluator, n))
-        results = replace(study.worker.results, floors=floors)
+        results = replace(study.worker.results, floors=floors, forecasts=versions)
         return study.publisher.report(results, evaluator)
 
 

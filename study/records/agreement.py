@@ -102,7 +102,8 @@ class Cells:
         """The p-value of a rank correlation of two values of the cells, by permuting kinds.
 
         The rows and columns of b are permuted together, which keeps its own structure (QAP). Cells
-        without a counterpart are left out. (Krackhardt 1988)
+        without a counterpart are left out, and permutations in which none has one. (Krackhardt
+        1988)
         """
         rng, kinds = np.random.default_rng(seed), self.kinds
         rows = [kinds.index(each) for each in self.mains]
@@ -110,13 +111,16 @@ class Cells:
         table = np.full((len(kinds), len(kinds)), np.nan)
         table[rows, columns] = b
         observed, own = abs(rank_correlation(a, b)), np.asarray(a, float)
-        larger = 1
+        larger = counted = 1
         for _ in range(RESAMPLES):
             order = rng.permutation(len(kinds))
             other = table[order[rows], order[columns]]
             there = np.isfinite(other)
+            if not there.any():
+                continue
+            counted += 1
             larger += abs(rank_correlation(list(own[there]), list(other[there]))) >= observed
-        return larger / (RESAMPLES + 1)
+        return larger / counted
 
 
 def _require_equal(a: Sequence[object], b: Sequence[object]) -> None:

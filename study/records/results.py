@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Any
 
 from study.records.confirmation import Sets
 from study.records.statistics import BestWeight, Estimate, best_weight, difference
@@ -16,13 +17,15 @@ BESIDE = 0.1  # distance from 1 of the weights at which slope and "no gain" are 
 class Results:
     """All evaluations of a study: those of each pairing's search, and those shared by pairings.
 
-    floors: for each metric, what FD cannot fall below with the confirmation's number of samples.
+    floors: for each metric, what FD cannot fall below with the confirmation's number of samples;
+    forecasts: the versions of the study's file of forecasts, as they were seen.
     """
 
     spec: StudySpec
     searches: Mapping[PairingSpec, Sequence[Evaluation]]
     shared: Mapping[Task, Evaluation]
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    forecasts: Sequence[Mapping[str, Any]] = ()
 
     @property
     def metrics(self) -> list[str]:

@@ -113,6 +113,11 @@ def interval(low: float, high: float) -> str:
     return f"interval({shortest(low)}, {shortest(high)})"
 
 
+def kind_of(name: str) -> str:
+    """The kind of a degradation's name; of several in a row, the name itself."""
+    return name if "+" in name else name.split("(")[0]
+
+
 def rounded(name: str) -> str:
     """A name for display: its numbers to three significant digits."""
     return re.sub(r"\d+\.\d+(e[-+]?\d+)?", lambda number: f"{float(number[0]):.3g}", name)

@@ -13,7 +13,7 @@ from study.records.confirmation import Sets
 from study.records.multiplicity import Correction
 from study.records.replication import OverBases, Spread, mean_over, spread
 from study.records.results import Results
-from study.records.task import BASE, Task
+from study.records.task import BASE, Task, kind_of
 from study.report.formats import require_format
 from study.report.rows import rows as rows_of_base
 from study.report.table import FORMATS, latex
@@ -92,7 +92,7 @@ def _key(results: Results, pairing: PairingSpec) -> tuple[str, ...]:
     """What is equal of a pairing on all bases: its names, or its kinds if it is of a matrix."""
     main, guide = pairing.main, pairing.guide
     if results.spec.matrix is not None:
-        main, guide = (name if "+" in name else name.split("(")[0] for name in (main, guide))
+        main, guide = kind_of(main), kind_of(guide)
     return main, guide, pairing.coupling, pairing.rule
 
 

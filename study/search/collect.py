@@ -50,4 +50,5 @@ def collect(root: Path, name: str) -> Results:
             Store(storage, own).evaluations() if own in begun else []
         )  # reading must not create one
     known = {evaluation.task: evaluation for evaluation in shared.evaluations()}
-    return Results(spec, searches, known, attributes.get(f"floors of {spec.confirm.samples}", {}))
+    floors = attributes.get(f"floors of {spec.confirm.samples}", {})
+    return Results(spec, searches, known, floors, attributes.get("forecasts", ()))

@@ -45,6 +45,8 @@ class StudySpec:
         calibrate: how equally damaging strengths are found
         matrix: if given, the pairings are those of all calibrated kinds
         probe: settings of the probes
+        forecasts: a CSV file of forecast verdicts, kept before the first evaluation and compared
+            with the verdicts
         seed: of the search; the confirmation uses those after it
     """
 
@@ -63,6 +65,7 @@ class StudySpec:
     calibrate: CalibrateSpec = field(default_factory=CalibrateSpec)
     matrix: MatrixSpec | None = None
     probe: ProbeSpec = field(default_factory=ProbeSpec)
+    forecasts: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,0 +1,207 @@
+"""How forecasts of verdicts turned out: those of probes, of baselines, and those written down."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from degradations import InputError
+from study.records.agreement import (
+    Cells,
+    area_under_curve,
+    multiclass_correlation,
+    rank_correlation,
+)
+from study.records.confirmation import LEAST
+
+IMPROVES, BLENDS, NO_GAIN = "improves", "blends", "no gain"
+ORDER = {IMPROVES: 1.0, NO_GAIN: 0.0, BLENDS: -1.0}
+SAME_KIND, ALWAYS_NO = "same kind", "always no"
+Forecast = tuple[list[str], list[float]]  # the verdict of each cell, and a score that ranks them
+
+
+def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
+    """The verdict that each probe predicts for the cells, and its score; then two baselines.
+
+    endpoint: its weight above, below or at 1. ρ·r: above 1 a gain, on noised data and along
+    trajectories; else *blends* where the weight is below 1 with a gain above 5 %. ρ > 0.5: a gain.
+    The baselines: a gain for the same kind, and never. An undetermined probe predicts no gain. (The
+    thresholds are those of `notebooks/log.md`, set before the first matrix.)
+    """
+
+    def column(name: str) -> list[float]:
+        if name not in cells:
+            return [-np.inf] * len(cells)
+        return list(pd.to_numeric(cells[name]).fillna(-np.inf))
+
+    def by_errors(suffix: str) -> tuple[list[str], list[float]]:
+        criterion = column(f"predicted_criterion{suffix}")
+        rest = zip(
+            column(f"predicted_weight{suffix}"), column(f"predicted_gain{suffix}"), strict=True
+        )
+        blends = [-np.inf < weight < 1 and gain > LEAST for weight, gain in rest]
+        both = zip(criterion, blends, strict=True)
+        return [IMPROVES if c > 1 else BLENDS if b else NO_GAIN for c, b in both], criterion
+
+    weight, cosine = column("predicted_endpoint_weight"), column("predicted_cosine")
+    same = [float(a == b) for a, b in zip(cells["main_kind"], cells["guide_kind"], strict=True)]
+    return {
+        "endpoint": (
+            [IMPROVES if w > 1 else BLENDS if -np.inf < w < 1 else NO_GAIN for w in weight],
+            column("predicted_endpoint_gain"),
+        ),
+        "ρ·r > 1": by_errors(""),
+        "ρ·r > 1, trajectories": by_errors("_on_trajectories"),
+        "ρ > 0.5": ([IMPROVES if each > 0.5 else NO_GAIN for each in cosine], cosine),
+        SAME_KIND: ([IMPROVES if each else NO_GAIN for each in same], same),
+        ALWAYS_NO: ([NO_GAIN] * len(cells), [0.0] * len(cells)),
+    }
+
+
+def read_forecasts(text: str, name: str) -> pd.DataFrame:
+    """The forecasts of a CSV file: a row per cell, by `main` and `guide` or by their kinds.
+
+    The kinds are `main_kind` and `guide_kind`. Every other column in which all values are verdicts
+    is a forecast; further columns, such as predicted weights, are ignored. Raises InputError, with
+    the file's name, for a text that is not such a table.
+    """
+    try:
+        found = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise InputError(f"forecasts {name}: not a CSV file ({error}).") from None
+    keys = _keys(found)
+    if not keys:
+        raise InputError(
+            f"forecasts {name}: found the columns {', '.join(map(str, found))[:200]}; accepted: "
+            "main and guide, or main_kind and guide_kind, and one column for each forecast."
+        )
+    repeated = found[found.duplicated(keys)]
+    if len(repeated):
+        raise InputError(
+            f"forecasts {name}: two rows of {' → '.join(repeated.iloc[0][keys])}; accepted: one."
+        )
+    if not _columns(found):
+        raise InputError(
+            f"forecasts {name}: found no column of verdicts; accepted: {', '.join(ORDER)}."
+        )
+    return found
+
+
+def written(forecasts: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Forecast]:
+    """The forecasts that were written down, of the cells of a study.
+
+    Raises InputError for a cell without a forecast.
+    """
+    keys = _keys(forecasts)
+    rows = {tuple(row[keys]): row for _, row in forecasts.iterrows()}
+    wanted = [tuple(row[keys]) for _, row in cells.iterrows()]
+    missing = [" → ".join(key) for key in wanted if key not in rows]
+    if missing:
+        raise InputError(
+            f"forecasts: no row of {missing[0]}, one of {len(missing)} pairings without a forecast."
+        )
+    found = {}
+    for column in _columns(forecasts):
+        said = [str(rows[key][column]) for key in wanted]
+        found[column] = said, [ORDER[each] for each in said]
+    return found
+
+
+def _keys(forecasts: pd.DataFrame) -> list[str]:
+    """The columns that say which cell a row is about; empty if there are none."""
+    for keys in (["main", "guide"], ["main_kind", "guide_kind"]):
+        if set(keys) <= set(forecasts):
+            return keys
+    return []
+
+
+def _columns(forecasts: pd.DataFrame) -> list[str]:
+    verdicts = (name for name in forecasts if name not in _keys(forecasts))
+    return [str(name) for name in verdicts if set(forecasts[name]) <= ORDER.keys()]
+
+
+def score(cells: pd.DataFrame, forecasts: pd.DataFrame | None = None) -> pd.DataFrame:
+    """How well each forecast agrees with the verdicts of the cells: a row for each.
+
+    Those of the probes (`predictions`), of two baselines, and of those written down; over all cells
+    and over those of different kinds. improves, predicted: numbers of cells with a gain, and with a
+    predicted one; agreement: share of cells where the forecast of a gain is right; missed, wrong:
+    numbers of false negatives and false positives; r_k: the multiclass correlation with the
+    verdicts; beyond: r_k less that of "same kind", with intervals over kinds; auc: P(a cell with a
+    gain has the larger score); rank_correlation: Spearman's, of the score with what was recovered
+    at the tested weight, whether shown or not; p: of that, by permuting kinds.
+    """
+    found = []
+    for over, some in (
+        ("all", cells),
+        ("different kinds", cells[cells["main_kind"] != cells["guide_kind"]]),
+    ):
+        if not len(some):
+            continue
+        said = predictions(some) | (written(forecasts, some) if forecasts is not None else {})
+        found += [{"over": over, **row} for row in _scored(some, said)]
+    return pd.DataFrame(found)
+
+
+def _scored(cells: pd.DataFrame, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
+    verdicts = list(cells["verdict"])
+    improves = [each == IMPROVES for each in verdicts]
+    recovered = list(pd.to_numeric(cells["tested_recovered"]).fillna(0.0))
+    kinds = Cells(list(cells["main_kind"]), list(cells["guide_kind"]))
+    same = forecasts[SAME_KIND][0]
+
+    def r_k(said: Sequence[str], chosen: Any) -> float:
+        return multiclass_correlation([said[i] for i in chosen], [verdicts[i] for i in chosen])
+
+    every, found = range(len(cells)), []
+    for name, (said, value) in forecasts.items():
+        ends = kinds.interval(lambda chosen, said=said: r_k(said, chosen))  # type: ignore[misc]
+        more = kinds.interval(
+            lambda chosen, said=said: r_k(said, chosen) - r_k(same, chosen)  # type: ignore[misc]
+        )
+        pairs = [(each == IMPROVES, gain) for each, gain in zip(said, improves, strict=True)]
+        found.append(
+            {
+                "forecast": name,
+                "cells": len(cells),
+                "improves": sum(improves),
+                "predicted": sum(each for each, _ in pairs),
+                "agreement": float(np.mean([a == b for a, b in pairs])),
+                "missed": sum(b and not a for a, b in pairs),
+                "wrong": sum(a and not b for a, b in pairs),
+                "r_k": r_k(said, every),
+                **_ends("r_k", ends),
+                "beyond": r_k(said, every) - r_k(same, every),
+                **_ends("beyond", more),
+                "auc": area_under_curve(value, improves),
+                "rank_correlation": rank_correlation(value, recovered),
+                "p": kinds.permutation_p(value, recovered),
+            }
+        )
+    return found
+
+
+def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float]:
+    low, high = interval or (np.nan, np.nan)
+    return {f"{name}_low": low, f"{name}_high": high}
+
+
+def stated(versions: Sequence[Mapping[str, Any]], name: str) -> str:
+    """When forecasts were kept, in words, and whether they were changed since.
+
+    versions: those seen, with `sha256`, `evaluations` that existed then, and the time `at`.
+    """
+    first, later = versions[0], versions[1:]
+    text = f"Forecasts of {name} (SHA-256 {first['sha256'][:12]}…, {first['at']}): "
+    if first["evaluations"] == 0:
+        text += "kept before the first evaluation."
+    else:
+        text += f"FIRST SEEN AFTER {first['evaluations']} EVALUATIONS, so they may know results."
+    if later:
+        text += (
+            f" THE FILE WAS CHANGED after {later[0]['evaluations']} evaluations ({later[0]['at']}, "
+            f"SHA-256 {later[0]['sha256'][:12]}…); compared are the forecasts as they were first."
+        )
+    return text
