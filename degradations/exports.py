@@ -33,6 +33,7 @@ from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
 from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
+from degradations.parsing import family as family
 from degradations.parsing import kinds as kinds
 from degradations.parsing import parse as parse
 from degradations.prune import Prune as Prune
@@ -40,4 +41,5 @@ from degradations.quantize import Quantize as Quantize
 from degradations.score_error import ScoreError as ScoreError
 from degradations.sigma_error import SigmaError as SigmaError
 from degradations.turned import Turned as Turned
+from degradations.weight_drop import WeightDrop as WeightDrop
 from degradations.weight_noise import WeightNoise as WeightNoise

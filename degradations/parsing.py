@@ -27,6 +27,24 @@ def parse(text: str) -> Degradation:
     return Composition(tuple(_part(part, f"'{part.strip()}' in '{text}'") for part in parts))
 
 
+def family(text: str) -> Kind:
+    """The degradations of a kind with fixed options, `prune` or `weight-noise(seed=1)`.
+
+    Returned at the identity strength; `dataclasses.replace(…, strength=…)` gives the others. Raises
+    InputError if the text is not a kind, or has other options.
+    """
+    name, bracket, rest = text.partition("(")
+    kind = kinds().get(name.strip())
+    if kind is None:
+        raise InputError(
+            f"'{text}' is not a kind of degradation; the kinds are {', '.join(kinds())}."
+        )
+    options = f", {rest}" if bracket else ")"
+    found = _part(f"{kind.kind}({kind.identity}{options}", f"'{text}'")
+    assert isinstance(found, Kind)
+    return found
+
+
 def _part(text: str, found: str) -> Degradation:
     name = text.partition("(")[0].strip()
     if name == "none":

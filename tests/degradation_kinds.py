@@ -18,6 +18,7 @@ from degradations import (
     ScoreError,
     SigmaError,
     Turned,
+    WeightDrop,
     WeightNoise,
 )
 
@@ -26,6 +27,7 @@ KINDS = [
     pytest.param(Dropout, (0.05, 0.2, 0.5), True, id="dropout"),
     pytest.param(BlockDropout, (0.05, 0.2, 0.5), True, id="block-dropout"),
     pytest.param(WeightNoise, (0.05, 0.1, 0.4), False, id="weight-noise"),
+    pytest.param(WeightDrop, (0.02, 0.1, 0.4), False, id="weight-drop"),
     pytest.param(Prune, (0.1, 0.3, 0.8), False, id="prune"),
     pytest.param(Quantize, (6, 4, 2.5), False, id="quantize"),
     pytest.param(InputNoise, (0.1, 0.2, 1.0), True, id="noise"),

@@ -113,7 +113,7 @@ def test_a_level_that_no_strength_reaches_says_so(kind: str) -> None:
     found, strengths = calibrated(kind, lambda s: min(weak(s), 2.0))
     assert found.strengths[0] is not None
     assert (found.strengths[1], found.found, found.next) == (None, False, None)
-    assert found.reason.startswith("FD reaches at most 2 times the base's, at ")
+    assert found.reason.startswith("the damage reaches at most 2, at ")
     assert end in strengths
     assert max(strengths) == end or min(strengths) == end
 
@@ -123,10 +123,7 @@ def test_a_level_that_the_weakest_strength_exceeds_says_so(kind: str) -> None:
     found, strengths = calibrated(kind, lambda strength: 2.0)
     weakest = 1e-4 if kinds()[kind].rises else 16
     assert found.strengths == (None, None)
-    assert (
-        found.reason
-        == f"even the weakest, {kind}({weakest:g}), raises FD to more than 1.5 times the base's"
-    )
+    assert found.reason == f"even the weakest, {kind}({weakest:g}), does more damage than 1.5"
     assert weakest in strengths
 
 
@@ -134,7 +131,7 @@ def test_a_level_that_the_weakest_strength_exceeds_says_so(kind: str) -> None:
 def test_damage_that_jumps_past_a_level_says_so(at: float) -> None:
     found, strengths = calibrated("noise", lambda strength: 1.0 if strength < at else 5.0)
     assert found.strengths == (None, None)
-    assert found.reason.startswith("FD jumps past 1.5 times the base's at noise(")
+    assert found.reason.startswith("the damage jumps past 1.5 at noise(")
     assert float(found.reason.split("(")[1].rstrip(")")) == pytest.approx(at, rel=0.02)
     assert min(abs(strength / at - 1) for strength in strengths) < 0.02
 
@@ -165,7 +162,7 @@ def test_a_strength_that_could_not_be_evaluated_is_too_strong() -> None:
     assert 0.2 in strengths
     assert found.ratios[0] == pytest.approx(1.5, rel=0.05)
     found, _ = calibrated("noise", lambda strength: None)
-    assert found.reason.startswith("even the weakest, noise(0.0001), raises FD")
+    assert found.reason.startswith("even the weakest, noise(0.0001), does more damage")
 
 
 def test_levels_share_what_is_known() -> None:

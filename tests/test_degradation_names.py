@@ -1,6 +1,7 @@
 """Names of degradations, read and written."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from degradations import (
     Quantize,
     Turned,
     WeightNoise,
+    family,
     parse,
 )
+from study.records.task import kind_of
 
 
 @pytest.mark.parametrize(
@@ -77,18 +80,25 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
         ("dropout(-1)", "at least 0"),
         ("dropout(inf)", "found strength inf; accepted: at least 0 and below 1"),
         ("noise(nan)", "found strength nan"),
-        ("sigma(inf)", "found strength inf; accepted: at least 0 and finite"),
+        ("sigma(inf)", "found strength inf; accepted: at least -0.99 and finite"),
+        ("sigma(-1)", "found strength -1; accepted: at least -0.99 and finite"),
         ("label-drop(1.5)", "found strength 1.5; accepted: at least 0 and at most 1"),
         ("quantize(0.5)", "found strength 0.5; accepted: at least 1 and at most 32, or inf"),
         ("", "'' is not.*accepted:"),
         ("noise(0.1)(0.2)", "accepted:"),
         ("noise(0.1", "did you mean noise"),
         ("dropout(0.1, seed=1)", r"write dropout\(STRENGTH\), "),
-        ("weight-noise(0.1, 1)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
-        ("weight-noise(0.1, seed=x)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
-        ("weight-noise(0.1, seed=1.5)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
-        ("weight-noise(0.1, seed=1, seed=2)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
-        ("weight-noise(seed=1)", r"write weight-noise\(STRENGTH, seed=NUMBER\)"),
+        ("weight-noise(0.1, 1)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
+        ("weight-noise(0.1, seed=x)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
+        (
+            "weight-noise(0.1, seed=1.5)",
+            r"write weight-noise\(STRENGTH, seed=NUMBER, ",
+        ),
+        (
+            "weight-noise(0.1, seed=1, seed=2)",
+            r"write weight-noise\(STRENGTH, seed=NUMBER, ",
+        ),
+        ("weight-noise(seed=1)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
         ("turned(1, angle=nan)", "found angle=nan; accepted: a finite float"),
         ("turned(1, angle=inf)", "found angle=inf; accepted: a finite float"),
         ("dropout(0.1)+", r"'' in 'dropout\(0.1\)\+' is not"),
@@ -106,3 +116,55 @@ def test_bad_names_are_rejected(text: str, says: str) -> None:
 def test_bad_options_are_rejected(option: float, says: str) -> None:
     with pytest.raises(InputError, match=says):
         WeightNoise(0.1, seed=option)  # type: ignore[arg-type]
+
+
+class TestFamilies:
+    """A kind with fixed options, of which the strength is free."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("weight-noise(seed=1)", "weight-noise(0.3, seed=1)"),
+            ("weight-noise(angle=30, seed=1)", "weight-noise(0.3, seed=1, angle=30)"),
+            ("noise", "noise(0.3)"),
+            (" turned(angle=-45) ", "turned(0.3, angle=-45)"),
+        ],
+    )
+    def test_a_strength_makes_a_degradation(self, text: str, expected: str) -> None:
+        found = family(text)
+        assert found.strength == found.identity
+        made = str(replace(found, strength=0.3))
+        assert made == expected
+        assert family(kind_of(made)) == found
+
+    def test_of_bits_too(self) -> None:
+        assert str(replace(family("quantize"), strength=5)) == "quantize(5)"
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("niose", "'niose' is not a kind of degradation; the kinds are block-dropout"),
+            ("", "'' is not a kind"),
+            ("weight-noise(0.1)", "'weight-noise.0.1.': write weight-noise"),
+            ("weight-noise(seed=x)", "write weight-noise"),
+            ("noise(seed=1)", "write noise"),
+            ("weight-noise(seed=1", "is not a degradation"),
+        ],
+    )
+    def test_other_texts_are_refused(self, text: str, says: str) -> None:
+        with pytest.raises(InputError, match=says):
+            family(text)
+
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            ("noise(0.2)", "noise"),
+            ("weight-noise(0.1, seed=1, angle=30)", "weight-noise(seed=1, angle=30)"),
+            ("quantize(inf)", "quantize"),
+            ("none", "none"),
+            ("quantize(5)+quantize(3)", "quantize(5)+quantize(3)"),
+            ("digits@snapshot=512", "digits@snapshot=512"),
+        ],
+    )
+    def test_the_kind_of_a_name_keeps_its_options(self, name: str, kind: str) -> None:
+        assert kind_of(name) == kind

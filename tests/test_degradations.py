@@ -26,6 +26,7 @@ from degradations import (
     NoAttention,
     Prune,
     Quantize,
+    WeightDrop,
     WeightNoise,
     kinds,
     parse,
@@ -42,7 +43,7 @@ CASES = [
         for row in KINDS + KINDS_OF_IMAGES
     ),
 ]
-OF_WEIGHTS = {WeightNoise, Prune, Quantize}
+OF_WEIGHTS = {WeightNoise, WeightDrop, Prune, Quantize}
 
 
 @pytest.mark.parametrize(("make", "kind", "strengths", "random"), CASES)

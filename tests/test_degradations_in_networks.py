@@ -21,6 +21,7 @@ from degradations import (
     Prune,
     Quantize,
     Turned,
+    WeightDrop,
     WeightNoise,
 )
 from degradations.blur import blur
@@ -217,3 +218,37 @@ class TestMaps:
         goes = through(MapShuffle(1), "map", h)[:, 0, 0, 0].long().bincount(minlength=16)
         assert int(goes[0]) == 0
         assert bool(((goes[1:] - 4000 / 15).abs() < 5 * math.sqrt(4000 / 15)).all())
+
+
+class TestDirectionsOfWeights:
+    @staticmethod
+    def shift(kind: Kind, weight: torch.Tensor) -> torch.Tensor:
+        return (weight_after(kind, weight) - weight).flatten().double()
+
+    def test_directions_have_the_cosine_of_their_angle(self) -> None:
+        """cos θ, up to the chance cosine of two random directions of d numbers, about 1/√d."""
+        weight, d = randn(300, 200), 60_000
+        straight = self.shift(WeightNoise(0.1), weight)
+        for angle in (0, 30, 60, 90, 180):
+            turned = self.shift(WeightNoise(0.2, angle=angle), weight)
+            cosine = float(straight @ turned / straight.norm() / turned.norm())
+            assert cosine == pytest.approx(math.cos(math.radians(angle)), abs=4 / math.sqrt(d))
+            length = float(turned.norm() / straight.norm())
+            assert length == pytest.approx(2, rel=4 / math.sqrt(d))
+        other = self.shift(WeightNoise(0.1, seed=1), weight)
+        assert abs(float(straight @ other / straight.norm() / other.norm())) < 4 / math.sqrt(d)
+
+    def test_dropped_weights_are_nested_for_one_seed_and_anew_for_another(self) -> None:
+        weight, n = torch.ones(400, 250), 100_000
+        few, many, other = (
+            weight_after(kind, weight) == 0
+            for kind in (WeightDrop(0.1), WeightDrop(0.3), WeightDrop(0.3, seed=1))
+        )
+        for share, found in ((0.1, few), (0.3, many), (0.3, other)):
+            assert float(found.double().mean()) == pytest.approx(
+                share, abs=4 * math.sqrt(share * (1 - share) / n)
+            )
+        assert bool((few <= many).all())
+        both = float((few & other).double().mean())
+        assert both == pytest.approx(0.03, abs=4 * math.sqrt(0.03 * 0.97 / n))
+        assert bool((weight_after(WeightDrop(1.0), weight) == 0).all())

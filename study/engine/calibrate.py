@@ -1,9 +1,9 @@
 """The strength at which a kind of degradation does a given damage, by root finding."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from degradations import Kind, kinds
+from degradations import Kind, family
 from study.records import damage
 from study.records.results import Results
 
@@ -35,7 +35,12 @@ class Calibration:
         """The degradation at a level."""
         strength = self.strengths[level]
         assert strength is not None
-        return str(kinds()[self.kind](strength))
+        return named(self.kind, strength)
+
+
+def named(kind: str, strength: float) -> str:
+    """The name of the degradation of a kind, which may have options, at a strength."""
+    return str(replace(family(kind), strength=strength))
 
 
 def calibrate(results: Results, kind: str) -> Calibration:
@@ -45,7 +50,7 @@ def calibrate(results: Results, kind: str) -> Calibration:
     for them, so the result does not depend on when it is computed. Raises RunError if the base's
     damage, of which others are multiples, could not be measured.
     """
-    spec, made = results.spec.calibrate, kinds()[kind]
+    spec, made = results.spec.calibrate, family(kind)
     damage.require_base(results)
     seen: dict[float, float] = {}
     errors: dict[float, float | None] = {}
@@ -64,7 +69,7 @@ def calibrate(results: Results, kind: str) -> Calibration:
                 proposal = None
             if proposal is None:
                 break
-            known = damage.damage(results, str(made(proposal)))
+            known = damage.damage(results, named(kind, proposal))
             if known is None:
                 break
             seen[proposal], errors[proposal] = known
@@ -91,7 +96,7 @@ def _close(seen: dict[float, float], level: float, tolerance: float) -> tuple[fl
     return (strength, seen[strength]) if distance <= tolerance else None
 
 
-def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple[float | None, str]:
+def _propose(kind: Kind, known: dict[float, float], level: float) -> tuple[float | None, str]:
     """The next strength to evaluate, or None and the reason; known: ratios, weakest strength first.
 
     The search moves outwards until the level is bracketed, then uses false position in ln(ratio)
@@ -104,28 +109,29 @@ def _propose(kind: type[Kind], known: dict[float, float], level: float) -> tuple
     places = [_place(kind, strength) for strength in known]
     gaps = [math.log(max(ratio, 1e-12) / level) for ratio in known.values()]
     above = next((i for i, gap in enumerate(gaps) if gap > 0), None)
+
+    def at(strength: float) -> str:
+        return str(replace(kind, strength=strength))
+
     if above is None:
         if places[-1] >= strongest - 1e-9:
-            most, at = max((ratio, strength) for strength, ratio in known.items())
-            return None, f"FD reaches at most {most:.3g} times the base's, at {kind.kind}({at:g})"
+            most, strength = max((ratio, strength) for strength, ratio in known.items())
+            return None, f"the damage reaches at most {most:.3g}, at {at(strength)}"
         return _strength(kind, min(places[-1] + _STRIDE[kind.rises], strongest)), ""
     if above == 0:
         if places[0] <= weakest + 1e-9:
-            return (
-                None,
-                f"even the weakest, {kind.kind}({next(iter(known)):g}), raises FD to more than "
-                f"{level:g} times the base's",
-            )
+            first = at(next(iter(known)))
+            return None, f"even the weakest, {first}, does more damage than {level:g}"
         return _strength(kind, max(places[0] - _STRIDE[kind.rises], weakest)), ""
     low, high, gap_low, gap_high = places[above - 1], places[above], gaps[above - 1], gaps[above]
     share = 0.5 if math.isinf(gap_high) else min(max(-gap_low / (gap_high - gap_low), 0.1), 0.9)
     proposal = _strength(kind, low + share * (high - low))
     if proposal in known:
-        return None, f"FD jumps past {level:g} times the base's at {kind.kind}({proposal:g})"
+        return None, f"the damage jumps past {level:g} at {at(proposal)}"
     return proposal, ""
 
 
-def first_strength(kind: type[Kind]) -> float:
+def first_strength(kind: Kind) -> float:
     """The first strength of a calibration: weak to moderate, within the range of every kind."""
     return FIRST if kind.rises else FIRST_BITS
 
@@ -133,7 +139,7 @@ def first_strength(kind: type[Kind]) -> float:
 _STRIDE = {True: math.log(2), False: 1.0}  # a factor of 2 in strength, or a bit
 
 
-def _ends(kind: type[Kind]) -> tuple[float, float]:
+def _ends(kind: Kind) -> tuple[float, float]:
     """The places (`_place`) of the weakest and of the strongest strength that is tried."""
     if kind.rises:
         # the end itself, or just before it
@@ -142,12 +148,12 @@ def _ends(kind: type[Kind]) -> tuple[float, float]:
     return -MOST_BITS, -kind.least
 
 
-def _place(kind: type[Kind], strength: float) -> float:
+def _place(kind: Kind, strength: float) -> float:
     """A strength on the search's scale, on which damage rises: its logarithm, or minus bits."""
     return math.log(strength) if kind.rises else -strength
 
 
-def _strength(kind: type[Kind], place: float) -> float:
+def _strength(kind: Kind, place: float) -> float:
     return _rounded(math.exp(place) if kind.rises else -place)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from degradations import InputError, Kind, kinds
+from degradations import InputError, Kind, family, kinds
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.engine.bases import base_of, by_recipe, resolve, untrained
@@ -80,13 +80,12 @@ def check_strengths(spec: StudySpec) -> None:
 
 def is_supported(base: Base, kind: str, wanted: bool) -> bool:
     """Whether a base supports a kind. Raises InputError if it does not and the kind is wanted."""
-    if kind not in kinds():
-        raise InputError(
-            f"calibrate.kinds: '{kind}' is not a kind of degradation; the kinds are "
-            f"{', '.join(kinds())}."
-        )
     try:
-        is_stochastic(base, kinds()[kind](first_strength(kinds()[kind])))
+        made = family(kind)
+    except InputError as error:
+        raise InputError(f"calibrate.kinds: {error}") from None
+    try:
+        is_stochastic(base, replace(made, strength=first_strength(made)))
     except InputError:
         if wanted:
             raise

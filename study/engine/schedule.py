@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from degradations import kinds
-from study.engine.calibrate import calibrate
+from study.engine.calibrate import calibrate, named
 from study.records import damage, rescaling
 from study.records.conclusions import comparisons
 from study.records.results import Results
-from study.records.task import BASE, Task
+from study.records.task import BASE, Task, kind_of
 from study.sampling import nfe
 from study.search import propose
 from study.specs import PairingSpec, StudySpec
@@ -59,7 +59,7 @@ def calibration(results: Results) -> Iterator[Wanted]:
     names = [BASE]
     if all(task in results.shared for task in _measured(results, BASE)):
         found = [calibrate(results, kind) for kind in results.spec.calibrate.kinds]
-        names = [str(kinds()[each.kind](each.next)) for each in found if each.next is not None]
+        names = [named(each.kind, each.next) for each in found if each.next is not None]
     for name in names:
         wanted = (task for task in _measured(results, name) if task not in results.shared)
         yield from ((None, task) for task in wanted)
@@ -148,7 +148,7 @@ def _screened(spec: StudySpec, pairing: PairingSpec) -> bool:
     """Whether a pairing predicted not to gain may be skipped: not if both its kinds are tested."""
     tested = spec.matrix.tested if spec.matrix else ()
     return spec.search.screen and not all(
-        name.split("(")[0] in tested for name in (pairing.main, pairing.guide)
+        kind_of(name) in tested for name in (pairing.main, pairing.guide)
     )
 
 

@@ -114,8 +114,11 @@ def interval(low: float, high: float) -> str:
 
 
 def kind_of(name: str) -> str:
-    """The kind of a degradation's name; of several in a row, the name itself."""
-    return name if "+" in name else name.split("(")[0]
+    """The kind of a degradation's name, with its options; of several in a row, the name itself."""
+    match = re.fullmatch(r"([\w-]+)\([^,()]*(?:,\s*([^()]*))?\)", name)
+    if match is None:
+        return name
+    return f"{match[1]}({match[2]})" if match[2] else match[1]
 
 
 def rounded(name: str) -> str:
