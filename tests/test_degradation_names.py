@@ -90,14 +90,8 @@ def test_names_are_short_and_exact(degradation: Degradation, name: str) -> None:
         ("dropout(0.1, seed=1)", r"write dropout\(STRENGTH\), "),
         ("weight-noise(0.1, 1)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
         ("weight-noise(0.1, seed=x)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
-        (
-            "weight-noise(0.1, seed=1.5)",
-            r"write weight-noise\(STRENGTH, seed=NUMBER, ",
-        ),
-        (
-            "weight-noise(0.1, seed=1, seed=2)",
-            r"write weight-noise\(STRENGTH, seed=NUMBER, ",
-        ),
+        ("weight-noise(0.1, seed=1.5)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
+        ("weight-noise(0.1, seed=1, seed=2)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
         ("weight-noise(seed=1)", r"write weight-noise\(STRENGTH, seed=NUMBER, "),
         ("turned(1, angle=nan)", "found angle=nan; accepted: a finite float"),
         ("turned(1, angle=inf)", "found angle=inf; accepted: a finite float"),

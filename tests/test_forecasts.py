@@ -69,10 +69,13 @@ def version(evaluations: int, digest: str = "a" * 64) -> dict[str, object]:
 
 
 def test_what_is_said_of_when_forecasts_were_kept() -> None:
-    assert "kept before the first evaluation" in stated([version(0)], "x.csv")
-    assert "FIRST SEEN AFTER 7 EVALUATIONS" in stated([version(7)], "x.csv")
+    assert "kept before the first guided evaluation" in stated([version(0)], "x.csv")
+    assert "FIRST SEEN AFTER 7 GUIDED EVALUATIONS" in stated([version(7)], "x.csv")
     changed = stated([version(0), version(9, "b" * 64)], "x.csv")
-    assert "kept before the first evaluation. THE FILE WAS CHANGED after 9 evaluations" in changed
+    assert (
+        "kept before the first guided evaluation. THE FILE WAS CHANGED after 9 guided evaluations"
+        in changed
+    )
 
 
 class TestStudy:
@@ -87,7 +90,7 @@ class TestStudy:
 
     def test_a_change_after_results_is_noticed_and_said(self, tmp_path: Path) -> None:
         page = self.run(tmp_path, GOOD)
-        assert "kept before the first evaluation." in page
+        assert "kept before the first guided evaluation." in page
         assert "| theory " in page
         scored = pd.read_csv(tmp_path / "root" / "reports" / "small" / "forecasts.csv")
         before = scored[(scored["forecast"] == "theory") & (scored["over"] == "all")]
@@ -96,6 +99,19 @@ class TestStudy:
         scored = pd.read_csv(tmp_path / "root" / "reports" / "small" / "forecasts.csv")
         after = scored[(scored["forecast"] == "theory") & (scored["over"] == "all")]
         assert after.equals(before)  # what counts is what was said first
+
+    def test_the_probes_write_a_file_of_forecasts(self, tmp_path: Path) -> None:
+        path, root = tmp_path / "forecasts.csv", str(tmp_path / "root")
+        few = ["--probe.images", "16", "--probe.levels", "3", "--probe.draws", "2"]
+        argv = ["probe", SMALL, *few, "--extractors", "[digits]", "--root", root]
+        assert call([*argv, "--out", str(path)]) == 0
+        text = path.read_text(encoding="utf-8")
+        found = read_forecasts(text, path.name)
+        said = written(found, cells(("noise(0.2)", "dropout(0.4)")))
+        assert set(said) > {"endpoint", "w*, trajectories", "same kind", "always no"}
+        assert "predicted_weight" in found
+        # what the probes evaluated are not yet results
+        assert "kept before the first guided evaluation." in self.run(tmp_path, text)
 
     def test_bad_files_are_named_before_anything_is_written(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

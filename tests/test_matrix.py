@@ -110,7 +110,7 @@ def test_probes_are_scored_beside_baselines() -> None:
     assert found.loc["ρ·r > 1", "agreement"] == 0
     assert found.loc["ρ·r > 1", "rank_correlation"] < -0.5
     assert found.loc["ρ > 0.5", "agreement"] == 0.5
-    assert list(found["predicted"]) == [2, 2, 0, 0, 2, 0]
+    assert list(found["predicted"]) == [2, 2, 0, 0, 0, 0, 2, 0]
     assert (found.loc["endpoint", "auc"], found.loc["same kind", "auc"]) == (1, 1)
     # three classes, one of them never predicted
     assert 0 < found.loc["endpoint", "r_k"] < 1

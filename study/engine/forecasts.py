@@ -10,8 +10,7 @@ import pandas as pd
 from degradations import InputError
 from study.engine.worker import Worker
 from study.files.regular import check_regular
-from study.records.task import kind_of
-from study.report.forecasts import read_forecasts, written
+from study.report.forecasts import cell_of, read_forecasts, written
 from study.specs import StudySpec
 
 MOST_BYTES = 1_000_000
@@ -31,19 +30,20 @@ def text_of(spec: StudySpec) -> str | None:
         raise InputError(f"forecasts {spec.forecasts}: not UTF-8 text.") from None
     forecasts = read_forecasts(text, spec.forecasts)
     if spec.matrix is None:  # whose pairings are not known yet
-        names = {"main": [p.main for p in spec.pairings], "guide": [p.guide for p in spec.pairings]}
-        kinds = {f"{key}_kind": [kind_of(name) for name in each] for key, each in names.items()}
-        written(forecasts, pd.DataFrame(names | kinds))
+        written(forecasts, pd.DataFrame([cell_of(vars(pairing)) for pairing in spec.pairings]))
     return text
 
 
 def keep(worker: Worker, text: str) -> list[dict[str, Any]]:
     """The versions of a study's forecasts that were seen, this one included, oldest first.
 
-    Versions that were replaced before there was any evaluation are forgotten.
+    Each with the guided evaluations that existed then; versions that were replaced before there was
+    any are forgotten.
     """
     results = worker.results
-    known = len(results.shared) + sum(len(found) for found in results.searches.values())
+    made = [*results.shared, *(e.task for found in results.searches.values() for e in found)]
+    # the probes and single denoisers, of which forecasts may be made, are not results
+    known = sum(task.weight != 1 and not task.endpoint_probe for task in made)
     digest = hashlib.sha256(text.encode()).hexdigest()
     versions: list[dict[str, Any]] = worker.once("forecasts", list)
     if not versions or versions[-1]["sha256"] != digest:

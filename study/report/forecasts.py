@@ -15,6 +15,7 @@ from study.records.agreement import (
     rank_correlation,
 )
 from study.records.confirmation import LEAST
+from study.records.task import kind_of
 
 IMPROVES, BLENDS, NO_GAIN = "improves", "blends", "no gain"
 ORDER = {IMPROVES: 1.0, NO_GAIN: 0.0, BLENDS: -1.0}
@@ -26,9 +27,10 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
     """The verdict that each probe predicts for the cells, and its score; then two baselines.
 
     endpoint: its weight above, below or at 1. ρ·r: above 1 a gain, on noised data and along
-    trajectories; else *blends* where the weight is below 1 with a gain above 5 %. ρ > 0.5: a gain.
-    The baselines: a gain for the same kind, and never. An undetermined probe predicts no gain. (The
-    thresholds are those of `notebooks/log.md`, set before the first matrix.)
+    trajectories; else *blends* where the weight is below 1 with a gain above 5 %. w*: the same, but
+    a gain above 1 must also be above 5 %. ρ > 0.5: a gain. The baselines: a gain for the same kind,
+    and never. An undetermined probe predicts no gain. (The thresholds are those of
+    `notebooks/log.md`, set before the first matrix; those of w* before that of directions.)
     """
 
     def column(name: str) -> list[float]:
@@ -36,14 +38,15 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
             return [-np.inf] * len(cells)
         return list(pd.to_numeric(cells[name]).fillna(-np.inf))
 
-    def by_errors(suffix: str) -> tuple[list[str], list[float]]:
-        criterion = column(f"predicted_criterion{suffix}")
-        rest = zip(
-            column(f"predicted_weight{suffix}"), column(f"predicted_gain{suffix}"), strict=True
-        )
-        blends = [-np.inf < weight < 1 and gain > LEAST for weight, gain in rest]
-        both = zip(criterion, blends, strict=True)
-        return [IMPROVES if c > 1 else BLENDS if b else NO_GAIN for c, b in both], criterion
+    def by_errors(suffix: str, least: float | None = None) -> Forecast:
+        keys = ("criterion", "weight", "gain")
+        values = [column(f"predicted_{key}{suffix}") for key in keys]
+        said = []
+        for criterion, weight, gain in zip(*values, strict=True):
+            blends = -np.inf < weight < 1 and gain > LEAST
+            improves = criterion > 1 and (least is None or gain > least)
+            said.append(IMPROVES if improves else BLENDS if blends else NO_GAIN)
+        return said, values[0]
 
     weight, cosine = column("predicted_endpoint_weight"), column("predicted_cosine")
     same = [float(a == b) for a, b in zip(cells["main_kind"], cells["guide_kind"], strict=True)]
@@ -54,6 +57,8 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
         ),
         "ρ·r > 1": by_errors(""),
         "ρ·r > 1, trajectories": by_errors("_on_trajectories"),
+        "w*": by_errors("", LEAST),
+        "w*, trajectories": by_errors("_on_trajectories", LEAST),
         "ρ > 0.5": ([IMPROVES if each > 0.5 else NO_GAIN for each in cosine], cosine),
         SAME_KIND: ([IMPROVES if each else NO_GAIN for each in same], same),
         ALWAYS_NO: ([NO_GAIN] * len(cells), [0.0] * len(cells)),
@@ -63,7 +68,7 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
 def read_forecasts(text: str, name: str) -> pd.DataFrame:
     """The forecasts of a CSV file: a row per cell, by `main` and `guide` or by their kinds.
 
-    The kinds are `main_kind` and `guide_kind`. Every other column in which all values are verdicts
+    The kinds are `main_kind` and `guide_kind`; `coupling` and `rule` may be given too. Every other column in which all values are verdicts
     is a forecast; further columns, such as predicted weights, are ignored. Raises InputError, with
     the file's name, for a text that is not such a table.
     """
@@ -87,6 +92,39 @@ def read_forecasts(text: str, name: str) -> pd.DataFrame:
             f"forecasts {name}: found no column of verdicts; accepted: {', '.join(ORDER)}."
         )
     return found
+
+
+def forecasts_of(probed: Sequence[Mapping[str, Any]], by_kind: bool) -> str:
+    """What the probes predict of pairings, as a CSV file of forecasts.
+
+    probed: the rows of `study probe`; by_kind: of a matrix, whose strengths are calibrated anew
+    elsewhere. Beside each forecast stand the predicted weights.
+    """
+    cells = pd.DataFrame([cell_of(row) for row in probed])
+    values = pd.DataFrame([predicted(row) for row in probed])
+    ends = ["main_kind", "guide_kind"] if by_kind else ["main", "guide"]
+    found = cells[[*ends, "coupling", "rule"]]
+    for name, (said, _) in predictions(pd.concat([cells, values], axis=1)).items():
+        found = found.assign(**{name: said})
+    beside = [name for name in values if str(name).endswith(("weight", "gain", "trajectories"))]
+    shown = values[beside].astype(float).round(3)
+    text: str = pd.concat([found, shown], axis=1).to_csv(index=False)
+    return text
+
+
+def cell_of(pairing: Mapping[str, Any]) -> dict[str, str]:
+    """What a pairing is named by: its main and guide, their kinds, coupling and rule."""
+    names = {key: str(pairing[key]) for key in ("main", "guide", "coupling", "rule")}
+    return names | {f"{key}_kind": kind_of(names[key]) for key in ("main", "guide")}
+
+
+def predicted(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """The predictions of one pairing's probes, flat: those of a row of `study probe`."""
+    keys, along = ("cosine", "ratio", "criterion", "gain", "weight"), "on_trajectories"
+    more = ("endpoint_weight", "endpoint_gain", "loss_weight")
+    return {f"predicted_{key}": probe.get(key) for key in (*keys, *more)} | {
+        f"predicted_{key}_{along}": probe.get(along, {}).get(key) for key in keys
+    }
 
 
 def written(forecasts: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Forecast]:
@@ -113,7 +151,7 @@ def _keys(forecasts: pd.DataFrame) -> list[str]:
     """The columns that say which cell a row is about; empty if there are none."""
     for keys in (["main", "guide"], ["main_kind", "guide_kind"]):
         if set(keys) <= set(forecasts):
-            return keys
+            return [*keys, *(key for key in ("coupling", "rule") if key in forecasts)]
     return []
 
 
@@ -191,17 +229,20 @@ def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float]:
 def stated(versions: Sequence[Mapping[str, Any]], name: str) -> str:
     """When forecasts were kept, in words, and whether they were changed since.
 
-    versions: those seen, with `sha256`, `evaluations` that existed then, and the time `at`.
+    versions: those seen, each with its `sha256`, the number of guided `evaluations` that existed
+    then, and the time `at`.
     """
     first, later = versions[0], versions[1:]
     text = f"Forecasts of {name} (SHA-256 {first['sha256'][:12]}…, {first['at']}): "
     if first["evaluations"] == 0:
-        text += "kept before the first evaluation."
+        text += "kept before the first guided evaluation."
     else:
-        text += f"FIRST SEEN AFTER {first['evaluations']} EVALUATIONS, so they may know results."
+        text += f"FIRST SEEN AFTER {first['evaluations']} GUIDED EVALUATIONS, may know results."
     if later:
+        change = later[0]
         text += (
-            f" THE FILE WAS CHANGED after {later[0]['evaluations']} evaluations ({later[0]['at']}, "
-            f"SHA-256 {later[0]['sha256'][:12]}…); compared are the forecasts as they were first."
+            f" THE FILE WAS CHANGED after {change['evaluations']} guided evaluations "
+            f"({change['at']}, SHA-256 {change['sha256'][:12]}…); compared are the forecasts as "
+            "they were first."
         )
     return text

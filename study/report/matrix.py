@@ -10,18 +10,8 @@ from matplotlib.figure import Figure
 from study.records.results import Results
 from study.records.task import kind_of
 from study.report.figures import heat
+from study.report.forecasts import predicted
 from study.specs import CONSTANT, PairingSpec
-
-PREDICTED = (
-    "cosine",
-    "ratio",
-    "criterion",
-    "gain",
-    "weight",
-    "endpoint_weight",
-    "endpoint_gain",
-    "loss_weight",
-)
 
 
 def cells(
@@ -73,11 +63,7 @@ def cells(
                 "measured_gain": row["gain"],
                 "measured_gain_bounds": row["gain_bounds"],
                 "weights_tried": len({e.task.weight for e in results.searches[pairing]}),
-                **{f"predicted_{key}": probe.get(key) for key in PREDICTED},
-                **{
-                    f"predicted_{key}_on_trajectories": probe.get("on_trajectories", {}).get(key)
-                    for key in ("cosine", "ratio", "criterion", "gain", "weight")
-                },
+                **predicted(probe),
                 **{f"predicted_{key}": value for key, value in measured.items()},
             }
         )

@@ -102,8 +102,8 @@ def unknown_key(
 ) -> str:
     """The advice for an unknown key: the nearest ones, or all at its level.
 
-    Near are keys of the same name elsewhere, otherwise a similar key at its level. prefix: before it
-    in its full path.
+    Near are keys of the same name elsewhere, otherwise a similar key at its level. prefix: before
+    it in its full path.
     """
     options = [each for each in everywhere if each.rsplit(".", 1)[-1] == name]
     options = options or [prefix + each for each in get_close_matches(name[:SHOWN], known, n=1)]

@@ -1,6 +1,7 @@
 """`study probe`: predicts the gain of pairings without guided sampling."""
 
 import sys
+from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -22,12 +23,21 @@ def _arguments(parser: ArgumentParser) -> None:
         default=[],
         help="several guides, such as '[dropout(0.4), noise(0.4)]'",
     )
+    parser.add_argument(
+        "--out",
+        type=str,
+        default=None,
+        help="also write what the probes predict, a CSV file for forecasts:",
+    )
 
 
 def _run(args: Namespace) -> int:
     import json
 
     from study.engine.probe import probe_study, several_guides
+    from study.files.atomic import write_text
+    from study.files.places import require_folder
+    from study.report.forecasts import forecasts_of
     from study.report.formats import require_format
     from study.report.probes import render
 
@@ -48,7 +58,12 @@ def _run(args: Namespace) -> int:
             )
         )
         return 0
+    out = None if args.out is None else Path(args.out)
+    if out is not None:
+        require_folder(out)
     probes = probe_study(spec, root)
+    if out is not None:
+        write_text(out, forecasts_of(probes.rows, by_kind=spec.matrix is not None))
     print(render(probes.rows, args.format))
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in probes.seconds.items())
     print(f"Took: {spent}", file=sys.stderr)
@@ -60,6 +75,7 @@ COMMAND = Command(
     "CONFIG [--format md|csv|json]",
     """\
   study probe digits
+  study probe digits --out forecasts.csv
   study probe digits --main "dropout(0.2)" --guides "[dropout(0.4), noise(0.4)]\"""",
     _arguments,
     _run,
