@@ -25,6 +25,8 @@ def cells(*pairs: tuple[str, str]) -> pd.DataFrame:
             "guide": [guide for _, guide in pairs],
             "main_kind": [main.split("(")[0] for main, _ in pairs],
             "guide_kind": [guide.split("(")[0] for _, guide in pairs],
+            "coupling": "independent",
+            "rule": "constant",
         }
     )
 

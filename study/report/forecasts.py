@@ -68,9 +68,10 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
 def read_forecasts(text: str, name: str) -> pd.DataFrame:
     """The forecasts of a CSV file: a row per cell, by `main` and `guide` or by their kinds.
 
-    The kinds are `main_kind` and `guide_kind`; `coupling` and `rule` may be given too. Every other column in which all values are verdicts
-    is a forecast; further columns, such as predicted weights, are ignored. Raises InputError, with
-    the file's name, for a text that is not such a table.
+    The kinds are `main_kind` and `guide_kind`; `coupling` and `rule` may be given too. Every other
+    column in which all values are verdicts is a forecast; further columns, such as predicted
+    weights, are ignored. Raises InputError, with the file's name, for a text that is not such a
+    table.
     """
     try:
         found = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
