@@ -10,22 +10,28 @@ from study.files.places import report_folder
 from study.records.results import Results
 from study.records.statistics import difference
 from study.records.task import Evaluation
-from study.report import table
+from study.report import replication, table
 from study.report.rows import rows
 from study.search import CONFIRM
-from study.search.collect import collect
+from study.search.collect import collect, collect_bases
 
 
 class StudyFrames:
     """A study for notebooks.
 
     table: one row per pairing; trials: one row per evaluation; figures: paths by name;
-    differences: FD(w) − FD(1) of every weight that was searched, with paired intervals.
+    differences: FD(w) − FD(1) of every weight that was searched, with paired intervals; bases: of a
+    study over several bases, that of each by its name, whose trials and differences are all here.
     """
 
     def __init__(self, root: Path, name: str) -> None:
         self.results = collect(root, name)
         self.spec = self.results.spec
+        self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
+        self.bases: dict[str, StudyFrames] = {}
+        if self.spec.bases:
+            self._read_bases(root)
+            return
         self.rows = rows(self.results)
         self.table = pd.DataFrame(self.rows)
         self.summary = table.frame(self.rows)
@@ -34,7 +40,17 @@ class StudyFrames:
             searched + [_flat(e, CONFIRM) for e in self.results.shared.values()]
         )
         self.differences = pd.DataFrame(_differences(self.results))
-        self.figures = {path.stem: path for path in sorted(report_folder(root, name).glob("*.png"))}
+
+    def _read_bases(self, root: Path) -> None:
+        found = collect_bases(root, self.spec)
+        self.bases = {base: StudyFrames(root, self.spec.of_base(base).name) for base in found}
+        self.rows = replication.rows(found)
+        self.table = pd.DataFrame(self.rows)
+        self.summary = replication.frame(self.rows)
+        self.trials = pd.concat([each.trials.assign(base=b) for b, each in self.bases.items()])
+        self.differences = pd.concat(
+            [each.differences.assign(base=b) for b, each in self.bases.items()]
+        )
 
 
 def read(name: str, root: str | Path = "mlruns") -> StudyFrames:

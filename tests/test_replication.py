@@ -14,6 +14,7 @@ from study.cli.main import call
 from study.data import load_data
 from study.records.confirmation import LEAST, Sets
 from study.records.replication import OverBases, mean_over, spread
+from study.results import read
 from study.specs import StudySpec
 from tests.command_line import says
 
@@ -216,7 +217,13 @@ class TestStudy:
         assert call(["run", REPLICATED, "--root", root]) == 0
         assert " alone: " not in capsys.readouterr().err
         assert self.table(root, capsys) == rows
+        kept = tmp_path / "reports" / "replicated" / "table.json"
         assert call(["sync", "replicated", "--root", root]) == 0
+        assert json.loads(kept.read_text(encoding="utf-8")) == rows
+        frames = read("replicated", tmp_path)
+        assert list(frames.table["fd_base"]) == [row["fd_base"]]
+        assert set(frames.trials["base"]) == set(row["bases"]) == set(frames.bases)
+        assert len(frames.trials) == sum(len(each.trials) for each in frames.bases.values())
 
     @staticmethod
     def table(

@@ -11,13 +11,14 @@ from study.engine.check import require_pairings
 from study.engine.publish import Publisher
 from study.engine.report import write
 from study.engine.run import run, work
+from study.engine.run import sync as sync_one
 from study.engine.session import exclusive
 from study.files.places import report_folder
 from study.parallel.group import group
 from study.records.results import Results
 from study.report import replication
 from study.search import CONFIRM, Store, open_storage
-from study.search.collect import collect_bases
+from study.search.collect import collect, collect_bases
 from study.specs import StudySpec
 from study.specs.serialisation import spec_to_json, spec_to_yaml
 
@@ -50,6 +51,19 @@ def join(spec: StudySpec, root: Path, release: str | None = None) -> None:
     check_bases(spec, root)
     for base in spec.bases:
         work(spec.of_base(base), root, release)
+
+
+def sync(name: str, root: Path) -> None:
+    """Rebuild MLflow's records of a study, of one base or of several, as `run.sync` does."""
+    spec = collect(root, name).spec
+    if not spec.bases:
+        sync_one(name, root)
+        return
+    bases = collect_bases(root, spec)
+    for base in bases:
+        sync_one(spec.of_base(base).name, root)
+    with exclusive(root, name):
+        report(spec, root, bases)
 
 
 def check_bases(spec: StudySpec, root: Path) -> None:

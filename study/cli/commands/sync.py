@@ -10,7 +10,7 @@ def _arguments(parser: ArgumentParser) -> None:
 
 
 def _run(args: Namespace) -> int:
-    from study.engine.run import sync
+    from study.engine.replicate import sync
 
     sync(args.name, root_of(args))
     print(f"MLflow's records of '{args.name}' were rebuilt.")
