@@ -15,6 +15,7 @@ from degradations.draws import Draws as Draws
 from degradations.dropout import Dropout as Dropout
 from degradations.errors import InputError as InputError
 from degradations.errors import RunError as RunError
+from degradations.feature_noise import FeatureNoise as FeatureNoise
 from degradations.guidance.constant import Constant as Constant
 from degradations.guidance.interval import Interval as Interval
 from degradations.guidance.pair import Coupling as Coupling
@@ -29,6 +30,7 @@ from degradations.input_quantize import InputQuantize as InputQuantize
 from degradations.label_drop import LabelDrop as LabelDrop
 from degradations.label_swap import LabelSwap as LabelSwap
 from degradations.levels import Levels as Levels
+from degradations.low_rank import LowRank as LowRank
 from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
 from degradations.no_attention import NoAttention as NoAttention

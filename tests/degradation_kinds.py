@@ -5,11 +5,13 @@ import pytest
 from degradations import (
     BlockDropout,
     Dropout,
+    FeatureNoise,
     InputBlur,
     InputNoise,
     InputQuantize,
     LabelDrop,
     LabelSwap,
+    LowRank,
     MapBlur,
     MapShuffle,
     NoAttention,
@@ -26,6 +28,8 @@ from degradations import (
 KINDS = [
     pytest.param(Dropout, (0.05, 0.2, 0.5), True, id="dropout"),
     pytest.param(BlockDropout, (0.05, 0.2, 0.5), True, id="block-dropout"),
+    pytest.param(FeatureNoise, (0.1, 0.5, 2.0), True, id="feature-noise"),
+    pytest.param(LowRank, (0.1, 0.3, 0.6), False, id="low-rank"),
     pytest.param(WeightNoise, (0.05, 0.1, 0.4), False, id="weight-noise"),
     pytest.param(WeightDrop, (0.02, 0.1, 0.4), False, id="weight-drop"),
     pytest.param(Prune, (0.1, 0.3, 0.8), False, id="prune"),

@@ -21,6 +21,7 @@ from degradations import (
     Kind,
     LabelDrop,
     LabelSwap,
+    LowRank,
     MapBlur,
     MapShuffle,
     NoAttention,
@@ -43,7 +44,7 @@ CASES = [
         for row in KINDS + KINDS_OF_IMAGES
     ),
 ]
-OF_WEIGHTS = {WeightNoise, WeightDrop, Prune, Quantize}
+OF_WEIGHTS = {WeightNoise, WeightDrop, LowRank, Prune, Quantize}
 
 
 @pytest.mark.parametrize(("make", "kind", "strengths", "random"), CASES)

@@ -11,10 +11,12 @@ from degradations import (
     Composition,
     Draws,
     Dropout,
+    FeatureNoise,
     Guided,
     InputBlur,
     InputNoise,
     Kind,
+    LowRank,
     MapBlur,
     MapShuffle,
     NoAttention,
@@ -39,6 +41,13 @@ class TestDropout:
         assert abs(float(out.mean()) - 2) < 4 * math.sqrt(variance / n)
         assert float(out.var()) == pytest.approx(variance, rel=0.02)
         assert sorted(set(out.tolist())) == pytest.approx([0, 2 / (1 - p)], rel=1e-6)
+
+    def test_feature_noise_keeps_the_mean_and_scales_the_variance(self) -> None:
+        """h·(1 + a·n) has mean h and variance h²a²."""
+        a, n = 0.3, 200_000
+        out = through(FeatureNoise(a), "dropout", torch.full((n,), 2.0)).double()
+        assert abs(float(out.mean()) - 2) < 4 * 2 * a / math.sqrt(n)
+        assert float(out.var()) == pytest.approx(4 * a**2, rel=4 * math.sqrt(2 / n))
 
     @pytest.mark.parametrize(("kind", "role"), [(Dropout, "dropout"), (BlockDropout, "block")])
     def test_masks_of_common_draws_are_nested(self, kind: type[Kind], role: str) -> None:
@@ -218,6 +227,22 @@ class TestMaps:
         goes = through(MapShuffle(1), "map", h)[:, 0, 0, 0].long().bincount(minlength=16)
         assert int(goes[0]) == 0
         assert bool(((goes[1:] - 4000 / 15).abs() < 5 * math.sqrt(4000 / 15)).all())
+
+
+def test_low_rank_keeps_the_largest_singular_values() -> None:
+    """Of a matrix made of known ones; ‖W − W_k‖² is the sum of the squares of those set to 0."""
+    u, v = torch.linalg.qr(randn(6, 4))[0], torch.linalg.qr(randn(10, 4))[0]
+    values = torch.tensor([4.0, 3.0, 2.0, 1.0])
+    weight = (u * values) @ v.T
+    for kept in (3, 2, 0):  # of six singular values, two of which are 0
+        out = weight_after(LowRank((6 - kept) / 6), weight)
+        torch.testing.assert_close(out, (u[:, :kept] * values[:kept]) @ v[:, :kept].T)
+        assert float((weight - out).norm() ** 2) == pytest.approx(
+            float((values[kept:] ** 2).sum()), rel=1e-4
+        )
+    kernel = randn(6, 2, 3, 3)
+    assert weight_after(LowRank(0.5), kernel).shape == kernel.shape
+    assert int(torch.linalg.matrix_rank(weight_after(LowRank(0.5), kernel).flatten(1))) == 3
 
 
 class TestDirectionsOfWeights:
