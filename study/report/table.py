@@ -13,6 +13,7 @@ from study.specs import CONSTANT
 
 REPORTED_IN_PAPERS, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = (*TABLES, "latex")
+CONTROLS = ("base, 2× steps", "main, 2× steps", "main, 2 draws", "main, rescaled", "beyond")
 
 
 def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -31,7 +32,7 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
     has_rules = any(row["rule"] != CONSTANT for row in table)
     has_slopes = any(row["slope"] is not None for row in table)
-    return pd.DataFrame(
+    found = pd.DataFrame(
         [
             {
                 "pairing": row["pairing"] + _found(row),
@@ -61,6 +62,8 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
             for row in table
         ]
     )
+    unknown = [name for name in CONTROLS if name in found and (found[name] == "–").all()]
+    return found.drop(columns=unknown)
 
 
 def _verdict(row: dict[str, Any]) -> str:
@@ -93,7 +96,8 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         "as many of the guide where w ≠ 1); slope: dFD/dw at w = 1, on the search's seeds; guided: "
         "± standard deviation over seed sets; min: the smallest of them, which does not affect the "
         "verdict; recovered: (main − guided)/(main − base) with its interval at "
-        f"{100 * coverage:.3g} %; verdicts are {row['correction']}; no gain: a gain of 5 % of the "
+        f"{100 * coverage:.3g} %, over sampling seeds of one base, not over trainings; verdicts "
+        f"are {row['correction']}; no gain: a gain of 5 % of the "
         "damage is excluded at the weights given; sets: seed sets until the verdict was decided; "
         "2× steps, 2 draws: controls at the same cost as guidance, twice the steps, and two draws "
         "of the main averaged at every evaluation (– if it is deterministic); rescaled: the main "
