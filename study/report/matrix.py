@@ -44,6 +44,8 @@ def cells(
             "fd_base",
             "fd_main",
             "fd_guide",
+            "slope",
+            "slope_ci",
             "weight",
             "fd",
             "fd_sd",
