@@ -44,7 +44,7 @@ class StudyFrames:
     def _read_bases(self, root: Path) -> None:
         found = collect_bases(root, self.spec)
         self.bases = {base: StudyFrames(root, self.spec.of_base(base).name) for base in found}
-        self.rows = replication.rows(found)
+        self.rows = replication.rows(self.spec, found)
         self.table = pd.DataFrame(self.rows)
         self.summary = replication.frame(self.rows)
         self.trials = pd.concat([each.trials.assign(base=b) for b, each in self.bases.items()])

@@ -272,7 +272,7 @@ class TestDamage:
         ("by", "scores", "message"),
         [
             ("recall", {FD: 1.0}, "found recall, which the evaluations of the base do not have"),
-            ("recall", {FD: 1.0, "recall_pixels": 1.0}, "found recall, by which the base has 0;"),
+            ("recall", {FD: 1.0, "recall_pixels": 1.0}, "by which the base has 0 ± 0;"),
             ("fd", {}, "the base could not be scored: not finite"),
         ],
     )

@@ -8,7 +8,7 @@ import pytest
 
 from degradations import InputError
 from study.cli.main import call
-from study.report.forecasts import read_forecasts, stated, written
+from study.report.forecasts import missing, read_forecasts, stated, written
 from tests.command_line import SMALL, says
 
 GOOD = """main,guide,theory,weight,rule of thumb
@@ -38,14 +38,14 @@ class TestFile:
             cells(("noise(0.2)", "dropout(0.4)"), ("noise(0.2)", "noise(0.4)")),
         )
         assert found == {
-            "theory": (["blends", "improves"], [-1.0, 1.0]),
-            "rule of thumb": (["improves", "no gain"], [1.0, 0.0]),
+            "theory, written": (["blends", "improves"], [-1.0, 1.0]),
+            "rule of thumb, written": (["improves", "no gain"], [1.0, 0.0]),
         }
 
     def test_cells_may_be_named_by_their_kinds(self) -> None:
         text = "main_kind,guide_kind,theory\nnoise,noise,improves\n"
         found = written(read_forecasts(text, "x.csv"), cells(("noise(0.2)", "noise(0.4)")))
-        assert found == {"theory": (["improves"], [1.0])}
+        assert found == {"theory, written": (["improves"], [1.0])}
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -61,9 +61,11 @@ class TestFile:
         with pytest.raises(InputError, match=message):
             read_forecasts(text, "x.csv")
 
-    def test_every_cell_needs_a_forecast(self) -> None:
-        with pytest.raises(InputError, match=r"no row of noise\(0.2\) → sigma\(0.4\), one of 1"):
-            written(read_forecasts(GOOD, "x.csv"), cells(("noise(0.2)", "sigma(0.4)")))
+    def test_of_a_cell_without_a_forecast_it_says_nothing(self) -> None:
+        some = cells(("noise(0.2)", "sigma(0.4)"), ("noise(0.2)", "noise(0.4)"))
+        assert missing(read_forecasts(GOOD, "x.csv"), some) == ["noise(0.2) → sigma(0.4)"]
+        found = written(read_forecasts(GOOD, "x.csv"), some)
+        assert found["theory, written"] == (["", "improves"], [0.0, 1.0])
 
 
 def version(evaluations: int, digest: str = "a" * 64) -> dict[str, object]:
@@ -81,11 +83,11 @@ def test_what_is_said_of_when_forecasts_were_kept() -> None:
 
 
 class TestStudy:
-    def run(self, tmp_path: Path, text: str) -> str:
+    def run(self, tmp_path: Path, text: str, *more: str) -> str:
         """A small study with forecasts; returns the page about them."""
         path = tmp_path / "forecasts.csv"
         path.write_text(text, encoding="utf-8")
-        argv = ["run", SMALL, *SHORT, "--extractors", "[digits]", "--forecasts", str(path)]
+        argv = ["run", SMALL, *SHORT, "--extractors", "[digits]", "--forecasts", str(path), *more]
         assert call([*argv, "--root", str(tmp_path / "root")]) == 0
         page = tmp_path / "root" / "reports" / "small" / "forecasts.md"
         return page.read_text(encoding="utf-8")
@@ -93,14 +95,16 @@ class TestStudy:
     def test_a_change_after_results_is_noticed_and_said(self, tmp_path: Path) -> None:
         page = self.run(tmp_path, GOOD)
         assert "kept before the first guided evaluation." in page
-        assert "| theory " in page
+        assert "| theory, written " in page
         scored = pd.read_csv(tmp_path / "root" / "reports" / "small" / "forecasts.csv")
-        before = scored[(scored["forecast"] == "theory") & (scored["over"] == "all")]
+        before = scored[(scored["forecast"] == "theory, written") & (scored["over"] == "all")]
         page = self.run(tmp_path, GOOD.replace("blends", "improves"))
         assert "THE FILE WAS CHANGED after" in page
         scored = pd.read_csv(tmp_path / "root" / "reports" / "small" / "forecasts.csv")
-        after = scored[(scored["forecast"] == "theory") & (scored["over"] == "all")]
+        after = scored[(scored["forecast"] == "theory, written") & (scored["over"] == "all")]
         assert after.equals(before)  # what counts is what was said first
+        page = self.run(tmp_path, GOOD.replace("improves", "blends"), "--fresh")
+        assert "kept before the first guided evaluation. THE FILE WAS CHANGED after" in page
 
     def test_the_probes_write_a_file_of_forecasts(self, tmp_path: Path) -> None:
         path, root = tmp_path / "forecasts.csv", str(tmp_path / "root")
@@ -110,7 +114,8 @@ class TestStudy:
         text = path.read_text(encoding="utf-8")
         found = read_forecasts(text, path.name)
         said = written(found, cells(("noise(0.2)", "dropout(0.4)")))
-        assert set(said) > {"endpoint", "w*, trajectories", "same kind", "always no"}
+        names = ("endpoint", "w*, trajectories", "same kind")
+        assert set(said) > {f"{name}, written" for name in names}
         assert "predicted_weight" in found
         # what the probes evaluated are not yet results
         assert "kept before the first guided evaluation." in self.run(tmp_path, text)

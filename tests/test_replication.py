@@ -1,5 +1,6 @@
 """Intervals over bases, where variance comes from, and a study over several bases."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,8 +15,11 @@ from study.cli.main import call
 from study.data import load_data
 from study.records.confirmation import LEAST, Sets
 from study.records.replication import OverBases, mean_over, spread
+from study.records.results import Results
+from study.records.task import Evaluation, Outcome, Task
+from study.report.replication import frame, render, rows
 from study.results import read
-from study.specs import StudySpec
+from study.specs import CalibrateSpec, ConfirmSpec, MatrixSpec, PairingSpec, SearchSpec, StudySpec
 from tests.command_line import says
 
 REPLICATED = "tests/replicated.yaml"
@@ -118,6 +122,111 @@ class TestSpread:
             spread([Sets.of([1.0, 2.0])], (), own_reference=False)
         with pytest.raises(InputError, match="seed sets: found one of a base"):
             spread([Sets.of([1.0]), Sets.of([2.0])], (), own_reference=False)
+
+
+NAMES = ("a", "b", "c")
+PAIRING = PairingSpec("noise(0.2)", "noise(0.4)", "shared")
+REPEATED = StudySpec(
+    "x",
+    bases=NAMES,
+    pairings=(PAIRING,),
+    confirm=ConfirmSpec(samples=100, seed_sets=4, controls=False),
+    search=SearchSpec(samples=100),
+)
+
+
+def on_base(base: str, best: float, gain: float, spec: StudySpec = REPEATED) -> Results:
+    """A finished study of a base: FD of the base 1, of the main 2, less `gain` at weight `best`.
+
+    The search found `best` (1: it preferred the main); all scores vary a little over seed sets.
+    """
+    own = spec.of_base(base)
+    results = Results(own, {pairing: [] for pairing in own.pairings}, {})
+    rng, shared = np.random.default_rng(NAMES.index(base)), {}
+
+    def score(task: Task, fd: float) -> Evaluation:
+        value = fd + rng.normal(0, 0.01)
+        left_out = [value + rng.normal(0, 0.001) for _ in range(10)]
+        return Evaluation(task, Outcome({"fd_pixels": value}, {"fd_pixels": left_out}))
+
+    for pairing in own.pairings:
+        singles = {"none": 1.0, pairing.main: 2.0, pairing.guide: 4.0}
+        weights = [best] if best != 1 else results.beside
+        tasks = {
+            task: fd for name, fd in singles.items() for task in results.confirmed_single(name)
+        } | {
+            task: 2.0 - gain
+            for weight in weights
+            for task in results.confirmed(results.searched(pairing, weight))
+        }
+        shared |= {task: score(task, fd) for task, fd in tasks.items()}
+        tried = {round(w, 2) for w in (1.0, 1.1, 0.9, best, best + 0.3, best - 0.3)}
+        curve = {w: 2.0 + 6 * (w - best) ** 2 for w in tried}
+        results.searches[pairing].extend(  # type: ignore[attr-defined]
+            score(results.searched(pairing, w), fd) for w, fd in curve.items()
+        )
+    return dataclasses.replace(results, shared=shared)
+
+
+def only(bases: dict[str, Results], spec: StudySpec = REPEATED) -> dict[str, Any]:
+    (row,) = rows(spec, bases)
+    return row
+
+
+class TestRows:
+    def test_a_gain_on_all_bases_improves(self) -> None:
+        row = only({base: on_base(base, 1.8, 0.9) for base in NAMES})
+        assert row["verdict"] == "improves"
+        assert row["recovered"] == pytest.approx(0.9, abs=0.05)
+        assert row["recovered_ci"][0] < 0.9 < row["recovered_ci"][1]
+        assert row["fd"] == pytest.approx(1.1, abs=0.05)
+        assert [round(weight, 1) for weight in row["weights"]] == [1.8] * 3
+
+    def test_nothing_is_concluded_before_the_last_base(self) -> None:
+        two = {base: on_base(base, 1.8, 0.9) for base in NAMES[:2]}
+        row = only(two)
+        assert (row["verdict"], row["bases"]) == ("undecided", ["a", "b"])
+        unfinished = on_base("c", 1.8, 0.9)
+        few = dict(list(unfinished.shared.items())[:5])
+        row = only({**two, "c": dataclasses.replace(unfinished, shared=few)})
+        assert (row["verdict"], row["weights"][2]) == ("undecided", None)
+
+    def test_bases_that_gain_on_different_sides_of_one_decide_nothing(self) -> None:
+        sides = {"a": 1.8, "b": 0.7, "c": 0.7}
+        row = only({base: on_base(base, best, 0.9) for base, best in sides.items()})
+        assert row["verdict"] == "undecided"
+        assert row["recovered_ci"] is not None
+        blends = {base: on_base(base, 0.7, 0.9) for base in NAMES}
+        assert only(blends)["verdict"] == "blends"
+
+    def test_where_a_search_preferred_one_nothing_is_gained(self) -> None:
+        """The weights beside 1 are tested, and gain less than nothing."""
+        row = only({base: on_base(base, 1.0, -0.2) for base in NAMES})
+        assert (row["verdict"], row["weights"]) == ("no gain", [1.0] * 3)
+        assert row["gains"] == [0.0] * 3
+        assert row["spread"]["gain"]["training"] == [0.0] * 3
+
+    def test_own_pairings_are_not_taken_for_those_of_the_matrix(self) -> None:
+        """Two own pairings of equal kinds are two rows, not twice as many bases."""
+        other = PairingSpec("noise(0.2)", "noise(0.6)", "shared")
+        spec = dataclasses.replace(REPEATED, pairings=(PAIRING, other), matrix=MatrixSpec())
+        found = rows(spec, {base: on_base(base, 1.8, 0.9, spec) for base in NAMES})
+        assert [row["guide"] for row in found] == ["noise(0.4)", "noise(0.6)"]
+        assert all(len(row["bases"]) == 3 for row in found)
+
+    def test_each_base_has_seeds_of_its_own(self) -> None:
+        most = ConfirmSpec(seed_sets=1000)
+        calibrated = CalibrateSpec(seed_sets=100)
+        spec = dataclasses.replace(REPEATED, confirm=most, calibrate=calibrated)
+        used = [{*own.seeds, *own.calibration_seeds} for own in map(spec.of_base, NAMES)]
+        assert not used[0] & used[1]
+        assert not used[1] & used[2]
+
+    def test_the_table_can_be_shown_at_any_time(self) -> None:
+        for bases in ({"a": on_base("a", 1.8, 0.9)}, {b: on_base(b, 1.8, 0.9) for b in NAMES}):
+            for form in ("md", "csv", "json", "latex"):
+                assert "noise" in render(rows(REPEATED, bases), form)
+        assert "3" in frame(rows(REPEATED, bases))["bases"].astype(str).iloc[0]
 
 
 class TestBadInput:

@@ -17,8 +17,8 @@ def split(name: str) -> tuple[Variant | None, Degradation]:
     As in `digits@snapshot=512+dropout(0.1)`, `edm2-img512-xs-0134217-0.125`. Raises InputError if
     the name is neither.
     """
-    if is_external(name):  # a path may contain any characters
-        return Variant.parse(name), Identity()
+    if is_external(name) and not (name.startswith("hub:") and "+" in name):
+        return Variant.parse(name), Identity()  # a path may contain any characters, even +
     variant, plus, rest = name.partition("+")
     if "@" not in name and not is_external(variant.strip()):
         return None, parse(name)

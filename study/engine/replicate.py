@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from study.engine.publish import Publisher
 from study.engine.report import write
 from study.engine.run import run, work
 from study.engine.run import sync as sync_one
-from study.engine.session import exclusive
+from study.engine.session import exclusive, forget_study
 from study.files.places import report_folder
 from study.parallel.group import group
 from study.records.results import Results
@@ -33,16 +34,17 @@ def replicate(
     """
     require_pairings(spec)
     check_bases(spec, root)
-    with exclusive(root, spec.name):
-        if group().rank == 0:
+    leads = group().rank == 0
+    with exclusive(root, spec.name) if leads else nullcontext():
+        if leads:
             Store(open_storage(root), f"{spec.name}/{CONFIRM}").remember("spec", spec_to_json(spec))
+            for base in spec.bases if fresh else ():  # all, before any begins again
+                forget_study(spec.of_base(base).name, root)
         for number, base in enumerate(spec.bases, 1):
-            if group().rank == 0:
+            if leads:
                 print(f"study: base {number} of {len(spec.bases)}, {base}", file=sys.stderr)
             run(spec.of_base(base), root, fresh=fresh, workers=workers, release=release)
-        if group().rank > 0:
-            return []
-        return report(spec, root, collect_bases(root, spec))
+        return report(spec, root, collect_bases(root, spec)) if leads else []
 
 
 def join(spec: StudySpec, root: Path, release: str | None = None) -> None:
@@ -80,7 +82,7 @@ def check_bases(spec: StudySpec, root: Path) -> None:
 
 def report(spec: StudySpec, root: Path, bases: Mapping[str, Results]) -> list[dict[str, Any]]:
     """Write the common tables into the study's report folder and MLflow; returns the rows."""
-    folder, rows = report_folder(root, spec.name), replication.rows(bases)
+    folder, rows = report_folder(root, spec.name), replication.rows(spec, bases)
     suffixes = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}
     written = [
         write(folder / f"table.{suffix}", replication.render(rows, form))

@@ -42,19 +42,16 @@ def run(
     """
     require_pairings(spec)
     # raises InputError before anything is written
-    forecasts = text_of(spec)
+    text_of(spec)
     evaluator = evaluator or evaluator_of(spec, root, retrain)
     check_equal("what determines the scores", evaluator.fingerprint())
     if group().rank > 0:
         serve(evaluator)
         return []
-    with (
-        as_rank_zero(),
-        opened(evaluator, root, fresh, release=release) as study,
-        helpers(evaluator.spec, root, workers - 1),
-    ):
-        versions = [] if forecasts is None else keep(study.worker, forecasts)
-        search(study.worker)
+    with as_rank_zero(), opened(evaluator, root, fresh, release=release) as study:
+        versions = keep(study.worker, evaluator.spec)
+        with helpers(evaluator.spec, root, workers - 1):
+            search(study.worker)
         n = spec.confirm.samples
         floors = study.worker.once(f"floors of {n}", lambda: floors_of(evaluator, n))
         results = replace(study.worker.results, floors=floors, forecasts=versions)

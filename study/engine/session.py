@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from degradations import RunError
+from study.engine import forecasts
 from study.engine.about import describe
 from study.engine.publish import Publisher
 from study.engine.report import write
@@ -21,7 +22,7 @@ from study.files.atomic import sweep
 from study.files.lock import locked
 from study.files.places import report_folder
 from study.report.progress import Progress
-from study.search import forget, open_storage
+from study.search import CONFIRM, Store, forget, open_storage
 from study.specs import StudySpec
 from study.specs.serialisation import spec_to_yaml
 
@@ -54,7 +55,7 @@ def opened(
     with exclusive(root, spec.name), Progress(metric=spec.metrics[0]) as progress:
         sweep(root)
         if fresh:
-            _forget(spec.name, root)
+            forget_study(spec.name, root)
         with locked(lock_of(root, spec.name, "workers"), shared=True):
             # Raises InputError before anything is logged.
             worker = Worker(evaluator, root, progress, role, release)
@@ -70,11 +71,18 @@ def opened(
                 raise
 
 
-def _forget(name: str, root: Path) -> None:
-    """Delete the evaluations and predictions of a study. Raises RunError if it has workers."""
+def forget_study(name: str, root: Path) -> None:
+    """Delete the evaluations and predictions of a study, but not which forecasts it had.
+
+    Raises RunError if it has workers.
+    """
     try:
         with locked(lock_of(root, name, "workers"), wait=False), locked(begin_lock(root, name)):
-            forget(open_storage(root), name)
+            storage = open_storage(root)
+            seen = forecasts.seen(root, name)
+            forget(storage, name)
+            if seen:
+                Store(storage, f"{name}/{CONFIRM}").remember(forecasts.KEY, seen)
     except BlockingIOError:
         raise RunError(
             f"the study '{name}' under {root} has running workers; end them before --fresh."

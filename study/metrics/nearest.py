@@ -1,5 +1,7 @@
 """Distances of samples to the training data, a check against memorisation."""
 
+import math
+
 import torch
 from scipy.special import ndtri
 from torch import Tensor
@@ -37,9 +39,9 @@ def training_share(
     """The share of samples whose nearest datum is one of training, not of what was held out.
 
     With the ends of its interval. A model that has learned the distribution, but not its training
-    data, has the share N_t/(N_t + N_h) of data in training, as both parts are alike to it. Samples
-    with the same nearest datum are not independent: they count as one cluster of the variance
-    Σ_k m_k²(I_k − p)²/n², which covers data that are the nearest to many.
+    data, has the share N_t/(N_t + N_h) of data in training, as both parts are alike to it. The m_k
+    samples with one nearest datum are not independent; the interval is that of n²/Σ_k m_k²
+    independent ones, which covers data that are the nearest to many. (Wilson 1927; Kish 1965)
     """
     data = torch.cat([training, held_out])
     nearest = torch.cat(
@@ -50,7 +52,8 @@ def training_share(
     )
     sizes = torch.bincount(nearest, minlength=len(data)).double()
     inside = (torch.arange(len(data)) < len(training)).double()
-    found = float((sizes * inside).sum() / len(samples))
-    error = float((sizes**2 * (inside - found) ** 2).sum().sqrt()) / len(samples)
-    half = float(ndtri((1 + level) / 2)) * error
-    return found, max(found - half, 0.0), min(found + half, 1.0)
+    p = float((sizes * inside).sum() / len(samples))
+    n, z = len(samples) ** 2 / float((sizes**2).sum()), float(ndtri((1 + level) / 2))
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return p, max(middle - half, 0.0), min(middle + half, 1.0)

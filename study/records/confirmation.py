@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from degradations.errors import InputError
 from study.records.sequential import Sequential
-from study.records.statistics import Estimate
 
 Array = npt.NDArray[np.float64]
 LEAST = 0.05  # a gain smaller than this share of the damage counts as none
@@ -111,14 +111,16 @@ class Comparison:
         """The interval of recovered, mean(d)/mean(c), by the delta method; None without damage."""
         if self.recovered is None:
             return None
-        below, above = self._margins(coverage)
-        error = self.recovered_error
-        return self.recovered - below * error, self.recovered + above * error
+        return self.interval(self.recovered, self.recovered_error, coverage)
 
     def gain_ci(self, coverage: float = 0.95) -> tuple[float, float]:
         """The interval of the gain."""
+        return self.interval(self.gain, self.gain_error, coverage)
+
+    def interval(self, value: float, error: float, coverage: float = 0.95) -> tuple[float, float]:
+        """The interval of a value of the same seed sets, which takes the looks into account."""
         below, above = self._margins(coverage)
-        return self.gain - below * self.gain_error, self.gain + above * self.gain_error
+        return value - below * error, value + above * error
 
     def _margins(self, coverage: float) -> tuple[float, float]:
         if not math.isfinite(self.t):
@@ -147,13 +149,13 @@ def compare(
     reached = [n for n in looks if n <= len(base)]
     for look, n in enumerate(reached):
         d, c = (main - guided).first(n), (main - base).first(n)
-        share = LEAST if c.mean > 0 else 0.0
-        t = _ratio(d - c.times(share))
+        least = LEAST if c.mean > 0 else 0.0
+        t = _ratio(d - c.times(least))
         found, none = design.stops(level, look, t), design.stops(NONE, look, -t)
         if found or none:
             break
     ended = found or none or n == looks[-1]
-    recovered, recovered_error = _share(d, c) or (None, math.nan)
+    recovered, recovered_error = share(d, c) or (None, math.nan)
     p = design.p_value(level, look, t)
     error = d.error
     return Comparison(
@@ -161,22 +163,12 @@ def compare(
     )
 
 
-def share(d: Sets, c: Sets, coverage: float = 0.95) -> Estimate | None:
-    """mean(d)/mean(c) over paired seed sets, with its t-interval by the delta method.
+def share(d: Sets, c: Sets) -> tuple[float, float] | None:
+    """mean(d)/mean(c) over paired seed sets, and its standard error by the delta method.
 
     None unless mean(c) is positive at 95 %.
     """
-    found = _share(d, c)
-    if found is None:
-        return None
-    value, error = found
-    half = Sequential((len(d),), min(d.within, c.within)).boundary((1 - coverage) / 2)[0] * error
-    return Estimate(value, value - half, value + half)
-
-
-def _share(d: Sets, c: Sets) -> tuple[float, float] | None:
-    """mean(d)/mean(c) and its standard error; None unless mean(c) is positive at 95 %."""
-    if _ratio(c) <= Sequential((len(c),), min(d.within, c.within)).boundary(0.05)[0]:
+    if _ratio(c) <= stdtrit(len(c) - 1 + c.within * len(c), 0.95):
         return None
     value = d.mean / c.mean
     return value, (d - c.times(value)).error / c.mean

@@ -55,8 +55,8 @@ def require_base(results: Results) -> None:
     wanted = tasks(results, BASE)
     if any(task not in results.shared for task in wanted):
         return
-    failed = next((results.shared[task].reason for task in wanted), "")
-    if failed:
+    reasons = (results.shared[task].reason for task in wanted)
+    if failed := next(filter(None, reasons), ""):
         raise RunError(f"the base could not be scored: {failed}")
     measured, by = _measured(results, wanted), results.spec.calibrate.by
     if measured is None:
@@ -65,10 +65,11 @@ def require_base(results: Results) -> None:
             "fd, or for recall a reference of images."
         )
     value = _limit(measured) if by == "fd-infinity" else measured.mean
-    if not value > 0:
+    error = _error(measured) or 0.0
+    if not value > 2 * error:
         raise RunError(
-            f"calibrate.by: found {by}, by which the base has {value:.3g}; damage is a multiple of "
-            "it, so it must be above 0."
+            f"calibrate.by: found {by}, by which the base has {value:.3g} ± {error:.2g}; accepted: "
+            "a value above 0 beyond its error, as damage is a multiple of it."
         )
 
 

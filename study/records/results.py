@@ -18,7 +18,8 @@ class Results:
     """All evaluations of a study: those of each pairing's search, and those shared by pairings.
 
     floors: for each metric, what FD cannot fall below with the confirmation's number of samples;
-    forecasts: the versions of the study's file of forecasts, as they were seen.
+    forecasts: the versions of the study's file of forecasts, as they were seen. reference: the
+    digest of what samples are compared with.
     """
 
     spec: StudySpec
@@ -26,6 +27,7 @@ class Results:
     shared: Mapping[Task, Evaluation]
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     forecasts: Sequence[Mapping[str, Any]] = ()
+    reference: str = ""
 
     @property
     def metrics(self) -> list[str]:

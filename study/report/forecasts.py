@@ -128,23 +128,25 @@ def predicted(probe: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def missing(forecasts: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """The cells without a forecast, named main → guide."""
+    keys = _keys(forecasts)
+    known = {tuple(row[keys]) for _, row in forecasts.iterrows()}
+    wanted = [tuple(row[keys]) for _, row in cells.iterrows()]
+    return [" → ".join(key[:2]) for key in wanted if key not in known]
+
+
 def written(forecasts: pd.DataFrame, cells: pd.DataFrame) -> dict[str, Forecast]:
     """The forecasts that were written down, of the cells of a study.
 
-    Raises InputError for a cell without a forecast.
+    Each is named by its column. Of a cell without one it says nothing, "".
     """
-    keys = _keys(forecasts)
+    keys, found = _keys(forecasts), {}
     rows = {tuple(row[keys]): row for _, row in forecasts.iterrows()}
-    wanted = [tuple(row[keys]) for _, row in cells.iterrows()]
-    missing = [" → ".join(key) for key in wanted if key not in rows]
-    if missing:
-        raise InputError(
-            f"forecasts: no row of {missing[0]}, one of {len(missing)} pairings without a forecast."
-        )
-    found = {}
     for column in _columns(forecasts):
-        said = [str(rows[key][column]) for key in wanted]
-        found[column] = said, [ORDER[each] for each in said]
+        of_cells = (rows.get(tuple(row[keys])) for _, row in cells.iterrows())
+        said = ["" if row is None else str(row[column]) for row in of_cells]
+        found[f"{column}, written"] = said, [ORDER.get(each, 0.0) for each in said]
     return found
 
 
@@ -168,9 +170,10 @@ def score(cells: pd.DataFrame, forecasts: pd.DataFrame | None = None) -> pd.Data
     and over those of different kinds. improves, predicted: numbers of cells with a gain, and with a
     predicted one; agreement: share of cells where the forecast of a gain is right; missed, wrong:
     numbers of false negatives and false positives; r_k: the multiclass correlation with the
-    verdicts; beyond: r_k less that of "same kind", with intervals over kinds; auc: P(a cell with a
-    gain has the larger score); rank_correlation: Spearman's, of the score with what was recovered
-    at the tested weight, whether shown or not; p: of that, by permuting kinds.
+    verdicts, of which undecided is one; beyond: r_k less that of "same kind", with intervals over
+    kinds; auc: P(a decided cell with a gain has a larger score than one without);
+    rank_correlation: Spearman's, of the score with what was recovered at the tested weight, whether
+    shown or not; p: of that, by permuting kinds.
     """
     found = []
     for over, some in (
@@ -187,8 +190,10 @@ def score(cells: pd.DataFrame, forecasts: pd.DataFrame | None = None) -> pd.Data
 def _scored(cells: pd.DataFrame, forecasts: Mapping[str, Forecast]) -> list[dict[str, Any]]:
     verdicts = list(cells["verdict"])
     improves = [each == IMPROVES for each in verdicts]
-    recovered = list(pd.to_numeric(cells["tested_recovered"]).fillna(0.0))
     kinds = Cells(list(cells["main_kind"]), list(cells["guide_kind"]))
+    decided = np.array([each in ORDER for each in verdicts])
+    recovered = pd.to_numeric(cells["tested_recovered"]).to_numpy(float)
+    known = np.isfinite(recovered)
     same = forecasts[SAME_KIND][0]
 
     def r_k(said: Sequence[str], chosen: Any) -> float:
@@ -214,12 +219,29 @@ def _scored(cells: pd.DataFrame, forecasts: Mapping[str, Forecast]) -> list[dict
                 **_ends("r_k", ends),
                 "beyond": r_k(said, every) - r_k(same, every),
                 **_ends("beyond", more),
-                "auc": area_under_curve(value, improves),
-                "rank_correlation": rank_correlation(value, recovered),
-                "p": kinds.permutation_p(value, recovered),
+                "auc": area_under_curve(_only(value, decided), _only(improves, decided))
+                if decided.any()
+                else None,
+                **_ranked(cells[known], _only(value, known), list(recovered[known])),
             }
         )
     return found
+
+
+def _only(values: Sequence[Any], chosen: "np.ndarray[Any, Any]") -> list[Any]:
+    return [value for value, is_chosen in zip(values, chosen, strict=True) if is_chosen]
+
+
+def _ranked(
+    cells: pd.DataFrame, value: list[float], recovered: list[float]
+) -> dict[str, float | None]:
+    if not recovered:
+        return {"rank_correlation": None, "p": None}
+    kinds = Cells(list(cells["main_kind"]), list(cells["guide_kind"]))
+    return {
+        "rank_correlation": rank_correlation(value, recovered),
+        "p": kinds.permutation_p(value, recovered),
+    }
 
 
 def _ends(name: str, interval: tuple[float, float] | None) -> dict[str, float]:

@@ -28,10 +28,11 @@ def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
             f"metric '{metric}': the Fréchet distances of this study are "
             f"{', '.join(results.metrics)}."
         )
-    return [_row(results, each, metric) for each in conclusions(results, metric)]
+    return [row(results, each, metric) for each in conclusions(results, metric)]
 
 
-def _row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
+def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
+    """The row of one pairing."""
     spec, pairing, task = results.spec, concluded.pairing, concluded.task
     n, won, compared = concluded.sets or spec.confirm.looks[0], concluded.won, concluded.comparison
     guided_by = results.guide(pairing, task) if task else pairing.guide
@@ -98,26 +99,31 @@ def _row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]
 def _beyond_rescaling(
     results: Results, concluded: Conclusion, metric: str
 ) -> dict[str, str | float | list[float] | None]:
-    """The main's best rescaling, and the share of the damage that guidance undoes beyond it."""
-    n, main, task = concluded.sets, concluded.pairing.main, concluded.task
+    """The main's best rescaling, and the share of the damage that guidance undoes beyond it.
+
+    At the tested weight, whether its gain is a finding or not.
+    """
+    main, task, compared = concluded.pairing.main, concluded.task, concluded.comparison
+    keys = ("main_rescaled", "fd_main_rescaled", "beyond_rescaling", "beyond_rescaling_ci")
     name = rescaling.best(results, main, metric) if results.controls() else None
-    if name is None or n == 0:
-        return dict.fromkeys(
-            ("main_rescaled", "fd_main_rescaled", "beyond_rescaling", "beyond_rescaling_ci")
-        )
+    if name is None or task is None or compared is None:
+        return dict.fromkeys(keys)
+    n = compared.sets
     alone, base, rescaled = (
         results.sets(results.confirmed_single(each)[:n], metric) for each in (main, BASE, name)
     )
-    beyond = None
-    if concluded.won and task is not None and len(rescaled) == n:
-        guided = results.sets(results.confirmed(task)[:n], metric)
-        beyond = share(rescaled - guided, alone - base, concluded.coverage)
-    return {
-        "main_rescaled": name,
-        "fd_main_rescaled": rescaled.mean if len(rescaled) == n else None,
-        "beyond_rescaling": beyond.mean if beyond else None,
-        "beyond_rescaling_ci": [beyond.low, beyond.high] if beyond else None,
-    }
+    if len(rescaled) < n:
+        return dict.fromkeys(keys)
+    guided = results.sets(results.confirmed(task)[:n], metric)
+    beyond = share(rescaled - guided, alone - base)
+    interval = compared.interval(*beyond, concluded.coverage) if beyond else None
+    values = (
+        name,
+        rescaled.mean,
+        beyond[0] if beyond else None,
+        list(interval) if interval else None,
+    )
+    return dict(zip(keys, values, strict=True))
 
 
 def _unbiased(results: Results, concluded: Conclusion, metric: str) -> dict[str, float | None]:
@@ -129,9 +135,9 @@ def _unbiased(results: Results, concluded: Conclusion, metric: str) -> dict[str,
         results.sets(tasks[: concluded.sets], metric).limit if concluded.sets else None
         for tasks in (results.confirmed_single(BASE), main, shown)
     )
-    recovered = None
-    if won and base is not None and alone is not None and guided is not None:
-        recovered = (alone - guided) / (alone - base)
+    recovered, damaged = None, concluded.comparison and concluded.comparison.recovered is not None
+    if won and damaged and base is not None and alone is not None and guided is not None:
+        recovered = (alone - guided) / (alone - base) if alone > base else None
     return {
         "fd_infinity_base": base,
         "fd_infinity_main": alone,

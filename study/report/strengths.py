@@ -9,6 +9,14 @@ import pandas as pd
 from study.report.formats import require_format
 from study.specs import CalibrateSpec
 
+
+def _imprecise(found: Any, spec: CalibrateSpec) -> str:
+    """Which levels are not known as precisely as the tolerance asks for."""
+    together = zip(spec.levels, found.errors, strict=True)
+    rough = [f"{level:g}" for level, error in together if error and error > spec.tolerance * level]
+    return f"standard error above the tolerance at {', '.join(rough)}" if rough else ""
+
+
 UNITS = {"fd": "× base", "fd-infinity": "× base in FD∞", "recall": "× base in data not covered"}
 
 
@@ -32,7 +40,7 @@ def render(found: Sequence[Any], spec: CalibrateSpec, form: str) -> str:
             line[f"{level:g} {unit}"] = (
                 "–" if strength is None else f"{strength:g} ({ratio:.3g}{known})"
             )
-        lines.append({**line, "": each.reason})
+        lines.append({**line, "": each.reason or _imprecise(each, spec)})
     table = pd.DataFrame(lines)
     text: str = (
         table.to_csv(index=False)

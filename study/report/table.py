@@ -52,7 +52,9 @@ def frame(table: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "main, 2× steps": fd(row["fd_main_double_steps"]),
                 "main, 2 draws": fd(row["fd_main_averaged"]),
                 "main, rescaled": fd(row["fd_main_rescaled"]),
-                "beyond": interval(row["beyond_rescaling"], row["beyond_rescaling_ci"]),
+                "beyond": interval(row["beyond_rescaling"], row["beyond_rescaling_ci"])
+                if row["verdict"] in ("improves", "blends")
+                else "–",
                 **{
                     f"{key}, held out": fd(row[f"held_out_fd_{key}"])
                     for key in ("base", "main", "guided")

@@ -11,18 +11,19 @@ from study.specs.serialisation import spec_from_json
 
 
 def collect_bases(root: Path, spec: StudySpec) -> dict[str, Results]:
-    """All evaluations of a study over several bases, by base, of those that have begun.
+    """All evaluations of a study over several bases, by base, of those whose pairings are known.
 
-    Raises InputError if none has.
+    Raises InputError if none has come so far.
     """
-    begun = names(existing_storage(root))
-    found = {
-        base: collect(root, spec.of_base(base).name)
-        for base in spec.bases
-        if f"{spec.of_base(base).name}/{CONFIRM}" in begun
-    }
+    storage, found = existing_storage(root), {}
+    begun = names(storage)
+    for base in spec.bases:
+        name = spec.of_base(base).name
+        own = f"{name}/{CONFIRM}"
+        if own in begun and "spec" in Store(storage, own).attributes():
+            found[base] = collect(root, name)
     if not found:
-        raise InputError(f"the study '{spec.name}' has no base that has begun.")
+        raise InputError(f"the study '{spec.name}' has no pairings yet on any of its bases.")
     return found
 
 
@@ -51,4 +52,5 @@ def collect(root: Path, name: str) -> Results:
         )  # reading must not create one
     known = {evaluation.task: evaluation for evaluation in shared.evaluations()}
     floors = attributes.get(f"floors of {spec.confirm.samples}", {})
-    return Results(spec, searches, known, floors, attributes.get("forecasts", ()))
+    reference = attributes.get("fingerprint", {}).get("reference", "")
+    return Results(spec, searches, known, floors, attributes.get("forecasts", ()), reference)

@@ -12,6 +12,7 @@ from study.specs.sampler import SamplerSpec
 from study.specs.search import CONSTANT, MOST_SEED_SETS, ConfirmSpec, PairingSpec, SearchSpec
 
 HELD_OUT = "held-out"  # the reference that is the part of the data a base was not trained on
+APART = 10_000  # seeds between two bases of a study, more than one of them uses
 MOST_NAME = 200  # bytes: file names, which have at most 255, add a suffix
 MOST_PAIRINGS = 20_000  # each is a study in Optuna's database and a run in MLflow's
 
@@ -158,9 +159,13 @@ class StudySpec:
         require(len(set(names)) == len(names), "bases", self.bases, accepted)
 
     def of_base(self, base: str) -> "StudySpec":
-        """The study of one of its bases, kept under the study's name and that of the base."""
+        """The study of one of its bases, kept under the study's name and that of the base.
+
+        Each has seeds of its own, as common noise would make the bases' scores dependent.
+        """
         own = re.sub(r"[^\w.-]+", "-", base.rstrip("/").rpartition("/")[2]).strip("-.")
-        return replace(self, name=f"{self.name}.{own}", base=base, bases=())
+        seed = self.seed + APART * self.bases.index(base)
+        return replace(self, name=f"{self.name}.{own}", base=base, bases=(), seed=seed)
 
     @property
     def data(self) -> str | None:

@@ -23,7 +23,7 @@ def _run(args: Namespace) -> int:
     results = collect(root, args.name)
     if results.spec.bases:
         bases = collect_bases(root, results.spec)
-        print(replication.render(replication.rows(bases, args.metric), args.format))
+        print(replication.render(replication.rows(results.spec, bases, args.metric), args.format))
         return 0
     print(render(rows(results, args.metric), args.format))
     return 0
