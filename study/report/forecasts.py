@@ -20,7 +20,9 @@ from study.records.task import kind_of
 IMPROVES, BLENDS, NO_GAIN = "improves", "blends", "no gain"
 ORDER = {IMPROVES: 1.0, NO_GAIN: 0.0, BLENDS: -1.0}
 SAME_KIND, ALWAYS_NO = "same kind", "always no"
-Forecast = tuple[list[str], list[float]]  # the verdict of each cell, and a score that ranks them
+# the verdict of each cell, and a score: the larger, the more is gained above weight 1; below 0 at
+# weights below 1
+Forecast = tuple[list[str], list[float]]
 
 
 def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
@@ -49,11 +51,12 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
         return said, values[0]
 
     weight, cosine = column("predicted_endpoint_weight"), column("predicted_cosine")
+    endpoint = list(np.copysign(column("predicted_endpoint_gain"), np.subtract(weight, 1)))
     same = [float(a == b) for a, b in zip(cells["main_kind"], cells["guide_kind"], strict=True)]
     return {
         "endpoint": (
             [IMPROVES if w > 1 else BLENDS if -np.inf < w < 1 else NO_GAIN for w in weight],
-            column("predicted_endpoint_gain"),
+            [each if np.isfinite(each) else -np.inf for each in endpoint],
         ),
         "ρ·r > 1": by_errors(""),
         "ρ·r > 1, trajectories": by_errors("_on_trajectories"),
@@ -173,7 +176,7 @@ def score(cells: pd.DataFrame, forecasts: pd.DataFrame | None = None) -> pd.Data
     verdicts, of which undecided is one; beyond: r_k less that of "same kind", with intervals over
     kinds; auc: P(a decided cell with a gain has a larger score than one without);
     rank_correlation: Spearman's, of the score with what was recovered at the tested weight, whether
-    shown or not; p: of that, by permuting kinds.
+    shown or not, with the sign of that weight less 1; p: of that, by permuting kinds.
     """
     found = []
     for over, some in (
@@ -193,6 +196,8 @@ def _scored(cells: pd.DataFrame, forecasts: Mapping[str, Forecast]) -> list[dict
     kinds = Cells(list(cells["main_kind"]), list(cells["guide_kind"]))
     decided = np.array([each in ORDER for each in verdicts])
     recovered = pd.to_numeric(cells["tested_recovered"]).to_numpy(float)
+    if "tested_weight" in cells:
+        recovered = recovered * np.sign(pd.to_numeric(cells["tested_weight"]).to_numpy(float) - 1)
     known = np.isfinite(recovered)
     same = forecasts[SAME_KIND][0]
 
