@@ -243,7 +243,7 @@ class TestBadInput:
             StudySpec("x", bases=bases)
 
     def test_a_base_and_bases(self) -> None:
-        with pytest.raises(InputError, match="accepted: nothing together with bases"):
+        with pytest.raises(InputError, match="nothing together with bases: --base null for them"):
             StudySpec("x", base="digits", bases=("digits", "digits-part"))
 
     @pytest.mark.parametrize(

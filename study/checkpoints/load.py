@@ -117,7 +117,7 @@ def load_base(name: str | Path, data: str | None, root: Path = Path("mlruns")) -
     if data is not None and trained_on != data and data not in DATA:
         raise InputError(
             f"reference: found '{data}'; accepted with the base '{name}': '{trained_on}', the data "
-            "set that it was trained on."
+            "set that it was trained on, or held-out, the part of it that it was not."
         )
     if trained_on != (data or trained_on):
         raise InputError(

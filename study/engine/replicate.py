@@ -10,7 +10,7 @@ from degradations import InputError
 from study.engine.bases import untrained
 from study.engine.check import require_pairings
 from study.engine.publish import Publisher
-from study.engine.report import write
+from study.engine.report import write, write_tables
 from study.engine.run import run, work
 from study.engine.run import sync as sync_one
 from study.engine.session import exclusive, forget_study
@@ -83,11 +83,7 @@ def check_bases(spec: StudySpec, root: Path) -> None:
 def report(spec: StudySpec, root: Path, bases: Mapping[str, Results]) -> list[dict[str, Any]]:
     """Write the common tables into the study's report folder and MLflow; returns the rows."""
     folder, rows = report_folder(root, spec.name), replication.rows(spec, bases)
-    suffixes = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}
-    written = [
-        write(folder / f"table.{suffix}", replication.render(rows, form))
-        for form, suffix in suffixes.items()
-    ]
+    written = write_tables(folder, lambda form: replication.render(rows, form))
     written.append(write(folder / "config.yaml", spec_to_yaml(spec)))
     publisher = Publisher(root, spec, ({"bases": ", ".join(spec.bases)}, {}))
     publisher.files(written, "report")

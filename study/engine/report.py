@@ -1,6 +1,7 @@
 """The tables and figures of a study, as files."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,7 @@ def write_report(
     # late, as below: a study whose report is up to date does not need matplotlib
     from study.report import figures, matrix
 
-    written = [
-        write(folder / f"table.{suffix}", table.render(rows, form))
-        for suffix, form in (("md", "md"), ("csv", "csv"), ("json", "json"), ("tex", "latex"))
-    ]
+    written = write_tables(folder, lambda form: table.render(rows, form))
     written.append(write(folder / "config.yaml", spec_to_yaml(results.spec)))
     few = len(results.spec.pairings) <= PANELS
     for metric in results.metrics if few else ():
@@ -75,6 +73,13 @@ def scored_forecasts(results: Results, cells: pd.DataFrame, folder: Path) -> lis
     return [
         write(folder / "forecasts.csv", scored.to_csv(index=False)),
         write(folder / "forecasts.md", "\n".join(lines)),
+    ]
+
+
+def write_tables(folder: Path, render: Callable[[str], str]) -> list[Path]:
+    """Write a table into a folder in every format; returns the paths."""
+    return [
+        write(folder / f"table.{suffix}", render(form)) for form, suffix in table.SUFFIXES.items()
     ]
 
 

@@ -1,6 +1,5 @@
 """The table of a study over several bases: what holds over trainings, not of one of them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,8 @@ from study.records.multiplicity import Correction
 from study.records.replication import OverBases, Spread, mean_over, spread
 from study.records.results import Results
 from study.records.task import BASE, Task, kind_of
-from study.report.formats import require_format
 from study.report.rows import row as row_of
-from study.report.table import FORMATS, latex
+from study.report.table import rendered
 from study.specs import PairingSpec, StudySpec
 
 QUANTITIES = {"fd_base": "FD of the base", "fd_main": "FD of the main", "gain": "gain"}
@@ -272,17 +270,7 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:
     """The table as md, csv, json or latex. Raises InputError for another format."""
-    require_format(form, FORMATS)
-    if form == "json":
-        return json.dumps(list(table), indent=2, ensure_ascii=False, allow_nan=False)
-    if form == "csv":
-        text: str = pd.DataFrame(list(table)).to_csv(index=False)
-        return text.rstrip("\n")
-    if form == "latex":
-        return latex(frame(table), caption(table))
-    parts = [each for each in (frame(table), spreads(table)) if len(each)]
-    shown = [each.to_markdown(index=False, disable_numparse=True) for each in parts]
-    return "\n\n".join([*shown, caption(table)])
+    return rendered(table, form, [frame(table), spreads(table)], caption(table))
 
 
 def _counted(verdicts: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from study.specs import CONSTANT
 
 REPORTED_IN_PAPERS, FIELD_SAMPLES = ("fd_inception", "fd_inception_tf", "fd_dinov2"), 50_000
 FORMATS = (*TABLES, "latex")
+SUFFIXES = {"md": "md", "csv": "csv", "json": "json", "latex": "tex"}  # of files, by format
 CONTROLS = ("base, 2× steps", "main, 2× steps", "main, 2 draws", "main, rescaled", "beyond")
 
 
@@ -134,6 +135,16 @@ def _warning(row: dict[str, Any]) -> str:
 
 def render(table: Sequence[dict[str, Any]], form: str) -> str:
     """The table as md, csv, json or latex. Raises InputError for another format."""
+    return rendered(table, form, [frame(table)], caption(table))
+
+
+def rendered(
+    table: Sequence[dict[str, Any]], form: str, frames: Sequence[pd.DataFrame], caption: str
+) -> str:
+    """Rows as json or csv, or their data frames with a caption as md; in latex the first of them.
+
+    Raises InputError for another format.
+    """
     require_format(form, FORMATS)
     if form == "json":
         return json.dumps(list(table), indent=2, ensure_ascii=False, allow_nan=False)
@@ -141,12 +152,12 @@ def render(table: Sequence[dict[str, Any]], form: str) -> str:
         text: str = pd.DataFrame(list(table)).to_csv(index=False)
         return text.rstrip("\n")
     if form == "latex":
-        return latex(frame(table), caption(table))
-    markdown: str = frame(table).to_markdown(index=False, disable_numparse=True)
-    return f"{markdown}\n\n{caption(table)}"
+        return _latex(frames[0], caption)
+    shown = [each.to_markdown(index=False, disable_numparse=True) for each in frames if len(each)]
+    return "\n\n".join([*shown, caption])
 
 
-def latex(frame: pd.DataFrame, caption: str) -> str:
+def _latex(frame: pd.DataFrame, caption: str) -> str:
     """A data frame as a table of LaTeX."""
     text: str = frame.to_latex(index=False, escape=True, caption=caption)
     return (

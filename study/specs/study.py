@@ -151,7 +151,7 @@ class StudySpec:
             self.base is None,
             "base",
             self.base,
-            "nothing together with bases; for one of them give --bases [] --base NAME",
+            "nothing together with bases: --base null for them, or --bases [] for this one",
         )
         require(len(self.bases) > 1, "bases", self.bases, "at least two, for an interval over them")
         names = [self.of_base(base).name for base in self.bases]
