@@ -15,7 +15,7 @@ from scipy.special import stdtr, stdtrit
 
 from degradations.errors import InputError
 from study.records.confirmation import LEAST, NONE, Sets
-from study.records.statistics import Estimate
+from study.records.statistics import Estimate, t_interval
 
 Array = npt.NDArray[np.float64]
 SIMULATED = 20_000  # draws of the pivots behind the interval of a variance
@@ -60,7 +60,8 @@ class OverBases:
         if _t(damage) <= stdtrit(len(damage) - 1, 0.95):
             return None
         ratio = float(gain.mean() / damage.mean())
-        return _interval(ratio, (gain - ratio * damage) / damage.mean(), coverage)
+        error = _error((gain - ratio * damage) / damage.mean())
+        return t_interval(ratio, error, len(damage) - 1, coverage)
 
     def _cumulative(self, gain: Sequence[float]) -> float:
         """P(t ≤ that of the gain less 5 % of the damage); without damage, less nothing."""
@@ -131,7 +132,7 @@ def mean_over(values: Sequence[float], coverage: float = 0.95) -> Estimate | Non
     """The mean of one value per base, with its t-interval; None of fewer than two."""
     if len(values) < 2:
         return None
-    return _interval(float(np.mean(values)), np.asarray(values), coverage)
+    return t_interval(float(np.mean(values)), _error(np.asarray(values)), len(values) - 1, coverage)
 
 
 def _of_reference(by_reference: Sequence[Sets], rng: np.random.Generator) -> tuple[float, Array]:
@@ -150,13 +151,12 @@ def _pivot(rng: np.random.Generator, degrees: int) -> Array:
 
 
 def _t(x: Array) -> float:
-    error = float(x.std(ddof=1)) / math.sqrt(len(x))
+    """The t-statistic of a mean; infinite, or 0, if nothing varies."""
+    error = _error(x)
     if error == 0:
         return math.copysign(math.inf, x.mean()) if x.mean() else 0.0
     return float(x.mean()) / error
 
 
-def _interval(value: float, x: Array, coverage: float) -> Estimate:
-    error = float(x.std(ddof=1)) / math.sqrt(len(x))
-    half = float(stdtrit(len(x) - 1, (1 + coverage) / 2)) * error
-    return Estimate(value, value - half, value + half)
+def _error(x: Array) -> float:
+    return float(x.std(ddof=1)) / math.sqrt(len(x))

@@ -159,19 +159,19 @@ class Results:
         ]
         return None if None in found else [value for value in found if value is not None]
 
-    def sets(self, tasks: Sequence[Task], metric: str) -> Sets:
-        """The scores of tasks, one per seed set, up to the first that is missing."""
+    def sets(self, tasks: Sequence[Task], metric: str, by_reference: bool = False) -> Sets:
+        """The scores of tasks, one per seed set, up to the first that is missing.
+
+        by_reference: with replicates without each tenth of the reference, not of the samples.
+        """
         known = (self.shared.get(task) for task in tasks)
         found = list(takewhile(lambda e: e is not None and metric in e.scores, known))
         scored = [e for e in found if e is not None]
-        return Sets.of([e.scores[metric] for e in scored], [e.replicates(metric) for e in scored])
-
-    def sets_by_reference(self, tasks: Sequence[Task], metric: str) -> Sets:
-        """As `sets`, but the replicates are without each tenth of the reference."""
-        known = (self.shared.get(task) for task in tasks)
-        found = list(takewhile(lambda e: e is not None and metric in e.scores, known))
-        scored = [(e.scores[metric], e.outcome.by_reference.get(metric, ())) for e in found if e]
-        return Sets.of([value for value, _ in scored], [left for _, left in scored])
+        left_out = [
+            e.outcome.by_reference.get(metric, ()) if by_reference else e.replicates(metric)
+            for e in scored
+        ]
+        return Sets.of([e.scores[metric] for e in scored], left_out)
 
     def controls(self) -> list[str]:
         """The single denoisers that are also scored at twice the steps: the base and each main."""

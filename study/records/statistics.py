@@ -33,7 +33,8 @@ def jackknife(value: float, replicates: Sequence[float], level: float = 0.95) ->
     count = len(replicates)
     if count < 2:
         return Estimate(value, -math.inf, math.inf)
-    return _interval(value, math.sqrt((count - 1) * float(np.var(replicates))), count, level)
+    error = math.sqrt((count - 1) * float(np.var(replicates)))
+    return t_interval(value, error, count - 1, level)
 
 
 def difference(
@@ -156,6 +157,7 @@ def _limit(curve: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit(1 / n, fd, 1)[1])
 
 
-def _interval(value: float, error: float, count: int, level: float) -> Estimate:
-    half = float(stdtrit(count - 1, (1 + level) / 2)) * error
+def t_interval(value: float, error: float, degrees: int, level: float = 0.95) -> Estimate:
+    """value ± t·error, with Student's quantile of so many degrees of freedom."""
+    half = float(stdtrit(degrees, (1 + level) / 2)) * error
     return Estimate(value, value - half, value + half)

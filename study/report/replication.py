@@ -57,11 +57,10 @@ class _OnBase:
         """
         assert self.compared is not None
         assert self.concluded.task is not None
-        read = self.results.sets_by_reference if by_reference else self.results.sets
         n, metric = self.compared.sets, self.row["metric"]
 
         def of(tasks: Sequence[Task]) -> Sets:
-            return read(tasks[:n], metric)
+            return self.results.sets(tasks[:n], metric, by_reference)
 
         if quantity == "fd_base":
             return of(self.results.confirmed_single(BASE))
