@@ -116,6 +116,9 @@ class TestSpread:
         assert common.reference.mean == pytest.approx(expected)
         apart = common.training.mean**2 - own.training.mean**2
         assert apart == pytest.approx(expected**2)
+        # what the reference may be is taken from the interval, too
+        assert own.training.low < common.training.low
+        assert own.training.high < common.training.high
 
     def test_one_set_of_one_sample_says_nothing(self) -> None:
         with pytest.raises(InputError, match="bases: found 1"):
@@ -190,6 +193,8 @@ class TestRows:
         few = dict(list(unfinished.shared.items())[:5])
         row = only({**two, "c": dataclasses.replace(unfinished, shared=few)})
         assert (row["verdict"], row["weights"][2]) == ("undecided", None)
+        none = {base: on_base(base, 1.0, -0.2) for base in NAMES[:2]}
+        assert only(none)["verdict"] == "undecided"
 
     def test_bases_that_gain_on_different_sides_of_one_decide_nothing(self) -> None:
         sides = {"a": 1.8, "b": 0.7, "c": 0.7}
