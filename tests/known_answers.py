@@ -29,13 +29,20 @@ def is_stochastic(name: str) -> bool:
 
 
 def damage(name: str) -> float:
-    """FD relative to the base's: 1.5 at the strength 0.25 for most kinds; one that saturates at
-    2."""
+    """FD relative to the base's: 1.5 at the strength 0.25 for most kinds; one that saturates at 2.
+
+    A main that is rescaled is best at a score 10 % larger."""
     if name == BASE:
         return 1.0
-    strength: float = parse(name).strength  # type: ignore[attr-defined]
+    first, _, rescaled = name.partition("+")
+    strength: float = parse(first).strength  # type: ignore[attr-defined]
     ratio = 1 + 2 * strength
-    return min(ratio, 2.0) if name.startswith("dropout") else ratio
+    ratio = min(ratio, 2.0) if first.startswith("dropout") else ratio
+    if not rescaled:
+        return ratio
+    best = 0.1 if rescaled.startswith("score") else 0.0
+    factor: float = parse(rescaled).strength  # type: ignore[attr-defined]
+    return ratio * math.exp((factor - best) ** 2 - best**2)
 
 
 def evaluate(task: Task) -> Outcome:

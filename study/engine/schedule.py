@@ -218,6 +218,10 @@ def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -
             found += guided.cost * _remaining(spec, tried)
             confirmed = results.confirmed(guided)[: spec.confirm.looks[0]]
             found += sum(task.cost for task in confirmed) * len(results.metrics)
+    for name in {pairing.main for pairing in spec.pairings} if results.controls() else ():
+        # the first trial, or the confirmation of the best, is among those above
+        trials = max(rescaling.remaining(results, name) - 1, 0)
+        found += trials * results.single(name).cost
     return found
 
 
@@ -263,7 +267,7 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     # twice the steps; two draws of one
     controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0
     rescaled = len(mains) if spec.confirm.controls else 0
-    tuned = rescaled * len(rescaling.KINDS) * (rescaling.TRIALS if at_most else 4)
+    tuned = rescaled * len(rescaling.KINDS) * (rescaling.TRIALS if at_most else rescaling.USUAL)
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
     once, alone = singles + calibrated + tuned, singles + rescaled * metrics
     return Count(

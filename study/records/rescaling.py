@@ -12,6 +12,7 @@ from study.records.task import BASE, Task
 KINDS = "score", "sigma"
 FIRST = 0.05  # the first strength, to both sides of 0
 FARTHEST = 0.8
+USUAL = 4  # trials of a kind in most cases
 TRIALS = 7  # of a kind, at most: two sides, four doublings, and the minimum of the parabola
 
 
@@ -28,6 +29,14 @@ def propose(results: Results, main: str) -> Task | None:
     if (alone := results.single(main)) not in results.shared:
         return alone
     return next((task for kind in KINDS if (task := _replay(results, main, kind)[1])), None)
+
+
+def remaining(results: Results, main: str) -> int:
+    """Trials that the tuning of a main's rescaling usually still makes; 0 if it has ended."""
+    if propose(results, main) is None:
+        return 0
+    tried = sum(len(_replay(results, main, kind)[0]) - 1 for kind in KINDS)
+    return max(len(KINDS) * USUAL - max(tried, 0), 1)
 
 
 def best(results: Results, main: str, metric: str) -> str | None:
