@@ -39,6 +39,12 @@ def test_the_matrix_that_is_kept_is_shown(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum("image/png" in output.get("data", {}) for output in shown) == 4
 
 
+def test_the_findings_are_shown_from_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = execute(Path("notebooks/findings.ipynb"), monkeypatch)
+    figures = sum("image/png" in output.get("data", {}) for output in shown)
+    assert figures == len(list(Path("notebooks/figures").glob("findings-*.png")))
+
+
 def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[Any]:
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
@@ -53,4 +59,4 @@ def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> 
 
 
 def test_every_notebook_is_tested() -> None:
-    assert {path.stem for path in Path("notebooks").glob("*.ipynb")} == {"digits", "matrix"}
+    assert {path.stem for path in Path("notebooks").glob("*.ipynb")} == {"digits", "findings", "matrix"}
