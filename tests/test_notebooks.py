@@ -59,4 +59,8 @@ def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> 
 
 
 def test_every_notebook_is_tested() -> None:
-    assert {path.stem for path in Path("notebooks").glob("*.ipynb")} == {"digits", "findings", "matrix"}
+    assert {path.stem for path in Path("notebooks").glob("*.ipynb")} == {
+        "digits",
+        "findings",
+        "matrix",
+    }
