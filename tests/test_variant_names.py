@@ -30,7 +30,7 @@ def test_names_are_read_and_written(text: str, variant: Variant, canonical: str)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("digits@", "found ''; accepted: snapshot=…, ema=…, width=…, samples=…, seed=…"),
+        ("digits@", "found ''; accepted: snapshot=…, ema=…, width=…, samples=…, split=…, seed=…"),
         ("digits@seed", "seed: found ''; accepted: an integer"),
         ("digits@snapshots=4", "found 'snapshots=4'.* Did you mean snapshot?"),
         ("digits@seed=1,seed=2", "seed is given twice"),

@@ -168,7 +168,7 @@ def test_killing_workers_twenty_times_loses_nothing_and_changes_nothing(
         kept = now
         workers[workers.index(victim)] = start(tmp_path)
     for worker in workers:
-        worker.join(60)
+        worker.join(300)  # however busy the machine is
         assert worker.exitcode == 0
     assert scores(tmp_path) == scores(undisturbed)
     assert call(["run", *SMALL, "--root", str(tmp_path)]) == 0

@@ -118,7 +118,7 @@ def _floors(row: dict[str, Any]) -> str:
         "a model whose features are exactly Gaussian, with random labels": row.get("floor_perfect"),
     }
     parts = [f"{value:.3g}, {name}" for name, value in known.items() if value is not None]
-    if row["fd_base"] is None or not parts:
+    if row.get("fd_base") is None or not parts:
         return ""
     return f" The base's {row['metric']}, {row['fd_base']:.3g}, compares with: {'; '.join(parts)}."
 
