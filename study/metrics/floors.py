@@ -1,4 +1,4 @@
-"""Floors of the Fréchet distance: what a number of samples cannot fall below, whoever made them."""
+"""Floors of the Fréchet distance: what a perfect model, or a memoriser, scores with few samples."""
 
 import numpy as np
 import numpy.typing as npt
