@@ -162,6 +162,33 @@ def test_a_signal_leaves_nothing_running(tmp_path: Path, number: signal.Signals)
         assert "RUNNING" not in {run.info.status for run in runs_of(tmp_path)}
 
 
+LOST = """
+import time
+from study.parallel import signals
+
+class Lost:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(60)  # what a handler raises here is lost
+
+signals.AGAIN = 0.2
+with signals.interruptible():
+    signals.end_with_parent()
+    Lost()
+    time.sleep(60)
+"""
+
+
+def test_a_lost_signal_of_a_parents_end_is_sent_again() -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", LOST]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    _, err = process.communicate(timeout=30)  # closes its standard input
+    assert process.returncode == -signal.SIGINT
+    assert "Exception ignored in: <function Lost.__del__" in err
+
+
 @pytest.mark.slow
 def test_a_helper_ends_with_a_killed_parent(tmp_path: Path) -> None:
     process = started("run", *LONG, "--workers", "2", "--root", str(tmp_path))

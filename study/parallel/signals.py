@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN = 15.0  # seconds between the signals to a process that should end
 
 
 class _Postponed:
@@ -68,12 +70,15 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 def end_with_parent() -> None:
     """Terminate this process when its standard input, a pipe from its parent, closes.
 
-    The pipe closes when the parent ends.
+    The pipe closes when the parent ends. The signal is sent again until the process has ended: an
+    exception that a handler raises within a finaliser or a callback of an import is lost.
     """
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(AGAIN)
 
     threading.Thread(target=wait, daemon=True).start()
