@@ -175,3 +175,13 @@ def test_variants_are_bases_in_their_own_right(spec: StudySpec, tmp_path: Path) 
     )
     with pytest.raises(InputError, match="variants are not available here"):
         evaluator_for(varied, found.base)
+
+
+def test_a_task_has_its_own_scale_of_the_fresh_noise(spec: StudySpec) -> None:
+    churned = replace(spec, sampler=replace(spec.sampler, churn=4.0, churn_noise=1.1))
+    plain = replace(spec, sampler=replace(spec.sampler, churn=4.0))
+    task = Task.single(BASE, 0, 30, 6)
+    expected = evaluator_for(churned, load_base("digits", "digits")).samples(task)
+    found = evaluator_for(plain, load_base("digits", "digits"))
+    assert torch.equal(found.samples(replace(task, churn_noise=1.1)), expected)
+    assert not torch.equal(found.samples(task), expected)

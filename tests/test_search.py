@@ -217,3 +217,22 @@ def test_each_metric_has_a_leader_of_its_own() -> None:
     assert other is not None
     assert other.weight == pytest.approx(2.2, abs=0.05)
     assert found.best_task(PAIRING, "fd_missing") is None
+
+
+@pytest.mark.parametrize(("noise", "shared"), [(0.02, False), (2.0, True)])
+def test_a_metric_shares_the_primarys_weight_unless_its_own_is_better(
+    noise: float, shared: bool
+) -> None:
+    """At 1.7, the primary's best, the other is 0.25 above its own least, at 2.2."""
+
+    def outcome(w: float) -> Outcome:
+        score = {"fd_pixels": valley(1.7)(w).scores["fd_pixels"], "fd_other": (w - 2.2) ** 2 + 1}
+        # not a common one, which would cancel
+        spread = [noise * math.sin(9 * w + g) / 10 for g in range(10)]
+        return Outcome(score, {m: [v + each for each in spread] for m, v in score.items()})
+
+    found = known(*((w, outcome(w)) for w in (1.0, 1.5, 1.7, 2.2, 2.5)))
+    assert best_of(found) == 1.7
+    other = found.best_task(PAIRING, "fd_other")
+    assert other is not None
+    assert other.weight == pytest.approx(1.7 if shared else 2.2, abs=0.05)

@@ -183,7 +183,8 @@ def test_a_lost_signal_of_a_parents_end_is_sent_again() -> None:
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", LOST]
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     _, err = process.communicate(timeout=30)  # closes its standard input
     assert process.returncode == -signal.SIGINT
     assert "Exception ignored in: <function Lost.__del__" in err

@@ -158,11 +158,14 @@ def confirmation(
     """The confirmation's tasks: single denoisers, the tested tasks of `ended` pairings, controls.
 
     A pairing is confirmed on more seed sets until its verdicts are decided; its controls are scored
-    on as many.
+    on as many. Each tuning of a control is a chain, so its next trial comes first.
     """
     first = results.spec.confirm.looks[0]
     sets = dict.fromkeys(results.controls(), first)
-    found: dict[Task, None] = dict.fromkeys(results.confirmed_single(BASE)[:first])
+    mains = [name for name in sets if any(name == each.main for each in results.spec.pairings)]
+    trials = [rescaling.propose(results, name) for name in mains]
+    found: dict[Task, None] = dict.fromkeys(task for task in trials if task is not None)
+    found |= dict.fromkeys(results.confirmed_single(BASE)[:first])
     for pairing in results.spec.pairings:
         for name in (pairing.main, pairing.guide):
             found |= dict.fromkeys(results.confirmed_single(name)[:first])
@@ -180,18 +183,11 @@ def confirmation(
         found |= dict.fromkeys(results.confirmed_single(name, double=True)[:n])
         if is_stochastic(name):
             found |= dict.fromkeys(results.averaged(name)[:n])
-        found |= dict.fromkeys(_rescaled(results, name, n))
+    for name in mains:
+        best = [rescaling.best(results, name, metric) for metric in results.metrics]
+        for each in filter(None, best):
+            found |= dict.fromkeys(results.confirmed(each)[: sets[name]])
     return iter(found)
-
-
-def _rescaled(results: Results, name: str, n: int) -> list[Task]:
-    """What a main's best rescaling needs: its next trial, then its confirmation on n seed sets."""
-    if all(name != pairing.main for pairing in results.spec.pairings):
-        return []  # the base, unless it is a main
-    if (trial := rescaling.propose(results, name)) is not None:
-        return [trial]
-    best = (rescaling.best(results, name, metric) for metric in results.metrics)
-    return [task for each in best if each for task in results.confirmed_single(each)[:n]]
 
 
 def left(results: Results, is_stochastic: Callable[[str], bool], ended: Ended) -> int:
@@ -267,7 +263,9 @@ def count(spec: StudySpec, at_most: bool = False) -> Count:
     # twice the steps; two draws of one
     controls = len({BASE, *mains}) * (1 + at_most) if spec.confirm.controls else 0
     rescaled = len(mains) if spec.confirm.controls else 0
-    tuned = rescaled * len(rescaling.KINDS) * (rescaling.TRIALS if at_most else rescaling.USUAL)
+    tuned = (
+        rescaled * len(rescaling.kinds(spec)) * (rescaling.TRIALS if at_most else rescaling.USUAL)
+    )
     sets, search, confirm = spec.confirm.seed_sets, spec.search.samples, spec.confirm.samples
     once, alone = singles + calibrated + tuned, singles + rescaled * metrics
     return Count(

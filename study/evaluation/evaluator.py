@@ -248,7 +248,7 @@ class Evaluator:
             task.coupling,
             sigmas=self.sigmas(task.steps),
             solver=sampler.solver,
-            churn=churn_of(sampler),
+            churn=churn_of(sampler, task.churn_noise),
         )
 
     def _job(self, task: Task) -> "Job":

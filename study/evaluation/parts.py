@@ -112,11 +112,12 @@ def what(base: Base) -> str:
     return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}{classes}"
 
 
-def churn_of(sampler: SamplerSpec) -> Churn | None:
-    """The noise that a sampler adds, if it adds any."""
+def churn_of(sampler: SamplerSpec, noise: float | None = None) -> Churn | None:
+    """The noise that a sampler adds, if it adds any; noise: S_noise, if not the sampler's."""
     if sampler.churn == 0:
         return None
-    return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, sampler.churn_noise)
+    scale = sampler.churn_noise if noise is None else noise
+    return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, scale)
 
 
 class OtherBase(Degradation):

@@ -53,28 +53,27 @@ class Results:
     def best_task(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
         """The best task of a search by a metric, on its seed; None if no evaluation succeeded.
 
-        With the method 'probe' it is at the minimum of the parabola, unless the score measured
-        there is above the lowest one at 95 %; otherwise the task with the lowest score.
+        The first of these whose score is not above the lowest one at 95 %: the primary metric's
+        best task, so that metrics share it unless they differ; with the method 'probe' the one at
+        the minimum of the parabola; the task with the lowest score.
         """
         metric = metric or self.primary
         found = [e for e in self.searches[pairing] if metric in e.scores]
         if not found:
             return None
         least = min(found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight))
+        tried = {e.task: e for e in found}
+        if metric != self.primary and least.replicates(metric):
+            shared = self.best_task(pairing)
+            if shared in tried and not _above(tried[shared], least, metric):
+                return shared
         if self.spec.search.method != "probe" or least.task.weight == 1:
             return least.task
         best = self.best(pairing, metric)
         if best is None:
             return least.task
         vertex = self.searched(pairing, self.spec.search.snap(best.weight))
-        tried = next((e for e in found if e.task == vertex), least)
-        gap = difference(
-            tried.scores[metric],
-            least.scores[metric],
-            tried.replicates(metric),
-            least.replicates(metric),
-        )
-        return least.task if gap.low > 0 else vertex
+        return least.task if _above(tried.get(vertex, least), least, metric) else vertex
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> list[Task]:
         """The tasks that are compared with weight 1: the best, or those beside 1 if that has 1."""
@@ -178,3 +177,11 @@ class Results:
         if not self.spec.confirm.controls:
             return []
         return list(dict.fromkeys([BASE, *(pairing.main for pairing in self.spec.pairings)]))
+
+
+def _above(one: Evaluation, other: Evaluation, metric: str) -> bool:
+    """Whether a score is above another at 95 %, by the jackknife of their difference."""
+    gap = difference(
+        one.scores[metric], other.scores[metric], one.replicates(metric), other.replicates(metric)
+    )
+    return gap.low > 0

@@ -19,7 +19,8 @@ class Task:
 
     main, guide, rule: by name; guide, coupling and rule matter only if the weight is not 1.
     endpoint_probe: the endpoint probe of main and guide instead of the guided denoiser. mean_error:
-    the mean error of the main along the base's trajectories instead of samples.
+    the mean error of the main along the base's trajectories instead of samples. churn_noise:
+    S_noise, if it is not the sampler's.
     """
 
     main: str
@@ -32,6 +33,7 @@ class Task:
     rule: str = CONSTANT
     endpoint_probe: bool = False
     mean_error: bool = False
+    churn_noise: float | None = None
 
     @classmethod
     def single(cls, main: str, seed: int, samples: int, steps: int) -> "Task":
@@ -69,7 +71,8 @@ class Task:
         if self.mean_error:
             return f"{self.main}, error along trajectories"
         if self.weight == 1:
-            return "base" if self.main == BASE else f"{self.main} alone"
+            alone = "base" if self.main == BASE else f"{self.main} alone"
+            return alone if self.churn_noise is None else f"{alone}, S_noise {self.churn_noise:g}"
         if self.main == self.guide:
             return f"{self.main}, mean of two draws"
         rule = "" if self.rule == CONSTANT else f", {rounded(self.rule)}"

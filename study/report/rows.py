@@ -18,9 +18,9 @@ from study.specs import PairingSpec
 def rows(results: Results, metric: str | None = None) -> list[dict[str, Any]]:
     """One row per pairing: mean FDs over the confirmation's seed sets, and the verdict.
 
-    Each metric has its own best weight. Without an improvement, `weight` is 1 and `fd` is
-    `fd_main`; `tested_weight` and `tested_fd` are those of the tested task. Raises InputError
-    for a metric that was not measured.
+    `Results.best_task` says at which weight a metric is confirmed. Without an improvement, `weight`
+    is 1 and `fd` is `fd_main`; `tested_weight` and `tested_fd` are those of the tested task. Raises
+    InputError for a metric that was not measured.
     """
     metric = metric or results.primary
     if metric not in results.metrics:
@@ -105,12 +105,13 @@ def _beyond_rescaling(
     """
     main, task, compared = concluded.pairing.main, concluded.task, concluded.comparison
     keys = ("main_rescaled", "fd_main_rescaled", "beyond_rescaling", "beyond_rescaling_ci")
-    name = rescaling.best(results, main, metric) if results.controls() else None
-    if name is None or task is None or compared is None:
+    best = rescaling.best(results, main, metric) if results.controls() else None
+    if best is None or task is None or compared is None:
         return dict.fromkeys(keys)
     n = compared.sets
     alone, base, rescaled = (
-        results.sets(results.confirmed_single(each)[:n], metric) for each in (main, BASE, name)
+        results.sets(results.confirmed(each)[:n], metric)
+        for each in (results.single(main), results.single(BASE), best)
     )
     if len(rescaled) < n:
         return dict.fromkeys(keys)
@@ -118,7 +119,7 @@ def _beyond_rescaling(
     beyond = share(rescaled - guided, alone - base)
     interval = compared.interval(*beyond, concluded.coverage) if beyond else None
     values = (
-        name,
+        best.main if best.churn_noise is None else f"{best.main}, S_noise {best.churn_noise:g}",
         rescaled.mean,
         beyond[0] if beyond else None,
         list(interval) if interval else None,

@@ -104,7 +104,8 @@ def caption(table: Sequence[dict[str, Any]]) -> str:
         "damage is excluded at the weights given; sets: seed sets until the verdict was decided; "
         "2× steps, 2 draws: controls at the same cost as guidance, twice the steps, and two draws "
         "of the main averaged at every evaluation (– if it is deterministic); rescaled: the main "
-        "at the best factor of its score or of the noise level it is told, tuned as w is; beyond: "
+        "at the best factor of its score, of the noise level it is told or (with churn) of the "
+        "fresh noise, tuned as w is; beyond: "
         "(rescaled − guided)/(main − base), what guidance adds to that."
         f"{_floors(row)}{_warning(row)}"
     )
