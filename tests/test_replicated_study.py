@@ -72,7 +72,13 @@ class TestBadInput:
         argv = ["run", REPLICATED, "--bases", f"[digits-part, {other}]", "--root", str(tmp_path)]
         says(capsys, argv, 2, "bases: found digits-part of the data 'digits'", "of 'fractal'")
 
-    @pytest.mark.parametrize("command", ["probe", "calibrate", "sample"])
+    def test_forecasts_of_several_bases(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        argv = ["probe", REPLICATED, "--out", str(tmp_path / "f.csv"), "--root", str(tmp_path)]
+        says(capsys, argv, 2, "--out: forecasts are of one base, found 3; choose it by --bases []")
+
+    @pytest.mark.parametrize("command", ["calibrate", "sample"])
     def test_a_command_that_needs_one_base_says_how_to_choose_it(
         self, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -89,6 +95,21 @@ class TestStudy:
         # by chance a fifth of one is in the other
         assert shared == pytest.approx(0.2, abs=4 * math.sqrt(0.2 * 0.8 * 0.8 / 359))
         assert all(part.missing == [] for pair in parts for part in pair)
+
+    def test_probes_of_each_base(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        quick = ["--probe.images", "60", "--probe.levels", "4", "--probe.draws", "4"]
+        argv = ["probe", REPLICATED, *quick, "--root", str(tmp_path)]
+        assert call([*argv, "--format", "json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [row["base"] for row in rows] == [f"base@split={n},seed={n}" for n in range(3)]
+        assert len({row["cosine"] for row in rows}) == 3
+        for n, row in enumerate(rows):
+            own = tmp_path / "reports" / f"replicated.base-split-{n}-seed-{n}" / "probe.json"
+            assert [{**each, "base": row["base"]} for each in json.loads(own.read_text())] == [row]
+        assert call(argv) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("| base")
+        assert sum("noise(0.2)" in line for line in lines) == 3
 
     def test_a_study_over_bases(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         root = str(tmp_path)

@@ -31,6 +31,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
+                **({"base": row["base"]} if "base" in row else {}),
                 "main": row["main"],
                 "guide": row["guide"],
                 "coupling": row["coupling"],

@@ -60,13 +60,21 @@ def _run(args: Namespace) -> int:
         return 0
     out = None if args.out is None else Path(args.out)
     if out is not None:
+        if spec.bases:
+            raise InputError(
+                f"--out: forecasts are of one base, found {len(spec.bases)}; choose it by "
+                f"--bases [] --base {spec.bases[0]}"
+            )
         require_folder(out)
-    probes = probe_study(spec, root)
+    rows = []
+    for base in spec.bases or (None,):
+        probes = probe_study(spec if base is None else spec.of_base(base), root)
+        rows += [row if base is None else {"base": base, **row} for row in probes.rows]
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in probes.seconds.items())
+        print(f"Took{f' of {base}' if base else ''}: {spent}", file=sys.stderr)
     if out is not None:
-        write_text(out, forecasts_of(probes.rows, by_kind=spec.matrix is not None))
-    print(render(probes.rows, args.format))
-    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in probes.seconds.items())
-    print(f"Took: {spent}", file=sys.stderr)
+        write_text(out, forecasts_of(rows, by_kind=spec.matrix is not None))
+    print(render(rows, args.format))
     return 0
 
 
