@@ -10,7 +10,7 @@ from degradations import InputError
 from study.metrics import Reference, Tally, load_extractor, references, scores
 from study.metrics.digits_classifier import Digits
 
-SAMPLES = {"digits": (1, 8, 8), "pixels": (3, 4), "rff": (2,)}
+SAMPLES = {"digits": (1, 8, 8), "pixels": (3, 4), "random": (3, 6, 5), "rff": (2,)}
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
@@ -78,10 +78,22 @@ def test_rff_is_a_kernel() -> None:
     assert float((f @ f.T - kernel).abs().mean()) < 2 / math.sqrt(256)
 
 
+def test_an_untrained_network_keeps_distances() -> None:
+    """Near samples stay near and far ones far, though the network knows nothing of digits."""
+    from study.data import load_data
+
+    x = load_data("digits").samples[:300]
+    features = load_extractor("random")(x)
+    before, after = torch.pdist(x.flatten(1)), torch.pdist(features)
+    assert float(torch.corrcoef(torch.stack([before, after]))[0, 1]) > 0.8
+    values = (127.5 * (x + 1)).round().to(torch.uint8)
+    torch.testing.assert_close(load_extractor("random")(values), features, atol=0.02, rtol=0.02)
+
+
 def test_extractors_reject_other_samples() -> None:
-    for name in ("digits", "rff"):
+    for name, shape in {"digits": (3, 8, 8), "rff": (3, 8, 8), "random": (1, 8, 3)}.items():
         with pytest.raises(InputError, match=name):
-            load_extractor(name)(torch.zeros(2, 3, 8, 8))
+            load_extractor(name)(torch.zeros(2, *shape))
     with pytest.raises(InputError, match="accepted:"):
         load_extractor("fid")
 

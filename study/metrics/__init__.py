@@ -26,6 +26,7 @@ from study.metrics.pairs import Pairs as Pairs
 from study.metrics.pairs import pair_scores as pair_scores
 from study.metrics.pixels import Pixels as Pixels
 from study.metrics.random_fourier import RandomFourier as RandomFourier
+from study.metrics.random_network import RandomNetwork as RandomNetwork
 from study.metrics.reference import Reference as Reference
 from study.metrics.reference import references as references
 from study.metrics.scorer import reference_replicates as reference_replicates

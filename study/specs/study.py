@@ -37,8 +37,8 @@ class StudySpec:
             hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and
             fp32 on a CPU
-        extractors: feature extractors, the first for the primary metric: digits, pixels, rff,
-            inception, inception_tf, dinov2, or the path of a card of one's own, NAME.json
+        extractors: feature extractors, the first for the primary metric: digits, pixels, random,
+            rff, inception, inception_tf, dinov2, or the path of a card of one's own, NAME.json
         sampler: how samples are drawn
         pairings: main and guide of each pairing, at most 20,000
         search: how the weight is searched

@@ -12,7 +12,8 @@ from study.specs import StudySpec
 
 CONFIG = "CONFIG [--KEY VALUE …]"  # the usage of most commands with a config
 EXTRACTOR_HELP = (
-    "feature extractor: digits, pixels, rff, inception, inception_tf, dinov2, or a card, NAME.json"
+    "feature extractor: digits, pixels, random, rff, inception, inception_tf, dinov2, or a card, "
+    "NAME.json"
 )
 
 
