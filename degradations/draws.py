@@ -1,11 +1,40 @@
-"""The source of all random numbers in sampling."""
+"""The source of all random numbers in sampling, and what else belongs to one trajectory."""
 
 import hashlib
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from degradations.errors import InputError
+
+T = TypeVar("T")
+
+
+class Trajectory:
+    """What lasts as long as one trajectory: its present step, and what denoisers remember in it.
+
+    step: the number of the step, from 0; sigma, sigma_next: the noise levels that it leads from and
+    to, NaN outside a sampler. A memory begins anew with every trajectory, so nothing of it is seen
+    by other samples, chunks or processes.
+    """
+
+    def __init__(self) -> None:
+        self.step, self.sigma, self.sigma_next = 0, math.nan, math.nan
+        self._memories: dict[Any, Any] = {}
+
+    def at(self, step: int, sigma: float, sigma_next: float) -> None:
+        """Begin a step."""
+        self.step, self.sigma, self.sigma_next = step, sigma, sigma_next
+
+    def memory(self, owner: Any, begin: Callable[[], T]) -> T:
+        """What an owner remembers; `begin` makes it when it is asked for the first time."""
+        if owner not in self._memories:
+            self._memories[owner] = begin()
+        found: T = self._memories[owner]
+        return found
 
 
 class Draws:
@@ -21,6 +50,7 @@ class Draws:
 
     def __init__(self, seed: int, chunk: int = 0, role: str = "main") -> None:
         self.seed, self.chunk, self.role = seed, chunk, role
+        self.trajectory = Trajectory()  # the same for all parts of these draws
         self._counts: dict[str, int] = {}
         self._children: dict[str, Draws] = {}
         self._extra: Draws | None = None  # what followers draw in excess of these
@@ -31,7 +61,7 @@ class Draws:
         """The draws of a part of this role; the same object at every call with the same role."""
         if role not in self._children:
             self._children[role] = (
-                Draws(self.seed, self.chunk, f"{self.role}/{role}")
+                self._part(f"{self.role}/{role}")
                 if self._lead is None
                 else self._lead[0].child(role).follower(self._lead[1].child(role))
             )
@@ -39,7 +69,7 @@ class Draws:
 
     def twin(self) -> "Draws":
         """A copy that repeats the numbers that these draws give next: same streams, same counts."""
-        twin = Draws(self.seed, self.chunk, self.role)
+        twin = self._part(self.role)
         twin._counts = dict(self._counts)
         twin._children = {role: child.twin() for role, child in self._children.items()}
         twin._extra = self._extra and self._extra.twin()
@@ -55,7 +85,7 @@ class Draws:
         stream that is used at all is used at every evaluation). A follower does not change these
         draws.
         """
-        follower = Draws(self.seed, self.chunk, self.role)
+        follower = self._part(self.role)
         follower._lead = self, since
         return follower
 
@@ -111,8 +141,13 @@ class Draws:
         if self._lead is not None:
             return self._lead[0]._beyond._beyond
         if self._extra is None:
-            self._extra = Draws(self.seed, self.chunk, f"{self.role}/extra")
+            self._extra = self._part(f"{self.role}/extra")
         return self._extra
+
+    def _part(self, role: str) -> "Draws":
+        part = Draws(self.seed, self.chunk, role)
+        part.trajectory = self.trajectory
+        return part
 
 
 def required(draws: Draws | None, by: str) -> Draws:

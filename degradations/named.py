@@ -19,9 +19,13 @@ class Named:
     Fields without a default come first and are written by position; fields with a default are
     options, written if they differ from it. Without numbers the name is `kind` alone. Raises
     InputError if an option is not a finite number of its default's type.
+
+    several: a field that holds any number of numbers, written by position after the others, and how
+    `form` shows them; None if there is none.
     """
 
     kind: ClassVar[str]
+    several: ClassVar[tuple[str, str] | None] = None
 
     def __post_init__(self) -> None:
         for name, default in self.options().items():
@@ -35,6 +39,7 @@ class Named:
 
     def __str__(self) -> str:
         numbers = [shortest(getattr(self, name)) for name in self.positional()]
+        numbers += map(shortest, getattr(self, self.several[0]) if self.several else ())
         numbers += [
             f"{name}={shortest(getattr(self, name))}"
             for name, default in self.options().items()
@@ -44,8 +49,9 @@ class Named:
 
     @classmethod
     def positional(cls) -> list[str]:
-        """The names of the fields without a default."""
-        return [field.name for field in fields(cls) if field.default is MISSING]
+        """The names of the fields without a default that hold one number each."""
+        own = [field.name for field in fields(cls) if field.default is MISSING]
+        return [name for name in own if cls.several is None or name != cls.several[0]]
 
     @classmethod
     def options(cls) -> dict[str, Any]:
@@ -56,6 +62,7 @@ class Named:
     def form(cls) -> str:
         """The form of the name: `weight-noise(STRENGTH, seed=NUMBER)`."""
         numbers = [name.upper() for name in cls.positional()]
+        numbers += [cls.several[1]] if cls.several else []
         numbers += [f"{name}=NUMBER" for name in cls.options()]
         return f"{cls.kind}({', '.join(numbers)})" if numbers else cls.kind
 
@@ -89,11 +96,20 @@ def read(text: str, known: Mapping[str, type[T]], found: str, what: str) -> T:
         items = inside.split(",") if inside is not None and (inside.strip() or positional) else []
         if len(items) < len(positional) or (inside is not None and not items):
             raise ValueError
-        numbers = {key: float(item) for key, item in zip(positional, items, strict=False)}
-        for item in items[len(positional) :]:
+        numbers: dict[str, Any] = {
+            key: float(item) for key, item in zip(positional, items, strict=False)
+        }
+        rest = items[len(positional) :]
+        if made.several:
+            numbers[made.several[0]] = tuple(float(item) for item in rest if "=" not in item)
+            rest = [item for item in rest if "=" in item]
+            if not numbers[made.several[0]]:
+                raise ValueError
+        for item in rest:
             key, number = item.split("=")
             numbers[key.strip()] = type(defaults.pop(key.strip()))(number)
     except (KeyError, ValueError):
-        wanted = ", with numbers in the brackets" if positional or made.options() else ""
+        has_numbers = positional or made.several or made.options()
+        wanted = ", with numbers in the brackets" if has_numbers else ""
         raise InputError(f"{found}: write {made.form()}{wanted}.") from None
     return made(**numbers)

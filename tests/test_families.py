@@ -66,9 +66,11 @@ class TestSolver:
 
         sigmas = edm_sigmas(steps, 0.01, 20.0).tolist()
         x = 20.0 * torch.randn(3, 2)
-        for sigma, sigma_next in pairwise(sigmas):
+        expected = solver.visits(sigmas)
+        for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             x = solver.step(denoise, x, sigma, sigma_next)
-        assert sorted(asked) == sorted(solver.visits(sigmas))
+            assert len(asked) == sum(step <= number for step, _ in expected)
+        assert asked == [level for _, level in expected]
         assert solver.nfe(steps) == len(asked)
 
 

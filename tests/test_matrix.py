@@ -177,7 +177,7 @@ def test_a_search_over_the_interval_and_the_guide(
     free = trials[(trials.part != "confirm") & (trials.rule != "constant")]
     assert len(free) >= 2
     for task in free.itertuples():
-        rule = parse_rule(task.rule)
+        (rule,) = parse_rule(task.rule).parts
         assert isinstance(rule, Interval)
         assert 0.05 <= rule.low <= rule.high <= 20
         assert 0.3 <= float(task.guide.removeprefix("noise(").removesuffix(")")) <= 0.9

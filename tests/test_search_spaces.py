@@ -99,8 +99,9 @@ def test_what_a_gaussian_process_proposes_is_in_its_space(spec: SearchSpec) -> N
         guides.add(task.guide)
         if number >= len(spec.design):
             assert _task(results, PAIRING, params) == task
-            assert isinstance(parse_rule(task.rule), Interval) == (spec.interval is not None)
-        rule = parse_rule(task.rule)
+            (part,) = parse_rule(task.rule).parts
+            assert isinstance(part, Interval) == (spec.interval is not None)
+        (rule,) = parse_rule(task.rule).parts
         if isinstance(rule, Interval) and spec.interval:
             assert spec.interval[0] <= rule.low <= rule.high <= spec.interval[1]
         if spec.strength:

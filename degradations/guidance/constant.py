@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degradations.guidance.rule import Point, Rule
+from degradations.guidance.rule import Combination, Point
 
 
 @dataclass(frozen=True)
-class Constant(Rule):
+class Constant(Combination):
     """`constant`: D_w = w·D1 + (1 − w)·D0 (Karras et al. 2024, eq. 3).
 
     At w = 0 the result is the guide alone, bit for bit, and the main is not evaluated.
@@ -20,5 +20,5 @@ class Constant(Rule):
     def uses_main(self, weight: float) -> bool:
         return weight != 0
 
-    def combine(self, d1: Tensor, d0: Tensor, weight: float, at: Point) -> Tensor:
+    def combine(self, d1: Tensor, d0: Tensor, weight: Tensor | float, at: Point) -> Tensor:
         return weight * d1 + (1 - weight) * d0

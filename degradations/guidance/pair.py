@@ -9,10 +9,10 @@ from torch import Tensor
 from degradations.condition import NONE, Condition
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser
-from degradations.draws import Draws
+from degradations.draws import Draws, Trajectory
 from degradations.errors import InputError
 from degradations.guidance.constant import Constant
-from degradations.guidance.rule import Point, Rule, parse_rule
+from degradations.guidance.rule import Part, Point, Rule, parse_rule
 from degradations.parsing import parse
 
 Coupling = Literal["independent", "shared"]
@@ -42,12 +42,11 @@ class Pair:
         main, guide = (parse(each) if isinstance(each, str) else each for each in (main, guide))
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
 
-    def at(self, weight: float, rule: Rule | str = DEFAULT_RULE) -> "Guided":
-        """The guided denoiser at a weight, by a rule or its name.
+    def at(self, weight: float, rule: Rule | Part | str = DEFAULT_RULE) -> "Guided":
+        """The guided denoiser at a weight, by a rule, its only part, or its name.
 
         Raises InputError if the weight is not finite or no rule has the name.
         """
-        rule = parse_rule(rule) if isinstance(rule, str) else rule
         return Guided(self.main, self.guide, weight, self.coupling, rule)
 
 
@@ -65,13 +64,14 @@ class Guided(Denoiser):
         guide: Denoiser,
         weight: float,
         coupling: Coupling = "independent",
-        rule: Rule = DEFAULT_RULE,
+        rule: Rule | Part | str = DEFAULT_RULE,
     ) -> None:
         super().__init__()
         if not math.isfinite(weight):
             raise InputError(f"guidance weight: found {weight}; accepted: a finite number.")
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
-        self.rule = rule
+        rule = parse_rule(rule) if isinstance(rule, str) else rule
+        self.rule = Rule((rule,)) if isinstance(rule, Part) else rule
 
     def forward(
         self,
@@ -81,6 +81,9 @@ class Guided(Denoiser):
         draws: Draws | None = None,
     ) -> Tensor:
         levels = torch.as_tensor(sigma, dtype=torch.float64)
+        trajectory = self._trajectory(draws)
+        if trajectory and self.rule.idles(self.weight, trajectory.step):
+            return self.rule.idle(x, levels)
         guided = self.rule.uses_guide(self.weight, levels)
         if not guided.any():
             return self.main(x, sigma, condition, draws)
@@ -91,10 +94,20 @@ class Guided(Denoiser):
         d0 = self.guide(
             x, sigma, condition, draws and before and self._guide_draws(draws, since=before)
         )
-        combined = self.rule.combine(d1, d0, self.weight, Point(x, levels))
+        memory = trajectory and trajectory.memory(self, self.rule.begin)
+        at = Point(x, levels, trajectory, memory)
+        combined = self.rule.combine(d1, d0, self.weight, at)
         if guided.all():
             return combined
         return torch.where(guided.reshape(-1, *[1] * (x.ndim - 1)), combined, d1)
+
+    def _trajectory(self, draws: Draws | None) -> Trajectory | None:
+        if draws is None and (self.rule.remembers or self.rule.needs & {"step", "first order"}):
+            raise InputError(
+                f"{self.rule}: found no trajectory, which it depends on; call the denoiser with "
+                "draws=Draws(seed)."
+            )
+        return None if draws is None else draws.trajectory
 
     def _guide_draws(self, draws: Draws, since: Draws) -> Draws:
         return draws.follower(since) if self.coupling == "shared" else draws.child("guide")

@@ -228,9 +228,10 @@ class Evaluator:
     def _evaluations(self, task: Task) -> int:
         """Network evaluations of a task, of main and guide together, as made by `Guided`."""
         rule, solver = parse_rule(task.rule), solver_of(self.spec.sampler.solver)
-        visited = solver.visits(self.sigmas(task.steps))
-        guided = int(rule.uses_guide(task.weight, torch.tensor(visited)).sum())
-        main = len(visited) if rule.uses_main(task.weight) else len(visited) - guided
+        visits = solver.visits(self.sigmas(task.steps))
+        made = [sigma for step, sigma in visits if not rule.idles(task.weight, step)]
+        guided = int(rule.uses_guide(task.weight, torch.tensor(made)).sum())
+        main = len(made) if rule.uses_main(task.weight) else len(made) - guided
         return task.samples * (main + guided)
 
     def sigmas(self, steps: int) -> list[float]:

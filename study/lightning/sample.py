@@ -13,17 +13,7 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from degradations import (
-    Constant,
-    Coupling,
-    Degradation,
-    Denoiser,
-    Identity,
-    InputError,
-    Pair,
-    Rule,
-    RunError,
-)
+from degradations import Coupling, Degradation, Denoiser, Identity, InputError, Pair, RunError
 from study.lightning.quiet import quiet
 from study.metrics import Moments, Tally
 from study.parallel.device import device
@@ -39,7 +29,7 @@ class Job(NamedTuple):
     source: Source
     seed: int
     weight: float = 1.0
-    rule: Rule | str = Constant()
+    rule: str = "constant"
 
 
 class Sampled(NamedTuple):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, InputError
+from degradations import Denoiser, Draws, InputError, LabelSite
 from degradations.condition import NONE, Condition, condition_of
 from degradations.denoiser import column
 
@@ -39,7 +39,8 @@ class ExactMixture(Denoiser):
 
     means: [K, d]; covariances: [K, d, d]; weights: [K], positive, any scale; classes: [K] the class
     of each component or None. A label restricts the mixture to the components of its class; −1
-    means no restriction. x: [B, d]. Raises InputError if the shapes differ from these.
+    means no restriction. x: [B, d]. With classes it has a site of the role 'label'. Raises
+    InputError if the shapes differ from these.
     """
 
     means: Tensor
@@ -64,6 +65,7 @@ class ExactMixture(Denoiser):
         self.register_buffer("axes", axes)
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self.register_buffer("classes", classes)
+        self.label = LabelSite(int(classes.max()) + 1) if classes is not None else None
 
     def forward(
         self,
@@ -72,6 +74,8 @@ class ExactMixture(Denoiser):
         condition: Condition = NONE,
         draws: Draws | None = None,
     ) -> Tensor:
+        if self.label is not None and condition.label is not None:
+            condition = condition._replace(label=self.label(condition.label, draws))
         rotated, total, logs = self._components(x, sigma, condition)
         axes, variances = self.axes.to(x.dtype), self.variances.to(x.dtype)
         shrunk = torch.einsum("bkj,kij->bki", rotated * variances / total, axes)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from study.sampling.solver import Denoise, Solver
+from study.sampling.solver import Denoise, Solver, Visit
 
 
 class Euler(Solver):
@@ -19,5 +19,5 @@ class Euler(Solver):
         # Added to D rather than to x, it loses no digits where σ is large.
         return d + sigma_next / sigma * (x - d)
 
-    def visits(self, sigmas: Sequence[float]) -> list[float]:
-        return list(sigmas[:-1])
+    def visits(self, sigmas: Sequence[float]) -> list[Visit]:
+        return [Visit(number, sigma) for number, sigma in enumerate(sigmas[:-1])]

@@ -1,11 +1,12 @@
 """Heun's method."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor
 
-from study.sampling.solver import Denoise, Solver
+from study.sampling.solver import Denoise, Solver, Visit
 
 
 class Heun(Solver):
@@ -25,5 +26,9 @@ class Heun(Solver):
         d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
         return x + (sigma_next - sigma) * (d + d_next) / 2
 
-    def visits(self, sigmas: Sequence[float]) -> list[float]:
-        return [*sigmas[:-1], *sigmas[1:-1]]
+    def visits(self, sigmas: Sequence[float]) -> list[Visit]:
+        found = []
+        for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            found += [Visit(number, sigma)]
+            found += [Visit(number, sigma_next)] if sigma_next else []
+        return found

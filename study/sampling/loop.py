@@ -62,12 +62,13 @@ def sample_chunk(
         return denoiser(x, sigma, condition, draws)
 
     x = noise * sigmas[0]
-    for sigma, sigma_next in pairwise(sigmas):
+    for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if churn and gamma > 0 and churn.low <= sigma <= churn.high:
             # never below σ, which need not be in the denoiser's table
             raised = max(levels.nearest(sigma * (1 + gamma)), sigma)
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
             sigma = raised
+        draws.trajectory.at(number, sigma, sigma_next)
         x = step(denoise, x, sigma, sigma_next)
     return x
 

@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -14,6 +14,13 @@ from degradations import InputError
 from study.specs import SamplerSpec
 
 Denoise = Callable[[Tensor, float], Tensor]
+
+
+class Visit(NamedTuple):
+    """An evaluation: the number of its step, from 0, and its noise level."""
+
+    step: int
+    sigma: float
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,8 @@ class Solver(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def visits(self, sigmas: Sequence[float]) -> list[float]:
-        """The noise level of every evaluation on a grid [N + 1] that falls to 0."""
+    def visits(self, sigmas: Sequence[float]) -> list[Visit]:
+        """Every evaluation on a grid [N + 1] that falls to 0, in their order."""
         raise NotImplementedError
 
     def nfe(self, steps: int) -> int:

@@ -200,8 +200,8 @@ def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str,
     found: dict[str, float | str] = {"weight": task.weight}
     guide = pairing.guide if task.weight == 1 else task.guide
     if space.interval:
-        rule = parse_rule(task.rule)
-        ends = (rule.low, rule.high) if isinstance(rule, Interval) else space.interval
+        within = [each for each in parse_rule(task.rule).parts if isinstance(each, Interval)]
+        ends = (within[0].low, within[0].high) if within else space.interval
         found |= dict(zip(("sigma_a", "sigma_b"), ends, strict=True))
     if space.strength:
         kind = parse(guide)
