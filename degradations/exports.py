@@ -26,6 +26,7 @@ from degradations.guidance.cosine import Cosine as Cosine
 from degradations.guidance.dynamic import Dynamic as Dynamic
 from degradations.guidance.exponential import Exponential as Exponential
 from degradations.guidance.fdg import FDG as FDG
+from degradations.guidance.feedback import Feedback as Feedback
 from degradations.guidance.interval import Interval as Interval
 from degradations.guidance.linear import Linear as Linear
 from degradations.guidance.mambo_g import MamboG as MamboG
@@ -57,6 +58,7 @@ from degradations.parsing import kinds as kinds
 from degradations.parsing import parse as parse
 from degradations.prune import Prune as Prune
 from degradations.quantize import Quantize as Quantize
+from degradations.radial import Radial as Radial
 from degradations.score_error import ScoreError as ScoreError
 from degradations.sigma_error import SigmaError as SigmaError
 from degradations.turned import Turned as Turned

@@ -41,6 +41,8 @@ RULES = [
     Row("dynamic(90)", "limited(lin, s90(lin)) / s90(lin)"),
     Row("interval(0.3, 5)+rescale(0.7)", "0.7 * lin * sd(d1) / sd(lin) + 0.3 * lin"),
     Row("linear(10, 0.1)+apg+clip(1)", "limited(d1 + (w - 1) / 2 * across(d1 - d0, d1), 1)"),
+    # the first evaluation of a trajectory, where p = 1
+    Row("feedback(0.9, 0.2, -0.02, 10)", "d1 + (w - 1) * (1 / 0.9 - 1) * (d1 - d0)"),
     Row("cfg-pp", "d0 + w * s / (s - s / 2) * (d1 - d0)"),
 ]
 

@@ -76,18 +76,21 @@ def test_main_and_guide_are_drawn_once(spec: StudySpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "rule", "networks"),
+    ("weight", "rule", "each"),
     [
-        (1.0, "constant", 1),
-        (0.0, "constant", 1),
-        (2.0, "constant", 2),
-        (2.0, "interval(0, 1e9)", 2),
-        (0.0, "interval(0, 1e9)", 2),
-        (0.0, "interval(1e8, 1e9)", 1),
+        (1.0, "constant", 11),
+        (0.0, "constant", 11),
+        (2.0, "constant", 22),
+        (2.0, "interval(0, 1e9)", 22),
+        (0.0, "interval(0, 1e9)", 22),
+        (0.0, "interval(1e8, 1e9)", 11),
+        (2.0, "cfg-zero(steps=2)", 14),  # of 6 steps, two evaluations each
+        (1.0, "cfg-zero(steps=2)", 11),
+        (2.0, "linear(40, 0.01)+rescale(0.5)", 21),  # at the first level the share is 0
     ],
 )
 def test_evaluations_are_those_of_the_networks(
-    evaluator: Evaluator, weight: float, rule: str, networks: int
+    evaluator: Evaluator, weight: float, rule: str, each: int
 ) -> None:
     """Counted at the network itself; at weight 0 the main sleeps unless an interval may wake it."""
     counted: list[int] = []
@@ -100,7 +103,7 @@ def test_evaluations_are_those_of_the_networks(
     )
     found = evaluator.outcome(task).network_evaluations
     hook.remove()
-    assert found == sum(counted) == networks * 180 * 11
+    assert found == sum(counted) == each * 180
 
 
 def test_a_search_s_main_scores_as_the_confirmation_s_would(

@@ -37,7 +37,7 @@ def test_every_member_has_a_line_and_a_file(
     found = listed(family, capsys)
     assert len({entry["name"] for entry in found}) == len(found) >= 1
     for entry in found:
-        assert set(entry) == {"name", "form", "about", "paper", "file"}
+        assert set(entry) == {"name", "form", "about", "paper", "file", "view", "needs"}
         assert entry["about"].endswith(".") or family == "configs"
         assert "\n" not in entry["about"]
         assert Path(entry["file"]).is_file()

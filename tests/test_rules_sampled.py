@@ -1,5 +1,6 @@
 """Rules along trajectories: what they remember, where they idle, and what they are exactly."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from degradations import Denoiser, Draws, Guided, InputError, InputNoise, Pair, epsilon, parse_rule
 from degradations.guidance import views
-from degradations.guidance.projection import along
+from degradations.projection import along
 from study.models import ExactGaussian, ExactMixture
 from study.sampling import edm_sigmas, sample, solver_of
 from tests.helpers import small_network
@@ -80,6 +81,48 @@ def test_momentum_is_of_a_denoiser_not_of_the_whole_trajectory() -> None:
     torch.testing.assert_close(found, d1 + delta - along(delta, d1))
 
 
+def test_feedback_follows_how_near_the_sample_came_to_either_estimate() -> None:
+    pi, tau, delta, most = 0.9, 0.5, -0.3, 4.0
+    log_p = torch.zeros(8, 1, dtype=torch.float64)
+    factors = []
+
+    def step(x: Tensor, d1: Tensor, d0: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        nonlocal log_p
+        p = log_p.exp()
+        factor = p / (p - (1 - pi))
+        factors.append(factor)
+        after = euler(d1 + (factor - 1) * (d1 - d0), x, sigma, sigma_next)
+        if sigma_next:
+            keep = sigma_next**2 / sigma**2
+            errors = [
+                ((after - keep * x - (1 - keep) * d) ** 2).sum(1, keepdim=True) for d in (d1, d0)
+            ]
+            variance = sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2
+            log_p = log_p + delta - tau / (2 * variance) * (errors[0] - errors[1])
+            log_p = log_p.clamp(min=math.log((1 - pi) * most / (most - 1)))
+        return after
+
+    expected = by_hand(MAIN, GUIDE, step)
+    found = sampled(f"feedback({pi}, {tau}, {delta}, {most})", 2.0)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+    spread = torch.cat(factors)
+    assert float(spread.max()) == pytest.approx(most)  # reached, and not exceeded
+    assert float(spread.min()) < 1.2
+
+
+def test_tangential_amplifying_guidance_is_guidance_by_the_radial_part() -> None:
+    def step(x: Tensor, d1: Tensor, d0: Tensor, sigma: float, sigma_next: float) -> Tensor:
+        change = euler(d1, x, sigma, sigma_next) - x
+        radial = along(change, x)
+        return x + radial + 1.3 * (change - radial)
+
+    base = mixture()
+    found = sample(
+        Pair(base, "none", "radial(1)").at(1.3), (8, 2), solver="euler", dtype=torch.float64, **GRID
+    )  # type: ignore[arg-type]
+    torch.testing.assert_close(found, by_hand(base, base, step), rtol=1e-9, atol=1e-9)
+
+
 def test_cfg_pp_is_a_guided_estimate_noised_by_the_guide() -> None:
     def step(x: Tensor, d1: Tensor, d0: Tensor, sigma: float, sigma_next: float) -> Tensor:
         return d0 + 0.6 * (d1 - d0) + sigma_next * epsilon(d0, x, sigma)
@@ -135,7 +178,9 @@ def test_a_rule_that_depends_on_the_trajectory_needs_draws(rule: str) -> None:
 def test_bands_must_cover_the_noise_levels() -> None:
     guided = Guided(MAIN, GUIDE, 2.0, rule="bands(0.1, 1, 2)")
     assert guided(torch.zeros(2, 2), 2.0).shape == (2, 2)
-    with pytest.raises(InputError, match="found noise levels from 3 to 3; accepted: bands that"):
+    with pytest.raises(
+        InputError, match="found noise levels from 3 to 3; accepted: bands that cover"
+    ):
         guided(torch.zeros(2, 2), 3.0)
 
 

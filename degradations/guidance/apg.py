@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from degradations.errors import InputError
-from degradations.guidance.projection import along, norm
 from degradations.guidance.rule import Combination, Point
+from degradations.projection import along, norm
 
 
 @dataclass(frozen=True)

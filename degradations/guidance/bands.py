@@ -54,5 +54,5 @@ class Bands(Schedule):
         if low < self.edges[0] * (1 - 1e-9) or high > self.edges[-1] * (1 + 1e-9):
             raise InputError(
                 f"{self}: found noise levels from {low:g} to {high:g}; accepted: bands that cover "
-                "them."
+                "those of the sampler."
             )

@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from degradations.errors import InputError
-from degradations.guidance.projection import norm
 from degradations.guidance.rule import Combination, Point
 from degradations.guidance.views import FLOW, View
+from degradations.projection import norm
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from degradations.guidance.projection import along, dot
 from degradations.guidance.rule import Combination, Point
 from degradations.guidance.views import EPSILON, View
+from degradations.projection import along, dot
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from degradations import kinds, rules
+from degradations import Schedule, kinds, rules
 from study.checkpoints import CARD, public_cards
 from study.checkpoints.cards import CARDS
 from study.checkpoints.weights import SHIPPED
@@ -25,13 +25,19 @@ PAPER = re.compile(r"[A-Z][\w'’-]+(?: et al\.| (?:&|and) [A-Z][\w'’-]+)? (?:
 
 
 class Entry(NamedTuple):
-    """A member of a family: name, form in a config, one line about it, paper or "", and file."""
+    """A member of a family: name, form in a config, one line about it, paper or "", and file.
+
+    view, needs: of a part of a rule, in which parametrisation it is defined and what the data or
+    the sampler must have.
+    """
 
     name: str
     form: str
     about: str
     paper: str
     file: str
+    view: str = ""
+    needs: str = ""
 
 
 def entries(family: str) -> list[Entry]:
@@ -68,7 +74,10 @@ def _degradations() -> Iterator[Entry]:
 
 
 def _rules() -> Iterator[Entry]:
-    return (_of_class(name, rule.form(), rule) for name, rule in rules().items())
+    for name, part in rules().items():
+        view = "any" if issubclass(part, Schedule) else part.view.name
+        own = _of_class(name, part.form(), part, _sentence(_text(part)))
+        yield own._replace(view=view, needs=", ".join(sorted(part.needs)))
 
 
 def _solvers() -> Iterator[Entry]:

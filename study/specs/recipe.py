@@ -90,6 +90,7 @@ class RecipeSpec:
         split: seed of the split into the two
         objective: noise levels and loss, by name, such as edm; `study list objectives`
         preconditioning: how network and denoiser relate, by name, such as edm
+        label_dropout: share of training samples without their label, for classifier-free guidance
     """
 
     data: str = "digits"
@@ -107,6 +108,7 @@ class RecipeSpec:
     split: int = 0
     objective: str = "edm"
     preconditioning: str = "edm"
+    label_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         require_between(self.steps, "recipe.steps", 1, MOST_STEPS)
@@ -124,3 +126,9 @@ class RecipeSpec:
             0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1"
         )
         require(0 <= self.split < 2**31, "recipe.split", self.split, "an integer from 0 to 2³¹ − 1")
+        require(
+            0 <= self.label_dropout < 1,
+            "recipe.label_dropout",
+            self.label_dropout,
+            "a share of at least 0, below 1",
+        )

@@ -1,0 +1,97 @@
+"""Rules of a study's pairings: what is refused by name, and that they reach the table."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from degradations import InputError, parse_rule
+from study.checkpoints import load_base
+from study.cli.main import call
+from study.engine.check import require_rule
+from study.specs import SamplerSpec
+from tests.command_line import says
+from tests.small_study import SMALL
+
+PAIRING = "[{{main: noise(0.2), guide: noise(0.4), rule: '{}'}}]"
+HEUN = SamplerSpec(steps=6, sigma_max=40)
+
+
+@pytest.mark.parametrize(
+    ("rule", "more", "texts"),
+    [
+        ("cfg-pp", [], ("rule cfg-pp: found the solver heun", "once a step, such as euler")),
+        (
+            "cfg-pp",
+            ["--sampler.solver", "euler"],
+            ("search.weight: found 0.5 to 3.5", "a range without 1, such as 0 to 0.95"),
+        ),
+        ("fdg(1, 1, 1, 1)", [], ("found samples of shape [1, 8, 8]", "at least 16×16 pixels")),
+        (
+            "bands(0.1, 1, 80)",
+            [],
+            ("bands(0.1, 1, 80): found noise levels from 0.002 to 40", "bands that cover"),
+        ),
+        ("apg(momentum=-2)", [], ("pairings[0].rule: apg(momentum=-2): found momentum -2",)),
+        ("rescale(0.7)+nothing", [], ("pairings[0].rule: 'nothing' in", "is not a rule")),
+    ],
+)
+def test_a_rule_that_means_nothing_is_refused_before_anything_is_sampled(
+    rule: str,
+    more: list[str],
+    texts: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "root"
+    argv = ["run", *SMALL, "--pairings", PAIRING.format(rule), *more, "--root", str(root)]
+    says(capsys, argv, 2, *texts)
+    assert not list(root.rglob("*.db"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "says_"),
+    [
+        ("dynamic(99.5)", "found latents .*; accepted: images of pixels"),
+        ("interval(0.3, 5)+clip(1)", "accepted: images of pixels"),
+    ],
+)
+def test_thresholds_are_for_pixels(rule: str, says_: str) -> None:
+    base = load_base("digits", "digits")
+    require_rule(parse_rule(rule), HEUN, base)
+    with pytest.raises(InputError, match=says_):
+        require_rule(parse_rule(rule), HEUN, replace(base, latents=True))
+    with pytest.raises(InputError, match="accepted: images of pixels"):
+        require_rule(parse_rule(rule), HEUN, load_base("exact", "fractal"))
+
+
+def test_frequencies_are_of_images() -> None:
+    with pytest.raises(InputError, match=r"fdg\(1, 0\): found samples \[2\].*; accepted: images"):
+        require_rule(parse_rule("fdg(1, 0)"), HEUN, load_base("exact", "fractal"))
+
+
+def test_weight_1_of_a_rule_that_is_not_the_main_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["sample", *SMALL, "--main", "noise(0.2)", "--guide", "noise(0.4)", "--rule", "cfg-pp"]
+    argv += ["--sampler.solver", "euler", "--samples", "4", "--root", str(tmp_path)]
+    says(capsys, [*argv, "--weight", "1"], 2, "--weight: found 1", "with the rule cfg-pp")
+    assert call([*argv, "--weight", "0.6"]) == 0
+
+
+def test_pairings_that_differ_in_the_rule_are_two_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = "constant", "interval(0.3, 5)+apg(momentum=-0.5)+rescale(0.7)"
+    pairings = ", ".join(f"{{main: noise(0.2), guide: noise(0.4), rule: '{r}'}}" for r in rules)
+    argv = [*SMALL, "--extractors", "[digits]", "--pairings", f"[{pairings}]"]
+    argv += ["--confirm.controls", "false", "--root", str(tmp_path)]
+    assert call(["run", *argv]) == 0
+    shown = capsys.readouterr().out
+    assert "| rule" in shown
+    assert call(["table", "small", "--format", "json", "--root", str(tmp_path)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert tuple(row["rule"] for row in rows) == rules
+    assert len({row["tested_fd"] for row in rows}) == 2
+    assert len({row["fd_main"] for row in rows}) == 1
