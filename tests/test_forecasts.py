@@ -8,7 +8,7 @@ import pytest
 
 from degradations import InputError
 from study.cli.main import call
-from study.report.forecasts import missing, read_forecasts, stated, written
+from study.report.forecasts import missing, predictions, read_forecasts, stated, written
 from tests.command_line import SMALL, says
 
 GOOD = """main,guide,theory,weight,rule of thumb
@@ -70,6 +70,16 @@ class TestFile:
 
 def version(evaluations: int, digest: str = "a" * 64) -> dict[str, object]:
     return {"sha256": digest, "evaluations": evaluations, "at": "2026-01-01 00:00:00 UTC"}
+
+
+def test_probes_that_were_not_made_forecast_nothing() -> None:
+    found = cells(("noise(0.2)", "noise(0.4)"), ("noise(0.2)", "dropout(0.4)"))
+    assert list(predictions(found)) == ["same kind", "always no"]
+    found["predicted_endpoint_weight"], found["predicted_endpoint_gain"] = [1.8, 0.8], [0.2, 0.1]
+    found["predicted_criterion"] = float("nan")
+    said = predictions(found)
+    assert list(said) == ["endpoint", "same kind", "always no"]
+    assert said["endpoint"] == (["improves", "blends"], [0.2, -0.1])
 
 
 def test_what_is_said_of_when_forecasts_were_kept() -> None:

@@ -98,7 +98,8 @@ def test_probes_are_scored_beside_baselines() -> None:
             "predicted_endpoint_weight": [2.0, 1.0, 1.0, 1.5],
             "predicted_endpoint_gain": [0.5, 0.0, 0.0, 0.2],
             "predicted_criterion": [0.1, 2.0, 2.0, 0.5],
-            "predicted_cosine": [None, None, None, None],
+            "predicted_cosine": [None, 0.2, None, None],
+            "predicted_criterion_on_trajectories": [None, None, None, None],
         }
     )
     found = forecasts.score(cells)
@@ -110,7 +111,8 @@ def test_probes_are_scored_beside_baselines() -> None:
     assert found.loc["ρ·r > 1", "agreement"] == 0
     assert found.loc["ρ·r > 1", "rank_correlation"] < -0.5
     assert found.loc["ρ > 0.5", "agreement"] == 0.5
-    assert list(found["predicted"]) == [2, 2, 0, 0, 0, 0, 2, 0]
+    assert list(found.index) == ["endpoint", "ρ·r > 1", "w*", "ρ > 0.5", "same kind", "always no"]
+    assert list(found["predicted"]) == [2, 2, 0, 0, 2, 0]
     assert (found.loc["endpoint", "auc"], found.loc["same kind", "auc"]) == (1, 1)
     # three classes, one of them never predicted
     assert 0 < found.loc["endpoint", "r_k"] < 1

@@ -31,14 +31,18 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
     endpoint: its weight above, below or at 1. ρ·r: above 1 a gain, on noised data and along
     trajectories; else *blends* where the weight is below 1 with a gain above 5 %. w*: the same, but
     a gain above 1 must also be above 5 %. ρ > 0.5: a gain. The baselines: a gain for the same kind,
-    and never. An undetermined probe predicts no gain. (The thresholds are those of
-    `notebooks/log.md`, set before the first matrix; those of w* before that of directions.)
+    and never. An undetermined probe predicts no gain; those that were not made are left out. (The
+    thresholds are those of `notebooks/log.md`, set before the first matrix; those of w* before that
+    of directions.)
     """
 
     def column(name: str) -> list[float]:
-        if name not in cells:
+        if not made(name):
             return [-np.inf] * len(cells)
         return list(pd.to_numeric(cells[name]).fillna(-np.inf))
+
+    def made(name: str) -> bool:
+        return name in cells and bool(cells[name].notna().any())
 
     def by_errors(suffix: str, least: float | None = None) -> Forecast:
         keys = ("criterion", "weight", "gain")
@@ -53,16 +57,27 @@ def predictions(cells: pd.DataFrame) -> dict[str, Forecast]:
     weight, cosine = column("predicted_endpoint_weight"), column("predicted_cosine")
     endpoint = list(np.copysign(column("predicted_endpoint_gain"), np.subtract(weight, 1)))
     same = [float(a == b) for a, b in zip(cells["main_kind"], cells["guide_kind"], strict=True)]
-    return {
-        "endpoint": (
-            [IMPROVES if w > 1 else BLENDS if -np.inf < w < 1 else NO_GAIN for w in weight],
-            [each if np.isfinite(each) else -np.inf for each in endpoint],
+    on_data, along = "predicted_criterion", "predicted_criterion_on_trajectories"
+    by_probe: list[tuple[str, str, Forecast]] = [
+        (
+            "predicted_endpoint_weight",
+            "endpoint",
+            (
+                [IMPROVES if w > 1 else BLENDS if -np.inf < w < 1 else NO_GAIN for w in weight],
+                [each if np.isfinite(each) else -np.inf for each in endpoint],
+            ),
         ),
-        "ρ·r > 1": by_errors(""),
-        "ρ·r > 1, trajectories": by_errors("_on_trajectories"),
-        "w*": by_errors("", LEAST),
-        "w*, trajectories": by_errors("_on_trajectories", LEAST),
-        "ρ > 0.5": ([IMPROVES if each > 0.5 else NO_GAIN for each in cosine], cosine),
+        (on_data, "ρ·r > 1", by_errors("")),
+        (along, "ρ·r > 1, trajectories", by_errors("_on_trajectories")),
+        (on_data, "w*", by_errors("", LEAST)),
+        (along, "w*, trajectories", by_errors("_on_trajectories", LEAST)),
+        (
+            "predicted_cosine",
+            "ρ > 0.5",
+            ([IMPROVES if each > 0.5 else NO_GAIN for each in cosine], cosine),
+        ),
+    ]
+    return {name: said for needs, name, said in by_probe if made(needs)} | {
         SAME_KIND: ([IMPROVES if each else NO_GAIN for each in same], same),
         ALWAYS_NO: ([NO_GAIN] * len(cells), [0.0] * len(cells)),
     }
