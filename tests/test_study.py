@@ -270,3 +270,25 @@ def test_killed_and_resumed_it_ends_in_the_same_table(
     assert len(read("small", tmp_path).trials) > kept
     assert run_until(10_000, SMALL, tmp_path) == 0
     assert table(tmp_path, capsys) == undisturbed  # type: ignore[arg-type]
+
+
+def test_controls_stand_beside_the_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairings = "[{main: noise(0.2), guide: noise(0.4), coupling: shared}]"
+    argv = ["run", SMALL, "--extractors", "[digits]", "--pairings", pairings]
+    argv += ["--search.trials", "3", "--confirm.seed_sets", "2", "--confirm.controls", "true"]
+    assert call([*argv, "--root", str(tmp_path)]) == 0
+    header = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| p"))
+    for column in ("base, 2× steps", "main, 2× steps", "main, 2 draws", "main, rescaled"):
+        assert column in header
+    (row,) = table(tmp_path, capsys)
+    trials = read("small", tmp_path).trials
+    confirmed = trials[(trials.part == "confirm") & (trials.seed != 0) & (trials.weight == 1)]
+    fd = confirmed.groupby(["main", "steps"]).fd_digits.mean()
+    assert row["fd_base_double_steps"] == pytest.approx(fd["none", 12])
+    assert row["fd_main_double_steps"] == pytest.approx(fd["noise(0.2)", 12])
+    assert row["fd_main_rescaled"] == pytest.approx(fd[row["main_rescaled"], 6])
+    assert row["fd_main_rescaled"] < row["fd_main"]  # noise narrows, which a rescaling undoes
+    gained = row["fd_main_rescaled"] - row["tested_fd"]
+    if row["beyond_rescaling"] is not None:
+        damage = row["fd_main"] - row["fd_base"]
+        assert row["beyond_rescaling"] == pytest.approx(gained / damage)
