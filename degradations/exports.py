@@ -16,6 +16,7 @@ from degradations.dropout import Dropout as Dropout
 from degradations.errors import InputError as InputError
 from degradations.errors import RunError as RunError
 from degradations.feature_noise import FeatureNoise as FeatureNoise
+from degradations.feature_quantize import FeatureQuantize as FeatureQuantize
 from degradations.guidance.apg import APG as APG
 from degradations.guidance.bands import Bands as Bands
 from degradations.guidance.cfg_pp import CFGPP as CFGPP
