@@ -10,6 +10,7 @@ from degradations import InputError, parse_rule
 from study.checkpoints import load_base
 from study.cli.main import call
 from study.engine.check import require_rule
+from study.results import read
 from study.specs import SamplerSpec
 from tests.command_line import says
 from tests.small_study import SMALL
@@ -95,3 +96,20 @@ def test_pairings_that_differ_in_the_rule_are_two_rows(
     assert tuple(row["rule"] for row in rows) == rules
     assert len({row["tested_fd"] for row in rows}) == 2
     assert len({row["fd_main"] for row in rows}) == 1
+
+
+def test_numbers_of_a_rule_are_searched_with_the_weight(tmp_path: Path) -> None:
+    pairing = PAIRING.format("interval(0.3, 5)+rescale(0.7)")
+    over = "{rule.interval.low: [0.05, 1], rule.rescale.phi: [0, 1]}"
+    argv = [*SMALL, "--extractors", "[digits]", "--pairings", pairing, "--search.over", over]
+    argv += ["--search.design", "[1.0, 1.5]", "--search.trials", "5", "--root", str(tmp_path)]
+    assert call(["run", *argv]) == 0
+    found = read("small", tmp_path)
+    rules = [parse_rule(rule) for rule in found.trials.rule if rule != "constant"]
+    assert len({str(rule) for rule in rules}) >= 3
+    for rule in rules:
+        interval, rescale = rule.parts
+        assert (interval.kind, rescale.kind) == ("interval", "rescale")
+        assert 0.05 <= interval.low <= 1  # type: ignore[attr-defined]
+        assert 0 <= rescale.phi <= 1  # type: ignore[attr-defined]
+    assert "rule.rescale.phi" in (tmp_path / "reports" / "small" / "config.yaml").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from degradations import InputError, Interval, parse, parse_rule
 from study.records.task import Evaluation, Outcome, Task
-from study.search import distributions, parameters, propose
+from study.search import check_over, distributions, parameters, propose
 from study.search.propose import _task
 from study.specs import PairingSpec, SearchSpec
 from tests.searches import PAIRING, begun, best_of, failing, searched, valley, weights
@@ -25,6 +25,9 @@ SPACES = [
     ),
     pytest.param(
         SearchSpec(method="gp", trials=7, guides=("noise(0.6)", "dropout(0.5)")), id="guides"
+    ),
+    pytest.param(
+        SearchSpec(method="gp", trials=8, over={"guide.noise.strength": (0.3, 0.8)}), id="over"
     ),
 ]
 
@@ -104,11 +107,13 @@ def test_what_a_gaussian_process_proposes_is_in_its_space(spec: SearchSpec) -> N
         (rule,) = parse_rule(task.rule).parts
         if isinstance(rule, Interval) and spec.interval:
             assert spec.interval[0] <= rule.low <= rule.high <= spec.interval[1]
+        for low, high in spec.over.values():
+            assert low <= parse(task.guide).strength <= high  # type: ignore[attr-defined]
         if spec.strength:
             assert spec.strength[0] <= parse(task.guide).strength <= spec.strength[1]  # type: ignore[attr-defined]
     if spec.guides:
         assert guides <= {PAIRING.guide, *spec.guides}
-    assert (len(guides) == 1) == (not spec.strength and not spec.guides)
+    assert (len(guides) == 1) == (not spec.strength and not spec.guides and not spec.over)
 
 
 def test_an_interval_s_ends_are_sorted_and_rounded() -> None:
@@ -124,6 +129,84 @@ def test_a_searched_strength_keeps_the_guide_s_options() -> None:
     pairing = PairingSpec("turned(1)", "turned(2, angle=30)")
     results = begun(SearchSpec(method="gp", strength=(1.0, 4.0)), pairing=pairing)
     assert _task(results, pairing, {"weight": 2.0, "strength": 3.0}).guide == "turned(3, angle=30)"
+
+
+RULED = PairingSpec(
+    "noise(0.2)", "dropout(0.3)+noise(0.4)", rule="interval(0.3, 5)+cfg-zero(steps=1)+rescale(0.7)"
+)
+OVER = {
+    "rule.interval.low": (0.05, 1.0),
+    "rule.cfg-zero.steps": (0.0, 4.0),
+    "rule.rescale.phi": (0.0, 1.0),
+    "guide.dropout.strength": (0.1, 0.4),
+}
+
+
+def test_numbers_of_rules_and_guides_are_searched_where_they_stand() -> None:
+    spec = SearchSpec(method="gp", over=OVER)
+    space, results = distributions(spec, RULED), begun(spec, pairing=RULED)
+    assert space["rule.interval.low"] == optuna.distributions.FloatDistribution(0.05, 1, log=True)
+    assert space["rule.cfg-zero.steps"] == optuna.distributions.IntDistribution(0, 4)
+    assert space["rule.rescale.phi"] == optuna.distributions.FloatDistribution(0, 1)
+    values = {
+        "weight": 2.0,
+        "rule.interval.low": 0.123456,
+        "rule.cfg-zero.steps": 3,
+        "rule.rescale.phi": 0.25,
+        "guide.dropout.strength": 0.2,
+    }
+    task = _task(results, RULED, values)
+    assert task.rule == "interval(0.1235, 5)+cfg-zero(steps=3)+rescale(0.25)"
+    assert task.guide == "dropout(0.2)+noise(0.4)"
+    assert parameters(spec, RULED, task) == {**values, "rule.interval.low": 0.1235}
+    own = parameters(spec, RULED, results.single(RULED.main))
+    assert own == {"weight": 1.0, **dict(zip(OVER, (0.3, 1, 0.7, 0.3), strict=True))}
+    check_over(spec, [RULED, PAIRING])  # which has none of these
+
+
+def test_an_entry_of_a_list_is_searched() -> None:
+    pairing = PairingSpec("noise(0.2)", "noise(0.4)", rule="fdg(1, 0.5)")
+    spec = SearchSpec(method="gp", over={"rule.fdg.shares.1": (0.0, 1.0)})
+    results = begun(spec, pairing=pairing)
+    assert _task(results, pairing, {"weight": 2.0, "rule.fdg.shares.1": 0.2}).rule == "fdg(1, 0.2)"
+
+
+@pytest.mark.parametrize(
+    ("over", "says"),
+    [
+        ({"apg.eta": (0, 1)}, r"search.over.apg.eta: accepted: rule.KIND.NUMBER or guide.KIND"),
+        ({"rule.apg.eta": (0, 1)}, "no pairing has this number; accepted: rule.interval.low, "),
+        ({"rule.rescale.psi": (0, 1)}, "no pairing has this number"),
+        ({"rule.interval.low.0": (0, 1)}, "no pairing has this number"),
+        ({"rule.rescale.phi": (0, 0.5)}, "found 0 to 0.5; accepted: a range with 0.7, the number"),
+        ({"rule.rescale.phi": (0.5, 1.5)}, "search.over: rescale.*found phi 1.5; accepted: 0 to 1"),
+        (
+            {"rule.interval.low": (0.1, 6), "rule.interval.high": (4, 9)},
+            "search.over: interval.*accepted: 0 ≤ low ≤ high",
+        ),
+    ],
+)
+def test_ranges_that_suit_no_number_are_named(
+    over: dict[str, tuple[float, float]], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        check_over(SearchSpec(method="gp", over=over), [RULED])
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"over": {"rule.apg.eta": (1.0, 0.0)}}, "search.over.rule.apg.eta: .*the lower one first"),
+        ({"method": "probe", "over": {"rule.apg.eta": (0.0, 1.0)}}, "search.over: .*only gp"),
+        (
+            {"over": {"guide.noise.strength": (0.1, 1.0)}, "strength": (0.1, 1.0)},
+            "search.over: .*nothing of the guide together with search.strength",
+        ),
+    ],
+)
+def test_ranges_that_no_search_can_use_are_named(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        SearchSpec(**{"method": "gp", **changed})
 
 
 def test_a_grid_that_steps_over_1_is_rejected() -> None:

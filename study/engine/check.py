@@ -15,6 +15,7 @@ from study.evaluation.evaluator import Evaluator
 from study.evaluation.noise_levels import visited
 from study.evaluation.parts import is_stochastic, load_parts, what
 from study.sampling import solver_of
+from study.search import check_over
 from study.specs import SamplerSpec, StudySpec
 
 
@@ -48,6 +49,7 @@ def evaluator_of(
         of = own if variant is None else others[str(variant)]
         stochastic[name] = is_stochastic(of, degradation)
     check_strengths(spec)
+    check_over(spec.search, spec.pairings)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
         able = [
             kind

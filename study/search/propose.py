@@ -4,17 +4,15 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from degradations import Interval, Kind, parse, parse_rule
 from study.records.results import Results
 from study.records.statistics import difference
 from study.records.task import Evaluation, Task
 from study.sampling import nfe
-from study.specs import PairingSpec, SearchSpec
+from study.search.space import distributions, parameters, with_parameters
+from study.specs import PairingSpec
 
 # distance between weights that are tried outwards: wide enough to show curvature, near enough for a
 # parabola
@@ -150,7 +148,7 @@ def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
     left = [task for task in dict.fromkeys(design) if task not in tried]
     if left:
         return left[0]
-    if not spec.over and {e.task.weight for e in done} >= set(spec.weights):
+    if not spec.more and {e.task.weight for e in done} >= set(spec.weights):
         return None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     digest = hashlib.blake2b(f"{results.spec.seed}|{len(done)}".encode(), digest_size=4).digest()
@@ -177,54 +175,8 @@ def _gaussian_process(results: Results, pairing: PairingSpec) -> Task | None:
     return next((task for task in tasks if task not in tried), None)
 
 
-def distributions(space: SearchSpec, pairing: PairingSpec) -> dict[str, BaseDistribution]:
-    """The search space of a pairing, by parameter."""
-    found: dict[str, BaseDistribution] = {
-        "weight": FloatDistribution(space.weight[0], space.weights[-1], step=space.step)
-    }
-    if space.interval:
-        found |= {
-            key: FloatDistribution(*space.interval, log=True) for key in ("sigma_a", "sigma_b")
-        }
-    if space.strength:
-        found["strength"] = FloatDistribution(*space.strength, log=True)
-    if space.guides:
-        found["guide"] = CategoricalDistribution(
-            list(dict.fromkeys([pairing.guide, *space.guides]))
-        )
-    return found
-
-
-def parameters(space: SearchSpec, pairing: PairingSpec, task: Task) -> dict[str, float | str]:
-    """The parameters of a task, the inverse of `_task`; weight 1 gets the widest interval."""
-    found: dict[str, float | str] = {"weight": task.weight}
-    guide = pairing.guide if task.weight == 1 else task.guide
-    if space.interval:
-        within = [each for each in parse_rule(task.rule).parts if isinstance(each, Interval)]
-        ends = (within[0].low, within[0].high) if within else space.interval
-        found |= dict(zip(("sigma_a", "sigma_b"), ends, strict=True))
-    if space.strength:
-        kind = parse(guide)
-        assert isinstance(kind, Kind)
-        found["strength"] = kind.strength
-    if space.guides:
-        found["guide"] = guide
-    return found
-
-
 def _task(results: Results, pairing: PairingSpec, params: dict[str, float | str]) -> Task:
-    """The task of parameters; the two noise levels, in any order, are the ends of the interval."""
-    task = results.searched(pairing, results.spec.search.snap(float(params["weight"])))
-    if task.weight == 1:
-        return task
-    changed = vars(task).copy()
-    if "guide" in params:
-        changed["guide"] = str(params["guide"])
-    if "strength" in params:
-        guide = parse(task.guide)
-        assert isinstance(guide, Kind)  # checked before anything was evaluated
-        changed["guide"] = str(replace(guide, strength=float(f"{float(params['strength']):.4g}")))
-    if "sigma_a" in params:
-        ends = sorted(float(f"{float(params[key]):.4g}") for key in ("sigma_a", "sigma_b"))
-        changed["rule"] = str(Interval(*ends))
-    return Task(**changed)
+    """The task of parameters; at weight 1 it is the main alone, whatever the others are."""
+    search = results.spec.search
+    task = results.searched(pairing, search.snap(float(params["weight"])))
+    return task if task.weight == 1 else with_parameters(search, pairing, task, params)

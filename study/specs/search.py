@@ -1,7 +1,7 @@
 """How pairings are found, searched and confirmed."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, require, require_between
@@ -61,6 +61,8 @@ class SearchSpec:
         interval: noise levels between which the ends of a guidance interval are searched too (gp)
         strength: range of the guide's strength, searched too (gp)
         guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
+        over: ranges of numbers of rules and guides, searched too (gp), by where they stand, such as
+            {rule.apg.eta: [0, 1], guide.dropout.strength: [0.1, 0.4]}
     """
 
     method: Literal["probe", "gp", "grid"] = "probe"
@@ -75,6 +77,7 @@ class SearchSpec:
     interval: tuple[float, float] | None = None
     strength: tuple[float, float] | None = None
     guides: tuple[str, ...] = ()
+    over: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = self.weight
@@ -117,7 +120,14 @@ class SearchSpec:
                 ends,
                 "two numbers above 0, the lower one first",
             )
-        for key in self.over:
+        for key, ends in self.over.items():
+            require(
+                all(map(math.isfinite, ends)) and ends[0] < ends[1],
+                f"search.over.{key}",
+                ends,
+                "two finite numbers, the lower one first",
+            )
+        for key in self.more:
             require(
                 self.method == "gp",
                 f"search.{key}",
@@ -126,6 +136,13 @@ class SearchSpec:
             )
         require(
             len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
+        )
+        of_guides = [key for key in self.over if key.startswith("guide.")]
+        require(
+            not (of_guides and (self.strength or self.guides)),
+            "search.over",
+            of_guides,
+            "nothing of the guide together with search.strength or search.guides",
         )
         require(
             not (self.strength and self.guides),
@@ -175,9 +192,9 @@ class SearchSpec:
         return min(self.weights, key=lambda each: abs(each - weight))
 
     @property
-    def over(self) -> list[str]:
-        """The keys that are searched in addition to the weight."""
-        return [key for key in ("interval", "strength", "guides") if getattr(self, key)]
+    def more(self) -> list[str]:
+        """The keys of what is searched in addition to the weight."""
+        return [key for key in ("interval", "strength", "guides", "over") if getattr(self, key)]
 
 
 @dataclass(frozen=True)

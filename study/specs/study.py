@@ -137,6 +137,12 @@ class StudySpec:
                 self.search.strength,
                 "nothing with a matrix, whose strengths are calibrated",
             )
+            require(
+                not self.search.over,
+                "search.over",
+                dict(self.search.over),
+                "nothing with a matrix, whose pairings are not known before it is calibrated",
+            )
             unknown = (
                 set(self.matrix.tested) - set(self.calibrate.kinds)
                 if self.calibrate.kinds

@@ -47,6 +47,13 @@ def typed(type_: Any, value: Any, key: str, said: Any = None) -> Any:
         return (
             _tuple(type_, found, key, said) if isinstance(found, list) else reject(said, value, key)
         )
+    if get_origin(type_) is dict:
+        inner = get_args(type_)[1]
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            reject(said, value, key)
+        return {
+            name: typed(inner, each, f"{key}.{shown_key(name)}") for name, each in found.items()
+        }
     if type_ is float and type(found) in (int, float) and not _too_large(found):
         return float(found)
     return found if type(found) is type_ else reject(said, value, key)
@@ -62,6 +69,8 @@ def accepted(type_: Any) -> str:
         first, last = get_args(type_)
         several = f"entries with {_keys(first)}" if is_dataclass(first) else SEVERAL[first]
         return f"a list of {several if last is ... else f'two {several}'}"
+    if get_origin(type_) is dict:
+        return f"keys, each with {accepted(get_args(type_)[1])}"
     return _keys(type_) if is_dataclass(type_) else WORDS[type_]
 
 
