@@ -143,7 +143,7 @@ OPTIONS = [
     (["run", SMALL, "--workers", "x"], "--workers: found 'x'; accepted: a whole number."),
     (
         ["run", SMALL, "--sampler.solver", "rk4"],
-        "sampler.solver: found 'rk4'; accepted: euler, heun.",
+        "sampler.solver: 'rk4' is not a solver; accepted: ddim(eta=NUMBER), ddpm, dpmpp-2m, ",
     ),
     (["run", SMALL, "--sampler.steps"], "--sampler.steps: no value"),
     (

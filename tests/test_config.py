@@ -143,7 +143,7 @@ ODD = [
     (
         "a choice",
         PLAIN + "sampler: {solver: rk4}",
-        "sampler.solver: found 'rk4'; accepted: euler, heun.",
+        "sampler.solver: 'rk4' is not a solver; accepted: ddim(eta=NUMBER), ddpm, dpmpp-2m, ",
     ),
     (
         "a choice in an entry",

@@ -25,7 +25,7 @@ def test_an_override_changes_its_key_alone(tmp_path: Path) -> None:
 
 
 OVERRIDES = [
-    (["--sampler.solver", "rk4"], "sampler.solver: found 'rk4'; accepted: euler, heun."),
+    (["--sampler.solver", "rk4"], "sampler.solver: 'rk4' is not a solver; accepted: ddim(eta="),
     (["--sampler.step", "3"], "--sampler.step: no such option. Did you mean --sampler.steps?"),
     (
         ["--search.interval", "3"],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Guided
+from degradations import Draws, Guided, InputError
 from study.data import DATA, load_data
 from study.metrics import Pixels, Tally, metrics, references, scores
 from study.models import ExactGaussian
@@ -20,7 +20,8 @@ from study.specs import RecipeSpec
 from study.training import objective_of, objectives
 from tests.plain_denoisers import mixture
 
-SOLVERS = [("euler", 1), ("heun", 2)]
+SOLVERS = [("euler", 1), ("heun", 2), ("midpoint", 2), ("ddim", 1), ("dpmpp-2m", 2)]
+STOCHASTIC = [("ddpm", 1), ("ddim(eta=0.5)", 1), ("edm-sde", 1), ("edm-sde(beta=4)", 1)]
 METRICS = [
     ("Accuracy", {}),  # of an extractor without a classifier
     ("Pairs", {"kd": None, "precision": 1.0, "recall": 1.0, "density": None, "coverage": 1.0}),
@@ -33,7 +34,6 @@ DATA_SETS = [("digits", (1, 8, 8), 10), ("fractal", (2,), 0)]
 
 
 def test_every_member_has_a_row() -> None:
-    assert [name for name, _ in SOLVERS] == list(solvers())
     assert [name for name, _ in METRICS] == [type(each).__name__ for each in metrics()]
     assert [name for name, _ in OBJECTIVES] == list(objectives())
     assert [name for name, *_ in DATA_SETS] == list(DATA)
@@ -64,14 +64,88 @@ class TestSolver:
             asked.append(sigma)
             return base(x, sigma)
 
-        sigmas = edm_sigmas(steps, 0.01, 20.0).tolist()
+        sigmas, draws = edm_sigmas(steps, 0.01, 20.0).tolist(), Draws(0)
         x = 20.0 * torch.randn(3, 2)
         expected = solver.visits(sigmas)
         for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-            x = solver.step(denoise, x, sigma, sigma_next)
+            x = solver.step(denoise, x, sigma, sigma_next, draws)
             assert len(asked) == sum(step <= number for step, _ in expected)
         assert asked == [level for _, level in expected]
         assert solver.nfe(steps) == len(asked)
+
+
+class Given(Draws):
+    """Draws that give one number."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(0)
+        self.number = number
+
+    def normal(self, stream: str, like: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(like, self.number)
+
+
+@pytest.mark.parametrize(("name", "order"), STOCHASTIC)
+def test_a_stochastic_solver_converges_in_distribution(name: str, order: int) -> None:
+    """Of N(0, s²) D is linear in x, so a step maps variances linearly; nothing is sampled."""
+    std, low, solver = 0.5, 0.02, solver_of(name)
+    base = ExactGaussian(std)
+
+    def variance(steps: int) -> float:
+        sigmas = edm_sigmas(steps, low, 10.0).tolist()
+        found = std**2 + sigmas[0] ** 2
+        for sigma, sigma_next in pairwise(sigmas):
+
+            def step(x: float, n: float, at: tuple[float, float] = (sigma, sigma_next)) -> float:
+                given = torch.full((1, 1), x, dtype=torch.float64)
+                return float(solver.step(base, given, *at, Given(n)))
+
+            found = step(1.0, 0.0) ** 2 * found + step(0.0, 1.0) ** 2
+        return found
+
+    limit = std**4 / (std**2 + low**2)  # D at the last level
+    steps = [64, 128, 256, 512]
+    errors = [abs(variance(n) - limit) for n in steps]
+    assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(-order, abs=0.15)
+    assert (solver.order, solver.nfe(7)) == (order, 7)
+
+
+def test_every_solver_has_a_row() -> None:
+    rows = {name.split("(")[0] for name, _ in [*SOLVERS, *STOCHASTIC]}
+    assert rows == set(solvers())
+    for name in rows:
+        assert str(solver_of(name)) == name
+
+
+def test_ddim_is_euler_in_the_rescaled_variables() -> None:
+    """Without fresh noise, for guided denoisers too; `ddim(eta=1)` is `ddpm`."""
+    guided = Guided(ExactGaussian(0.5), ExactGaussian(0.9), 1.8)
+    for a, b in (("ddim", "euler"), ("ddim(eta=1)", "ddpm"), ("edm-sde(beta=0)", "euler")):
+        first, second = (
+            sample(guided, (8, 3), solver=each, steps=18, dtype=torch.float64) for each in (a, b)
+        )
+        torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "dpmpp-2m", "edm-sde", "ddim(eta=0.5)"])
+def test_a_solver_that_draws_or_remembers_needs_draws(name: str) -> None:
+    with pytest.raises(InputError, match="found no draws"):
+        solver_of(name).step(ExactGaussian(0.5), torch.zeros(2, 2), 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("rk4", r"'rk4' is not a solver; accepted: ddim\(eta=NUMBER\), ddpm"),
+        ("ddim(2)", r"write ddim\(eta=NUMBER\)"),
+        ("ddim(eta=2)", "found eta 2; accepted: 0 to 1"),
+        ("edm-sde(beta=-1)", "found beta -1; accepted: 0 to 100"),
+        ("Heun", "'Heun' is not a solver"),
+    ],
+)
+def test_solvers_that_are_none_are_named(name: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        solver_of(name)
 
 
 @pytest.mark.parametrize(("name", "of_itself"), METRICS)

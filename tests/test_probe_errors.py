@@ -129,7 +129,7 @@ def test_trajectories_are_the_solver_s_states(solver: str, levels: int) -> None:
     for _ in range(solvers()[solver].nfe(12) - 1):
         draws.normal("noise", samples)
     last = solvers()[solver].step(
-        lambda x, sigma: base(x, sigma, None, draws), points.x[-1], points.sigmas[-1], 0.0
+        lambda x, sigma: base(x, sigma, None, draws), points.x[-1], points.sigmas[-1], 0.0, draws
     )
     assert torch.equal(last, samples)
 

@@ -29,7 +29,7 @@ plain = pair.at(2.0)(x, sigma, None, Draws(0))
 share = ((sigma / (1 + sigma)) ** 2)[:, None]
 damped = pair.at(2.0, "damped(2)")(x, sigma, None, Draws(0))
 torch.testing.assert_close(damped - main, share * (plain - main))
-solver, calls = Midpoint(), []
+solver, calls = Ralston(), []
 def denoise(x, sigma):
     calls.append(sigma)
     return base(x, sigma)
@@ -40,7 +40,7 @@ for a, b in zip(sigmas, sigmas[1:]):
 assert calls == [sigma for _, sigma in solver.visits(sigmas)] and solver.nfe(64) == len(calls)
 torch.testing.assert_close(y, start * 0.75 / (0.75**2 + 40.0**2) ** 0.5, rtol=1e-2, atol=1e-4)
 from study.sampling import solver_of
-assert solver_of("midpoint").order == 2
+assert solver_of("ralston").order == 2
 import study.data
 from study.data import load_data
 from study.metrics import Tally, load_extractor, references, scores

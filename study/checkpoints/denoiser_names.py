@@ -6,9 +6,9 @@ from dataclasses import replace
 from degradations import Degradation, Identity, InputError, parse, parse_rule
 from study.checkpoints.load import is_external
 from study.checkpoints.variants import Variant
-from study.sampling import nfe, solvers
+from study.sampling import nfe, solver_of
 from study.specs import StudySpec
-from study.specs.checks import require, shown
+from study.specs.checks import require
 
 
 def split(name: str) -> tuple[Variant | None, Degradation]:
@@ -42,11 +42,8 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
     Raises InputError, naming the key, if a name is unknown, or if the budget is below the number of
     function evaluations that the named parts need.
     """
-    sampler, search = spec.sampler, spec.search
-    if sampler.solver not in solvers():
-        raise InputError(
-            f"sampler.solver: found {shown(sampler.solver)}; accepted: {', '.join(solvers())}."
-        )
+    sampler = replace(spec.sampler, solver=str(solver_of(spec.sampler.solver)))
+    search = spec.search
     least = 4 * nfe(sampler)
     require(
         search.budget is None or search.budget >= least,
@@ -66,7 +63,8 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
     guides = (
         _named(canonical, guide, f"search.guides[{i}]") for i, guide in enumerate(search.guides)
     )
-    return replace(spec, pairings=pairings, search=replace(search, guides=tuple(guides)))
+    search = replace(search, guides=tuple(guides))
+    return replace(spec, sampler=sampler, pairings=pairings, search=search)
 
 
 def _named(read: Callable[[str], str], name: str, key: str) -> str:

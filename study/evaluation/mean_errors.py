@@ -66,7 +66,7 @@ def along_trajectories(
         if index in kept:
             found.append(x)
         x = solver_of(solver).step(
-            lambda x, sigma: base(x, sigma, condition, draws), x, sigma, sigma_next
+            lambda x, sigma: base(x, sigma, condition, draws), x, sigma, sigma_next, draws
         )
     chosen = [sigmas[index] for index in kept]
     apart = [math.log(a / b) ** 2 for a, b in pairwise(chosen)]

@@ -1,24 +1,32 @@
 """Heun's method."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from study.sampling.solver import Denoise, Solver, Visit
+from degradations import Draws
+from study.sampling.solver import Denoise, Solver
 
 
+@dataclass(frozen=True)
 class Heun(Solver):
     """`heun`: second order, two evaluations a step and one in the last.
 
     The Euler step, then the trapezoid with the slope at its end. (Karras et al. 2022, algorithm 1)
     """
 
-    name: ClassVar[str] = "heun"
+    kind: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
 
-    def step(self, denoise: Denoise, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def step(
+        self,
+        denoise: Denoise,
+        x: Tensor,
+        sigma: float,
+        sigma_next: float,
+        draws: Draws | None = None,
+    ) -> Tensor:
         d = (x - denoise(x, sigma)) / sigma
         x_next = x + (sigma_next - sigma) * d
         if sigma_next == 0:
@@ -26,9 +34,5 @@ class Heun(Solver):
         d_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
         return x + (sigma_next - sigma) * (d + d_next) / 2
 
-    def visits(self, sigmas: Sequence[float]) -> list[Visit]:
-        found = []
-        for number, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-            found += [Visit(number, sigma)]
-            found += [Visit(number, sigma_next)] if sigma_next else []
-        return found
+    def levels(self, sigma: float, sigma_next: float) -> list[float]:
+        return [sigma, sigma_next] if sigma_next else [sigma]

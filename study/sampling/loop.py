@@ -69,7 +69,7 @@ def sample_chunk(
             x = x + math.sqrt(raised**2 - sigma**2) * churn.noise * draws.normal("churn", x)
             sigma = raised
         draws.trajectory.at(number, sigma, sigma_next)
-        x = step(denoise, x, sigma, sigma_next)
+        x = step(denoise, x, sigma, sigma_next, draws)
     return x
 
 
