@@ -6,22 +6,33 @@ Degradations, rules and extractors have theirs in test_degradations, test_rules,
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
-from degradations import Draws, Guided, InputError
+from degradations import Draws, Guided, InputError, Levels
 from study.data import DATA, load_data
 from study.metrics import Pixels, Tally, metrics, references, scores
 from study.models import ExactGaussian
-from study.sampling import edm_sigmas, sample, solver_of, solvers
-from study.specs import RecipeSpec
+from study.sampling import edm_sigmas, grid_of, grids, levels_on, listed, sample, solver_of, solvers
+from study.specs import RecipeSpec, SamplerSpec
 from study.training import objective_of, objectives
 from tests.plain_denoisers import mixture
 
 SOLVERS = [("euler", 1), ("heun", 2), ("midpoint", 2), ("ddim", 1), ("dpmpp-2m", 2)]
 STOCHASTIC = [("ddpm", 1), ("ddim(eta=0.5)", 1), ("edm-sde", 1), ("edm-sde(beta=4)", 1)]
+GRIDS: list[tuple[str, Callable[[float, float], float]]] = [  # the level halfway
+    ("edm", lambda high, low: ((high ** (1 / 7) + low ** (1 / 7)) / 2) ** 7),
+    ("edm(rho=3)", lambda high, low: ((high ** (1 / 3) + low ** (1 / 3)) / 2) ** 3),
+    ("linear", lambda high, low: (high + low) / 2),
+    ("cosine", lambda high, low: math.tan((math.atan(high) + math.atan(low)) / 2)),
+    ("log-snr", lambda high, low: math.sqrt(high * low)),
+    ("ve", lambda high, low: math.sqrt(high * low)),
+    ("vp", lambda high, low: of_time((time_of(high) + time_of(low)) / 2)),
+]
 METRICS = [
     ("Accuracy", {}),  # of an extractor without a classifier
     ("Pairs", {"kd": None, "precision": 1.0, "recall": 1.0, "density": None, "coverage": 1.0}),
@@ -37,6 +48,59 @@ def test_every_member_has_a_row() -> None:
     assert [name for name, _ in METRICS] == [type(each).__name__ for each in metrics()]
     assert [name for name, _ in OBJECTIVES] == list(objectives())
     assert [name for name, *_ in DATA_SETS] == list(DATA)
+
+
+def of_time(t: float) -> float:
+    """σ of the variance-preserving process: ln ᾱ = −(19.9·t²/2 + 0.1·t)."""
+    kept = math.exp(-(19.9 * t**2 / 2 + 0.1 * t))
+    return math.sqrt((1 - kept) / kept)
+
+
+def time_of(sigma: float) -> float:
+    return float(brentq(lambda t: of_time(t) - sigma, 0.0, 1.5, xtol=1e-15))
+
+
+@pytest.mark.parametrize(("name", "halfway"), GRIDS)
+class TestGrid:
+    def test_it_falls_from_the_highest_to_the_lowest_level(
+        self, name: str, halfway: Callable[[float, float], float]
+    ) -> None:
+        sigmas = levels_on(grid_of(name), 9, 0.01, 50.0)
+        assert sigmas.dtype == torch.float64
+        assert sigmas[[0, 8, 9]].tolist() == pytest.approx([50, 0.01, 0], rel=1e-9)
+        assert bool((sigmas.diff() < 0).all())
+        assert float(sigmas[4]) == pytest.approx(halfway(50.0, 0.01), rel=1e-9)
+        assert str(grid_of(name)) == name
+
+    def test_it_stays_within_the_denoiser_s_levels(
+        self, name: str, halfway: Callable[[float, float], float]
+    ) -> None:
+        inside = levels_on(grid_of(name), 5, 0.01, 50.0, Levels(0.1, 20.0))
+        assert inside[[0, 4]].tolist() == pytest.approx([20, 0.1])
+        with pytest.raises(InputError, match=r"made for, 0\.1 to 20"):
+            levels_on(grid_of(name), 5, 30.0, 50.0, Levels(0.1, 20.0))
+
+
+def test_a_list_of_one_s_own_is_refined_in_logarithms() -> None:
+    own = [9.0, 3.0, 1.0]
+    assert listed(own, 3).tolist() == [9, 3, 1, 0]
+    assert listed(own, 5).tolist() == pytest.approx([9, 27**0.5, 3, 3**0.5, 1, 0])
+    with pytest.raises(InputError, match=r"sampler\.sigmas: found 9 to 1; accepted: noise levels"):
+        listed(own, 3, Levels(0.1, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"sigmas": (2.0, 2.0), "steps": 2}, "sampler.sigmas: .*noise levels that fall"),
+        ({"sigmas": (2.0, 0.0), "steps": 2}, "sampler.sigmas: .*all above 0"),
+        ({"sigmas": (2.0, 1.0), "steps": 3}, "sampler.sigmas: .*as many as sampler.steps, 3"),
+        ({"sigmas": (2.0, 1.0), "steps": 2, "grid": "ve"}, "sampler.grid: .*together with"),
+    ],
+)
+def test_bad_levels_are_named(changed: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        SamplerSpec(**changed)
 
 
 @pytest.mark.parametrize(("name", "order"), SOLVERS)
@@ -110,7 +174,8 @@ def test_a_stochastic_solver_converges_in_distribution(name: str, order: int) ->
     assert (solver.order, solver.nfe(7)) == (order, 7)
 
 
-def test_every_solver_has_a_row() -> None:
+def test_every_solver_and_grid_has_a_row() -> None:
+    assert {name.split("(")[0] for name, _ in GRIDS} == set(grids())
     rows = {name.split("(")[0] for name, _ in [*SOLVERS, *STOCHASTIC]}
     assert rows == set(solvers())
     for name in rows:

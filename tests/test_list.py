@@ -9,12 +9,13 @@ import pytest
 from degradations import kinds, rules
 from study.cli.main import call
 from study.data import DATA
-from study.sampling import solvers
+from study.sampling import grids, solvers
 
 FAMILIES = [
     "degradations",
     "rules",
     "solvers",
+    "grids",
     "extractors",
     "objectives",
     "data",
@@ -47,7 +48,8 @@ def test_every_member_has_a_line_and_a_file(
 
 
 def test_families_are_those_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
-    families = {"degradations": kinds(), "rules": rules(), "solvers": solvers(), "data": DATA}
+    families = {"degradations": kinds(), "rules": rules(), "solvers": solvers()}
+    families |= {"grids": grids(), "data": DATA}
     for family, known in families.items():
         assert [entry["name"] for entry in listed(family, capsys)] == list(known)
     bases = {entry["name"]: entry for entry in listed("bases", capsys)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from degradations import Degradation, Identity, InputError, parse, parse_rule
 from study.checkpoints.load import is_external
 from study.checkpoints.variants import Variant
-from study.sampling import nfe, solver_of
+from study.sampling import grid_of, nfe, solver_of
 from study.specs import StudySpec
 from study.specs.checks import require
 
@@ -42,7 +42,11 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
     Raises InputError, naming the key, if a name is unknown, or if the budget is below the number of
     function evaluations that the named parts need.
     """
-    sampler = replace(spec.sampler, solver=str(solver_of(spec.sampler.solver)))
+    sampler = replace(
+        spec.sampler,
+        solver=str(solver_of(spec.sampler.solver)),
+        grid=str(grid_of(spec.sampler.grid)),
+    )
     search = spec.search
     least = 4 * nfe(sampler)
     require(

@@ -16,7 +16,7 @@ from study.data import DATA
 from study.files.places import shipped_configs
 from study.metrics import extractors
 from study.models import ExactMixture
-from study.sampling import solvers
+from study.sampling import grids, solvers
 from study.training import objectives
 
 TOP = Path(__file__).parents[2]
@@ -82,7 +82,12 @@ def _rules() -> Iterator[Entry]:
 
 def _solvers() -> Iterator[Entry]:
     for name, solver in solvers().items():
-        yield _of_class(name, name, type(solver), _sentence(_text(solver)))
+        yield _of_class(name, solver.form(), type(solver), _sentence(_text(solver)))
+
+
+def _grids() -> Iterator[Entry]:
+    for name, grid in grids().items():
+        yield _of_class(name, grid.form(), grid, _sentence(_text(grid)))
 
 
 def _extractors() -> Iterator[Entry]:
@@ -124,6 +129,7 @@ FAMILIES: dict[str, Callable[[], Iterator[Entry]]] = {
     "degradations": _degradations,
     "rules": _rules,
     "solvers": _solvers,
+    "grids": _grids,
     "extractors": _extractors,
     "objectives": _objectives,
     "data": _data,

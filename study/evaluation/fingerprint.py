@@ -16,6 +16,8 @@ from study.specs import HELD_OUT, StudySpec
 # The keys of `search` that change which weights are proposed, or what they are scored on.
 SEARCH = ["method", "weight", "step", "samples", "screen"]
 SEARCH += ["interval", "strength", "guides"]
+# keys of `sampler` that earlier versions had not, with the values that they had
+LATER = {"grid": "edm", "sigmas": ()}
 
 
 def fingerprint(
@@ -29,8 +31,10 @@ def fingerprint(
 
     variant: returns the base of a variant's name.
     """
-    found: dict[str, Any] = {f"sampler.{key}": each for key, each in vars(spec.sampler).items()}
+    sampler = {k: each for k, each in vars(spec.sampler).items() if LATER.get(k) != each}
+    found: dict[str, Any] = {f"sampler.{key}": each for key, each in sampler.items()}
     found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
+    found |= {"search.over": spec.search.over} if spec.search.over else {}
     found |= {"search.design": spec.search.design} if spec.search.method == "gp" else {}
     found |= {f"extractors.{name}": each.sha256 for name, each in references.items()}
     if spec.calibrate.by == "trajectory-error":

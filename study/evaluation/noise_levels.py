@@ -2,7 +2,7 @@
 
 from degradations import InputError, Levels
 from study.checkpoints import Base
-from study.sampling import edm_sigmas
+from study.sampling import EDMGrid, grid_of, levels_on, listed
 from study.specs import SamplerSpec
 
 
@@ -31,9 +31,10 @@ def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
 
     other may be the base itself.
     """
-    if sampler.sigma_max > 1.01 * other.sigma_max:
+    highest = sampler.sigmas[0] if sampler.sigmas else sampler.sigma_max
+    if highest > 1.01 * other.sigma_max:
         raise InputError(
-            f"sampler.sigma_max: found {sampler.sigma_max:g}; accepted: at most "
+            f"sampler.sigma_max: found {highest:g}; accepted: at most "
             f"{other.sigma_max:.4g}, the largest that {other.name} was trained on."
         )
     first, *_, last, _ = visited(sampler, base, sampler.steps)
@@ -47,4 +48,7 @@ def check(sampler: SamplerSpec, base: Base, other: Base) -> None:
 
 
 def _sigmas(sampler: SamplerSpec, levels: Levels, steps: int) -> list[float]:
-    return edm_sigmas(steps, sampler.sigma_min, sampler.sigma_max, sampler.rho, levels).tolist()
+    if sampler.sigmas:
+        return listed(sampler.sigmas, steps, levels).tolist()
+    grid = EDMGrid(sampler.rho) if sampler.grid == EDMGrid.kind else grid_of(sampler.grid)
+    return levels_on(grid, steps, sampler.sigma_min, sampler.sigma_max, levels).tolist()

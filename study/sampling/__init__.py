@@ -1,6 +1,6 @@
 """Samplers: σ grids, solvers, sources of noise and labels, and the sampling loop.
 
-A new solver is added here.
+A new solver or grid is added here.
 """
 
 from study.sampling.ddim import DDIM as DDIM
@@ -8,7 +8,18 @@ from study.sampling.ddpm import DDPM as DDPM
 from study.sampling.dpmpp_2m import DPMpp2M as DPMpp2M
 from study.sampling.edm_sde import EDMSDE as EDMSDE
 from study.sampling.euler import Euler as Euler
-from study.sampling.grid import edm_sigmas as edm_sigmas
+from study.sampling.grids.cosine import CosineGrid as CosineGrid
+from study.sampling.grids.edm import EDMGrid as EDMGrid
+from study.sampling.grids.edm import edm_sigmas as edm_sigmas
+from study.sampling.grids.grid import Grid as Grid
+from study.sampling.grids.grid import grid_of as grid_of
+from study.sampling.grids.grid import grids as grids
+from study.sampling.grids.grid import levels_on as levels_on
+from study.sampling.grids.grid import listed as listed
+from study.sampling.grids.linear import LinearGrid as LinearGrid
+from study.sampling.grids.log_snr import LogSNRGrid as LogSNRGrid
+from study.sampling.grids.ve import VEGrid as VEGrid
+from study.sampling.grids.vp import VPGrid as VPGrid
 from study.sampling.heun import Heun as Heun
 from study.sampling.loop import Churn as Churn
 from study.sampling.loop import OnSamples as OnSamples

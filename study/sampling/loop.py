@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from degradations import Denoiser, InputError
-from study.sampling.grid import edm_sigmas
+from study.sampling.grids.edm import edm_sigmas
 from study.sampling.solver import solver_of
 from study.sampling.sources import Fixed, Start
 

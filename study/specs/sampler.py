@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from study.specs.checks import require, require_between
@@ -18,7 +19,9 @@ class SamplerSpec:
         steps: noise levels visited, 2 to 10,000
         sigma_min: last noise level before zero
         sigma_max: first noise level
-        rho: exponent of the grid
+        rho: exponent of the grid edm
+        grid: how the noise levels are spaced, by name: edm, linear, cosine, log-snr, vp or ve
+        sigmas: noise levels of one's own, falling, in place of a grid; as many as steps
         churn: amount of fresh noise (S_churn), 0 for the deterministic sampler
         churn_min: lowest noise level with churn (S_tmin)
         churn_max: highest noise level with churn (S_tmax)
@@ -40,6 +43,8 @@ class SamplerSpec:
     churn_noise: float = 1.0
     labels: Literal["stratified", "edm2"] = "stratified"
     chunk: int = 600
+    grid: str = "edm"
+    sigmas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         require(
@@ -52,6 +57,7 @@ class SamplerSpec:
             "0 < sigma_min < sigma_max",
         )
         require(0 < self.rho < math.inf, "sampler.rho", self.rho, "a number above 0")
+        self._check_sigmas()
         require_between(self.chunk, "sampler.chunk", 1, MOST_CHUNK)
         require(0 <= self.churn < math.inf, "sampler.churn", self.churn, "a number of at least 0")
         require(
@@ -65,4 +71,24 @@ class SamplerSpec:
             "sampler.churn_noise",
             self.churn_noise,
             "a number of at least 0",
+        )
+
+    def _check_sigmas(self) -> None:
+        if not self.sigmas:
+            return
+        require(
+            len(self.sigmas) == self.steps,
+            "sampler.sigmas",
+            f"{len(self.sigmas)} levels",
+            f"as many as sampler.steps, {self.steps}",
+        )
+        falls = all(a > b for a, b in pairwise(self.sigmas))
+        require(
+            falls and self.sigmas[-1] > 0 and self.sigmas[0] < math.inf,
+            "sampler.sigmas",
+            self.sigmas,
+            "noise levels that fall, all above 0 (the last step, to 0, is added)",
+        )
+        require(
+            self.grid == "edm", "sampler.grid", self.grid, "nothing together with sampler.sigmas"
         )

@@ -5,7 +5,7 @@ from jsonargparse import ArgumentParser, Namespace
 from degradations.errors import InputError
 from study.cli.commands.command import Command
 
-FAMILIES = "degradations, rules, solvers, extractors, objectives, data, bases, configs"
+FAMILIES = "degradations, rules, solvers, grids, extractors, objectives, data, bases, configs"
 
 
 def _arguments(parser: ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _run(args: Namespace) -> int:
 
 COMMAND = Command(
     "list what is available: degradations, rules, solvers, bases, …",
-    "degradations|rules|solvers|extractors|objectives|data|bases|configs [--format json]",
+    "degradations|rules|solvers|grids|extractors|objectives|data|bases|configs [--format json]",
     """\
   study list degradations
   study list bases --format json""",

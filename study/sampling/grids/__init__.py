@@ -1,0 +1,1 @@
+"""Grids of noise levels, one file for each."""
