@@ -42,11 +42,14 @@ def canonical_spec(spec: StudySpec) -> StudySpec:
     Raises InputError, naming the key, if a name is unknown, or if the budget is below the number of
     function evaluations that the named parts need.
     """
-    sampler = replace(
-        spec.sampler,
-        solver=str(solver_of(spec.sampler.solver)),
-        grid=str(grid_of(spec.sampler.grid)),
+    solver = solver_of(spec.sampler.solver)
+    require(
+        spec.sampler.steps >= solver.least_steps,
+        "sampler.steps",
+        spec.sampler.steps,
+        f"at least {solver.least_steps} with the solver {solver}",
     )
+    sampler = replace(spec.sampler, solver=str(solver), grid=str(grid_of(spec.sampler.grid)))
     search = spec.search
     least = 4 * nfe(sampler)
     require(

@@ -48,8 +48,7 @@ def evaluator_of(
         variant, degradation = split(name)
         of = own if variant is None else others[str(variant)]
         stochastic[name] = is_stochastic(of, degradation)
-    check_strengths(spec)
-    check_over(spec.search, spec.pairings)
+    check_pairings(spec, own)
     if spec.matrix is not None or calibrates or spec.calibrate.kinds:
         able = [
             kind
@@ -57,7 +56,6 @@ def evaluator_of(
             if is_supported(own, kind, bool(spec.calibrate.kinds))
         ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
-    check_rules(spec, own)
     base = base_of(spec, root, retrain, loaded=own)
     spec = replace(spec, precision=base.precision)
 
@@ -67,8 +65,10 @@ def evaluator_of(
     return Evaluator(spec, base, parts, variant_of, stochastic)
 
 
-def check_rules(spec: StudySpec, base: Base) -> None:
-    """Raises InputError for rules that the samples, the sampler or the search do not suit."""
+def check_pairings(spec: StudySpec, base: Base) -> None:
+    """Raises InputError for rules, strengths and ranges that do not suit the study."""
+    check_strengths(spec)
+    check_over(spec.search, spec.pairings)
     for name in dict.fromkeys(pairing.rule for pairing in spec.pairings):
         rule = parse_rule(name)
         require_rule(rule, spec.sampler, base)

@@ -21,7 +21,7 @@ from study.checkpoints import (
 from study.checkpoints.denoiser_names import split
 from study.checkpoints.network_files import is_network_file
 from study.engine.bases import OWN, computing, untrained
-from study.engine.check import check_strengths, is_supported
+from study.engine.check import check_pairings, is_supported
 from study.engine.memory import LATENT_SIDE, check_memory, features
 from study.evaluation.evaluator import Evaluator
 from study.evaluation.parts import VAE, Parts, decoder_of, held_out_of
@@ -95,7 +95,7 @@ def dry_run(spec: StudySpec, own: Base, root: Path) -> None:
     own: the study's base, or its stand-in. Of names that differ only in strengths one is checked.
     """
     check_memory(spec, own)
-    check_strengths(spec)
+    check_pairings(spec, own)
     for kind in spec.calibrate.kinds:
         is_supported(own, kind, wanted=True)
     variants = {name: split(name)[0] for name in spec.named}

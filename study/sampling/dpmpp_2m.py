@@ -21,6 +21,7 @@ class DPMpp2M(Solver):
 
     kind: ClassVar[str] = "dpmpp-2m"
     order: ClassVar[int] = 2
+    least_steps: ClassVar[int] = 3
     needs_draws: ClassVar[bool] = True
 
     def step(

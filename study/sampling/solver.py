@@ -30,10 +30,12 @@ class Solver(Named, ABC):
     """A solver by its name, its order, and the noise levels at which it evaluates the denoiser.
 
     order: of convergence in the step, in distribution if it is stochastic. needs_draws: whether it
-    draws random numbers, or remembers earlier steps of the trajectory.
+    draws random numbers, or remembers earlier steps of the trajectory. least_steps: with which it
+    has its order.
     """
 
     order: ClassVar[int]
+    least_steps: ClassVar[int] = 2
     needs_draws: ClassVar[bool] = False
 
     @abstractmethod
