@@ -59,9 +59,11 @@ from degradations.parsing import kinds as kinds
 from degradations.parsing import parse as parse
 from degradations.prune import Prune as Prune
 from degradations.quantize import Quantize as Quantize
+from degradations.query_blur import QueryBlur as QueryBlur
 from degradations.radial import Radial as Radial
 from degradations.score_error import ScoreError as ScoreError
 from degradations.sigma_error import SigmaError as SigmaError
+from degradations.skip_block import SkipBlock as SkipBlock
 from degradations.turned import Turned as Turned
 from degradations.weight_drop import WeightDrop as WeightDrop
 from degradations.weight_noise import WeightNoise as WeightNoise

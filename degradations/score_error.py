@@ -16,11 +16,12 @@ class ScoreError(Kind):
     """`score(a)`: x + (1 + a)·(D(x; σ) − x), a score too large by the fraction a, or too small.
 
     A score s = (D − x)/σ² that is scaled by 1 + a at every σ samples at a temperature of about
-    1/(1 + a): a > 0 narrows the samples, −1 < a < 0 widens them.
+    1/(1 + a): a > 0 narrows the samples, −1 < a < 0 widens them. As the guide score(-1), D = x, of
+    an undamaged main, weight w scales the score by w: naive truncation.
     """
 
     kind: ClassVar[str] = "score"
-    least: ClassVar[float] = -0.99
+    least: ClassVar[float] = -1.0
 
     def degrade(self, base: Denoiser) -> Denoiser:
         return _WrongScore(base, self.strength)

@@ -18,9 +18,11 @@ from degradations import (
     NoAttention,
     Prune,
     Quantize,
+    QueryBlur,
     Radial,
     ScoreError,
     SigmaError,
+    SkipBlock,
     Turned,
     WeightDrop,
     WeightNoise,
@@ -45,10 +47,12 @@ KINDS = [
     pytest.param(Radial, (0.1, 0.4, 1.0), False, id="radial"),
     pytest.param(ScoreError, (0.1, 0.3, 1.0), False, id="score"),
     pytest.param(SigmaError, (0.1, 0.3, 1.0), False, id="sigma"),
+    pytest.param(SkipBlock, (0.1, 0.4, 1.0), False, id="skip-block"),
     pytest.param(Turned, (0.5, 1.0, 2.0), False, id="turned"),
 ]
 KINDS_OF_IMAGES = [  # the same, for kinds that the MLP has no sites for
     pytest.param(NoAttention, (0.1, 0.4, 1.0), False, id="no-attention"),
+    pytest.param(QueryBlur, (0.3, 0.6, 2.0), False, id="query-blur"),
     pytest.param(MapBlur, (0.3, 0.6, 2.0), False, id="map-blur"),
     pytest.param(MapShuffle, (0.1, 0.4, 1.0), True, id="map-shuffle"),
 ]
