@@ -12,6 +12,7 @@ from degradations import InputError, Interval, parse, parse_rule
 from study.records.task import Evaluation, Outcome, Task
 from study.search import check_over, distributions, parameters, propose
 from study.search.propose import _task
+from study.search.samplers import ProbeSampler
 from study.specs import PairingSpec, SearchSpec
 from tests.searches import PAIRING, begun, best_of, failing, searched, valley, weights
 
@@ -25,6 +26,10 @@ SPACES = [
     ),
     pytest.param(
         SearchSpec(method="gp", trials=7, guides=("noise(0.6)", "dropout(0.5)")), id="guides"
+    ),
+    pytest.param(SearchSpec(method="tpe", trials=8), id="tpe"),
+    pytest.param(
+        SearchSpec(method="cmaes", trials=13, interval=(0.1, 10.0), strength=(0.3, 0.8)), id="cmaes"
     ),
     pytest.param(
         SearchSpec(method="gp", trials=8, over={"guide.noise.strength": (0.3, 0.8)}), id="over"
@@ -114,6 +119,35 @@ def test_what_a_gaussian_process_proposes_is_in_its_space(spec: SearchSpec) -> N
     if spec.guides:
         assert guides <= {PAIRING.guide, *spec.guides}
     assert (len(guides) == 1) == (not spec.strength and not spec.guides and not spec.over)
+
+
+@pytest.mark.parametrize("best", [0.75, 1.0, 1.75, 2.6])
+def test_the_probe_s_strategy_is_a_sampler_for_any_study(best: float) -> None:
+    """Which makes the trials that a study of this project makes, and ends where it does."""
+    expected = searched(SearchSpec(trials=30), valley(best), endpoint=best + 0.1)
+    study = optuna.create_study(sampler=ProbeSampler(best + 0.1))
+
+    def objective(trial: optuna.Trial) -> float:
+        outcome = valley(best)(trial.suggest_float("weight", 0.5, 3.5, step=0.05))
+        trial.set_user_attr("replicates", list(outcome.replicates.get("fd_pixels", ())))
+        return outcome.scores["fd_pixels"]
+
+    study.optimize(objective, n_trials=30)
+    tried = [trial.params["weight"] for trial in study.trials]
+    assert tried[: len(weights(expected))] == pytest.approx(weights(expected))
+    assert len(tried) <= len(weights(expected)) + 1 < 15
+    assert study.best_params["weight"] == pytest.approx(best, abs=0.05)
+
+
+def test_the_probe_s_sampler_is_for_a_weight() -> None:
+    study = optuna.create_study(sampler=ProbeSampler(1.5))
+    with pytest.raises(InputError, match=r"x: found .*; accepted: a float with a step"):
+        study.ask().suggest_int("x", 0, 3)
+
+
+def test_cma_es_needs_a_second_number() -> None:
+    with pytest.raises(InputError, match=r"search\.method: found 'cmaes'; accepted: gp or tpe, as"):
+        SearchSpec(method="cmaes", guides=("noise(0.6)",))
 
 
 def test_an_interval_s_ends_are_sorted_and_rounded() -> None:

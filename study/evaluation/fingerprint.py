@@ -12,6 +12,7 @@ from study.metrics import Reference
 from study.models.decoder import Decoder
 from study.parallel.device import device
 from study.specs import HELD_OUT, StudySpec
+from study.specs.search import BY_MODEL
 
 # The keys of `search` that change which weights are proposed, or what they are scored on.
 SEARCH = ["method", "weight", "step", "samples", "screen"]
@@ -35,7 +36,7 @@ def fingerprint(
     found: dict[str, Any] = {f"sampler.{key}": each for key, each in sampler.items()}
     found |= {f"search.{key}": getattr(spec.search, key) for key in SEARCH}
     found |= {"search.over": spec.search.over} if spec.search.over else {}
-    found |= {"search.design": spec.search.design} if spec.search.method == "gp" else {}
+    found |= {"search.design": spec.search.design} if spec.search.method in BY_MODEL else {}
     found |= {f"extractors.{name}": each.sha256 for name, each in references.items()}
     if spec.calibrate.by == "trajectory-error":
         found |= {f"probe.{key}": getattr(spec.probe, key) for key in ("levels", "draws")}

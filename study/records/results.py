@@ -10,8 +10,6 @@ from study.records.statistics import BestWeight, Estimate, best_weight, differen
 from study.records.task import BASE, Evaluation, Task
 from study.specs import PairingSpec, StudySpec
 
-BESIDE = 0.1  # distance from 1 of the weights at which slope and "no gain" are measured
-
 
 @dataclass(frozen=True)
 class Results:
@@ -86,11 +84,8 @@ class Results:
 
     @property
     def beside(self) -> list[float]:
-        """The weights above and below 1, as far as the range of the search has them: 1.1, 0.9."""
-        search = self.spec.search
-        distance, (low, high) = max(BESIDE, search.step), (search.weights[0], search.weights[-1])
-        sides = (1 + distance, 1 - distance)
-        return [search.snap(each) for each in sides if low - 1e-9 <= each <= high + 1e-9]
+        """The weights above and below 1 at which slope and "no gain" are measured."""
+        return self.spec.search.beside
 
     def slope(self, pairing: PairingSpec, metric: str | None = None) -> Estimate | None:
         """dFD/dw at w = 1 of a search, its seeds shared: (FD(1.1) − FD(0.9))/0.2.

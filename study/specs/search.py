@@ -9,6 +9,8 @@ from study.specs.checks import MOST_SAMPLES, MOST_TRIALS, require, require_betwe
 CONSTANT = "constant"  # the rule with the same weight at every noise level
 MOST_BUDGET = 1_000_000_000
 MOST_SEED_SETS = 1000  # an interval narrows with their square root
+BESIDE = 0.1  # distance from 1 of the weights beside it
+BY_MODEL = ("gp", "tpe", "cmaes")  # methods that are samplers of Optuna
 LOOKS = (4, 6, 8, 12, 16, 24, 32)  # numbers of seed sets after which a confirmation may stop
 
 
@@ -48,24 +50,27 @@ class SearchSpec:
 
     Args:
         method: probe (the endpoint probe's weight, its neighbours, then the minimum of a
-            parabola), gp (a design, then a Gaussian process) or grid (every weight)
+            parabola), grid (every weight), or a design, then a sampler of Optuna: gp (a Gaussian
+            process), tpe or cmaes
         weight: lowest and highest guidance weight
         step: weights are multiples of this, counted from the lowest
         samples: samples per evaluation, at most 10,000,000
         trials: evaluations per pairing, at most; 10,000 at most
-        design: weights that gp evaluates first
+        design: weights that gp, tpe and cmaes evaluate first
         tolerance: stop where the interval of the best weight is narrower than this
         budget: network evaluations per sample (NFE) that the search of a pairing may take,
             including those of the guide and the probe; at most 1,000,000,000
         screen: do not search a pairing whose probe predicts 1 and whose FD rises on both sides of 1
-        interval: noise levels between which the ends of a guidance interval are searched too (gp)
-        strength: range of the guide's strength, searched too (gp)
-        guides: other guides to choose from, searched too (gp), such as digits@snapshot=1024
-        over: ranges of numbers of rules and guides, searched too (gp), by where they stand, such as
-            {rule.apg.eta: [0, 1], guide.dropout.strength: [0.1, 0.4]}
+        interval: noise levels between which the ends of a guidance interval are searched too (gp,
+            tpe, cmaes)
+        strength: range of the guide's strength, searched too (gp, tpe, cmaes)
+        guides: other guides to choose from, searched too (gp, tpe, cmaes), such as
+            digits@snapshot=1024
+        over: ranges of numbers of rules and guides, searched too (gp, tpe, cmaes), by where they
+            stand, such as {rule.apg.eta: [0, 1], guide.dropout.strength: [0.1, 0.4]}
     """
 
-    method: Literal["probe", "gp", "grid"] = "probe"
+    method: Literal["probe", "gp", "tpe", "cmaes", "grid"] = "probe"
     weight: tuple[float, float] = (0.5, 3.5)
     step: float = 0.05
     samples: int = 50000
@@ -101,7 +106,7 @@ class SearchSpec:
         )
         require_between(self.samples, "search.samples", 2, MOST_SAMPLES)
         require_between(self.trials, "search.trials", 1, MOST_TRIALS)
-        for weight in self.design if self.method == "gp" else ():
+        for weight in self.design if self.method in BY_MODEL else ():
             require(
                 low <= weight <= high, "search.design", weight, f"weights from {low:g} to {high:g}"
             )
@@ -129,11 +134,18 @@ class SearchSpec:
             )
         for key in self.more:
             require(
-                self.method == "gp",
+                self.method in BY_MODEL,
                 f"search.{key}",
                 getattr(self, key),
-                f"nothing with the method '{self.method}'; only gp searches more than the weight",
+                f"nothing with the method '{self.method}'; only gp, tpe and cmaes search more than "
+                "the weight",
             )
+        require(
+            self.method != "cmaes" or bool(self.interval or self.strength or self.over),
+            "search.method",
+            self.method,
+            "gp or tpe, as cmaes needs another number beside the weight, such as search.over",
+        )
         require(
             len(set(self.guides)) == len(self.guides), "search.guides", self.guides, "each one once"
         )
@@ -170,7 +182,7 @@ class SearchSpec:
             self.tolerance is None or self.method == "probe",
             "search.tolerance",
             self.tolerance,
-            "nothing with the method 'gp', which has no interval of the best weight",
+            f"nothing with the method '{self.method}', which has no interval of the best weight",
         )
         require(
             self.tolerance is None or self.step <= self.tolerance < width,
@@ -186,6 +198,13 @@ class SearchSpec:
         return [
             round(low + i * self.step, 9) for i in range(int((high - low) / self.step + 1e-9) + 1)
         ]
+
+    @property
+    def beside(self) -> list[float]:
+        """The weights above and below 1, as far as the range has them: 1.1, 0.9."""
+        distance, (low, high) = max(BESIDE, self.step), (self.weights[0], self.weights[-1])
+        sides = (1 + distance, 1 - distance)
+        return [self.snap(each) for each in sides if low - 1e-9 <= each <= high + 1e-9]
 
     def snap(self, weight: float) -> float:
         """The nearest weight that the search may try."""
