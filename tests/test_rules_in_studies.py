@@ -10,8 +10,12 @@ from degradations import InputError, parse_rule
 from study.checkpoints import load_base
 from study.cli.main import call
 from study.engine.check import require_rule
+from study.records.results import Results
+from study.records.task import Evaluation, Outcome
+from study.report.rows import _nfe
 from study.results import read
-from study.specs import SamplerSpec
+from study.search import spent
+from study.specs import PairingSpec, SamplerSpec, StudySpec
 from tests.command_line import says
 from tests.small_study import SMALL
 
@@ -79,6 +83,30 @@ def test_weight_1_of_a_rule_that_is_not_the_main_there(
     argv += ["--sampler.solver", "euler", "--samples", "4", "--root", str(tmp_path)]
     says(capsys, [*argv, "--weight", "1"], 2, "--weight: found 1", "with the rule cfg-pp")
     assert call([*argv, "--weight", "0.6"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "weight", "made", "of_main", "of_guide"),
+    [
+        ("constant", 2.0, 22, 11, 11),
+        ("constant", 0.0, 11, 0, 11),
+        ("interval(0.3, 5)", 2.0, 15, 11, 4),
+        ("cfg-zero(steps=2)", 2.0, 14, 7, 7),
+    ],
+)
+def test_network_evaluations_are_those_that_were_made(
+    rule: str, weight: float, made: int, of_main: int, of_guide: int
+) -> None:
+    pairing = PairingSpec("noise(0.2)", "noise(0.4)", rule=rule)
+    spec = StudySpec("x", base="digits", pairings=(pairing,), sampler=HEUN)
+    results = Results(spec, {pairing: []}, {})
+    task = results.searched(pairing, weight)
+    first = results.confirmed(task)[0]
+    done = Evaluation(first, Outcome(network_evaluations=made * first.samples))
+    assert _nfe(replace(results, shared={first: done}), task) == (of_main, of_guide)
+    searched = Evaluation(task, Outcome(network_evaluations=made * task.samples))
+    # beside main and guide alone, for the probe
+    assert spent(replace(results, searches={pairing: [searched]}), pairing) == 22 + made
 
 
 def test_pairings_that_differ_in_the_rule_are_two_rows(

@@ -11,7 +11,7 @@ from study.records.conclusions import Conclusion, conclusions
 from study.records.confirmation import share
 from study.records.results import Results
 from study.records.task import BASE, Task
-from study.sampling import nfe
+from study.sampling import nfe, solver_of
 from study.specs import PairingSpec
 
 
@@ -45,7 +45,7 @@ def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
     )
     guided = fd(results.confirmed(task)) if task else None
     shown = guided if won else main
-    uses_main = not (won and task) or parse_rule(task.rule).uses_main(task.weight)
+    of_main, of_guide = (nfe(spec.sampler), 0) if not (won and task) else _nfe(results, task)
     recovered = compared.recovered if compared else None
     interval = compared.recovered_ci(concluded.coverage) if compared else None
     slope = results.slope(pairing, metric)
@@ -84,8 +84,8 @@ def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
         "tested_recovered_ci": list(interval) if interval else None,
         "gain": compared.gain if compared else None,
         "gain_bounds": list(compared.gain_ci(0.9)) if compared else None,
-        "nfe_main": nfe(spec.sampler) if uses_main else 0,
-        "nfe_guide": nfe(spec.sampler) if won else 0,
+        "nfe_main": of_main,
+        "nfe_guide": of_guide,
         "fd_base_double_steps": _mean(fd(results.confirmed_single(BASE, double=True))),
         "fd_main_double_steps": _mean(fd(results.confirmed_single(pairing.main, double=True))),
         "fd_main_averaged": _mean(fd(results.averaged(pairing.main))),
@@ -94,6 +94,18 @@ def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
         **{f"floor_{key}": fd for key, fd in results.floors.get(metric, {}).items()},
         **_held_out(results, pairing, task if won else None, n, metric),
     }
+
+
+def _nfe(results: Results, task: Task) -> tuple[int, int]:
+    """Evaluations per sample of main and guide that a guided task makes."""
+    rule, sampler = parse_rule(task.rule), results.spec.sampler
+    visits = solver_of(sampler.solver).visits([1.0] * sampler.steps + [0.0])
+    awake = sum(not rule.idles(task.weight, step) for step, _ in visits)
+    done = results.shared.get(results.confirmed(task)[0])
+    both = done.outcome.network_evaluations // done.task.samples if done else 0
+    if not rule.uses_main(task.weight):
+        return 0, awake
+    return awake, both - awake if both else awake
 
 
 def _beyond_rescaling(

@@ -35,13 +35,13 @@ def propose(results: Results, pairing: PairingSpec, screen: bool = True) -> Task
 def spent(results: Results, pairing: PairingSpec) -> int:
     """Network evaluations per sample (NFE) that a pairing's search has made.
 
-    These are main alone, for the method 'probe' guide alone, and guided sampling. A guidance
-    interval needs fewer, which is not taken into account.
+    These are main alone, for the method 'probe' guide alone, and guided sampling, as many as were
+    made of main and guide.
     """
-    guided = sum(1 for e in results.searches[pairing] if e.task.weight != 1)
-    return nfe(results.spec.sampler) * (
-        2 * guided + (2 if results.spec.search.method == "probe" else 1)
-    )
+    whole = nfe(results.spec.sampler)
+    guided = [e for e in results.searches[pairing] if e.task.weight != 1]
+    made = (e.outcome.network_evaluations // e.task.samples or 2 * whole for e in guided)
+    return whole * (2 if results.spec.search.method == "probe" else 1) + sum(made)
 
 
 def _affordable(results: Results, pairing: PairingSpec, task: Task) -> bool:
