@@ -11,7 +11,12 @@ from degradations.named import Named, shortest
 
 
 class Degradation(ABC):
-    """A map from a denoiser to a worse one, with a name that `parse` reads back."""
+    """A map from a denoiser to a worse one, with a name that `parse` reads back.
+
+    networks: how many networks the worse one evaluates.
+    """
+
+    networks: int = 1
 
     @abstractmethod
     def __call__(self, base: Denoiser) -> Denoiser:

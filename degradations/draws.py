@@ -89,6 +89,13 @@ class Draws:
         follower._lead = self, since
         return follower
 
+    def part(self, index: int) -> "Draws":
+        """The draws of one of several denoisers of this role, taken for all before any draws.
+
+        Streams of its own; of a follower, another one that repeats the same numbers.
+        """
+        return self.child(f"part {index}") if self._lead is None else self.twin()
+
     @property
     def unused(self) -> bool:
         """Whether nothing has been drawn from these draws, a child or a follower."""

@@ -52,6 +52,7 @@ from degradations.levels import Levels as Levels
 from degradations.low_rank import LowRank as LowRank
 from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
+from degradations.mixture import Mixture as Mixture
 from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
 from degradations.parsing import family as family

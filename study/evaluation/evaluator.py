@@ -232,7 +232,10 @@ class Evaluator:
         made = [sigma for step, sigma in visits if not rule.idles(task.weight, step)]
         guided = int(rule.uses_guide(task.weight, torch.tensor(made)).sum())
         main = len(made) if rule.uses_main(task.weight) else len(made) - guided
-        return task.samples * (main + guided)
+        networks = (self.degradation(name).networks for name in (task.main, task.guide))
+        return task.samples * sum(
+            n * each for n, each in zip((main, guided), networks, strict=True)
+        )
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels visited in `steps` steps, and 0, within those that the base supports."""

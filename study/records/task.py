@@ -84,7 +84,9 @@ class Task:
 
         The endpoint probe samples only the guide; the main's samples come from its own evaluation.
         """
-        return self.samples * self.steps * (1 if self.weight == 1 or self.endpoint_probe else 2)
+        guides = 0 if self.weight == 1 else 1 + self.guide.count("&")
+        mains = 0 if self.endpoint_probe else 1 + self.main.count("&")
+        return self.samples * self.steps * (mains + guides)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

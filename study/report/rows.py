@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from degradations import InputError, parse_rule
+from degradations import InputError, Mixture, parse, parse_rule
 from study.records import rescaling
 from study.records.conclusions import Conclusion, conclusions
 from study.records.confirmation import share
@@ -64,6 +64,7 @@ def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
         "fd_main": _mean(main),
         "fd_guide": _mean(guide),
         "weight": task.weight if won and task else 1.0,
+        **_weights(task if won else None, guided_by),
         "fd": _mean(shown),
         "fd_sd": _sd(shown),
         "recovered": recovered if won or recovered is None else 0.0,
@@ -94,6 +95,14 @@ def row(results: Results, concluded: Conclusion, metric: str) -> dict[str, Any]:
         **{f"floor_{key}": fd for key, fd in results.floors.get(metric, {}).items()},
         **_held_out(results, pairing, task if won else None, n, metric),
     }
+
+
+def _weights(task: Task | None, guide: str) -> dict[str, list[float]]:
+    """The weight of each guide, if there are several."""
+    found = None if "@" in guide or "&" not in guide else parse(guide)
+    if not isinstance(found, Mixture):
+        return {}
+    return {"weights": found.weights(task.weight if task else 1.0)}
 
 
 def _nfe(results: Results, task: Task) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -13,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from degradations import Composition, InputError, Interval, Kind, parse, parse_rule
+from degradations import Composition, InputError, Interval, Kind, Mixture, parse, parse_rule
 from degradations.named import Named
 from study.records.task import BASE, Task
 from study.specs import PairingSpec, SearchSpec
@@ -122,11 +123,13 @@ class Number(Dimension):
 
     def put(self, task: Task, values: Values) -> Task:
         parts = _parts(self._of_rule, task)
+        part: Any
         part, field, entry = self._found(parts)
         value = _rounded(values[self.name])
         before = getattr(part, field)
         now = value if entry is None else (*before[:entry], value, *before[entry + 1 :])
-        changed = [replace(each, **{field: now}) if each is part else each for each in parts]
+        made = replace(part, **{field: now})
+        changed = [made if each is part else each for each in parts]
         name = "+".join(map(str, changed))
         return replace(task, rule=name) if self._of_rule else replace(task, guide=name)
 
@@ -139,13 +142,14 @@ class Number(Dimension):
         value = getattr(part, field) if entry is None else getattr(part, field)[entry]
         if not isinstance(value, int | float):
             return None
-        return replace(self, is_whole=isinstance(part.options().get(field), int))
+        options = part.options() if isinstance(part, Named) else {}
+        return replace(self, is_whole=isinstance(options.get(field), int))
 
     @property
     def _of_rule(self) -> bool:
         return self.name.startswith("rule.")
 
-    def _found(self, parts: Sequence[Named]) -> tuple[Named, str, int | None]:
+    def _found(self, parts: Sequence[Named | Mixture]) -> tuple[Named | Mixture, str, int | None]:
         """The part, its field and the place in it. Raises LookupError if there is none."""
         _, kind, field, *place = self.name.split(".")
         part = next((each for each in parts if each.kind == kind), None)
@@ -236,13 +240,15 @@ def _first(pairing: PairingSpec) -> Task:
     return Task.guided(pairing, 0.0, 0, 2, 2)
 
 
-def _parts(of_rule: bool, named: Task | PairingSpec) -> list[Named]:
-    """The parts of a rule or of a guide that is made of kinds."""
+def _parts(of_rule: bool, named: Task | PairingSpec) -> "list[Named | Mixture]":
+    """The parts of a rule or of a guide that is made of kinds, or of several guides."""
     if of_rule:
         return list(parse_rule(named.rule).parts)
     if "@" in named.guide or named.guide == BASE:
         return []
     guide = parse(named.guide)
+    if isinstance(guide, Mixture):
+        return [guide]
     parts = guide.parts if isinstance(guide, Composition) else (guide,)
     return [part for part in parts if isinstance(part, Kind)]
 
@@ -255,6 +261,7 @@ def _all(pairings: Sequence[PairingSpec]) -> str:
         for where in ("rule", "guide")
         for part in _parts(where == "rule", pairing)
         for field in fields(part)
+        if field.name != "parts"
     )
     return ", ".join(found) or "a rule or a guide with numbers"
 
