@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from degradations import InputError
 from study.records.agreement import (
@@ -56,6 +57,13 @@ def test_the_area_is_the_share_of_pairs_in_order() -> None:
 def matrix(n: int) -> Cells:
     kinds = [f"k{i}" for i in range(n)]
     return Cells([a for a in kinds for _ in kinds], kinds * n)
+
+
+def test_the_rank_correlation_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.integers(0, 8, size=(2, 30)).tolist()  # with ties
+        assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic, abs=1e-12)
 
 
 def test_permuted_kinds_keep_the_level_where_rows_share_an_effect() -> None:

@@ -96,7 +96,7 @@ def test_a_map_site_is_what_enters_a_block_by_rows_and_columns(pair: tuple[Any, 
     assert not torch.equal(plain(model, loaded, label), sited(loaded, label))
 
 
-STRENGTHS = {"quantize": 4, "input-quantize": 4}
+STRENGTHS = {"quantize": 4, "input-quantize": 4, "feature-quantize": 4}
 
 
 @pytest.mark.parametrize("kind", kinds())

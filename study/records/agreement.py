@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import rankdata
 
 from degradations.errors import InputError
 
@@ -53,7 +53,9 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     _require_equal(a, b)
     if len(set(a)) < 2 or len(set(b)) < 2:
         return 0.0
-    return float(spearmanr(a, b).statistic)
+    # SciPy's spearmanr takes ten times as long, for a p-value that is not used
+    x, y = (ranks - ranks.mean() for ranks in map(rankdata, (a, b)))
+    return float(x @ y / np.sqrt((x @ x) * (y @ y)))
 
 
 @dataclass(frozen=True)

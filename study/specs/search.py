@@ -82,7 +82,7 @@ class SearchSpec:
     interval: tuple[float, float] | None = None
     strength: tuple[float, float] | None = None
     guides: tuple[str, ...] = ()
-    over: dict[str, tuple[float, float]] = field(default_factory=dict)
+    over: dict[str, tuple[float, float]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         low, high = self.weight
