@@ -10,9 +10,10 @@ from degradations.guidance.rule import Combination, Point
 
 @dataclass(frozen=True)
 class Constant(Combination):
-    """`constant`: D_w = w·D1 + (1 − w)·D0 (Karras et al. 2024, eq. 3).
+    """`constant`: D_w = w·D1 + (1 − w)·D0.
 
-    At w = 0 the result is the guide alone, bit for bit, and the main is not evaluated.
+    At w = 0 the result is the guide alone, bit for bit, and the main is not evaluated. (Karras et
+    al. 2024, eq. 3)
     """
 
     kind: ClassVar[str] = "constant"
