@@ -26,7 +26,11 @@ HEUN = SamplerSpec(steps=6, sigma_max=40)
 @pytest.mark.parametrize(
     ("rule", "more", "texts"),
     [
-        ("cfg-pp", [], ("rule cfg-pp: found the solver heun", "once a step, such as euler")),
+        (
+            "cfg-pp",
+            ["--search.weight", "[0, 0.95]", "--search.design", "[0.5]"],
+            ("rule cfg-pp: found the solver heun", "once a step, such as euler"),
+        ),
         (
             "cfg-pp",
             ["--sampler.solver", "euler"],
@@ -74,6 +78,11 @@ def test_thresholds_are_for_pixels(rule: str, says_: str) -> None:
 def test_frequencies_are_of_images() -> None:
     with pytest.raises(InputError, match=r"fdg\(1, 0\): found samples \[2\].*; accepted: images"):
         require_rule(parse_rule("fdg(1, 0)"), HEUN, load_base("exact", "fractal"))
+
+
+def test_a_config_that_searches_numbers_is_sampled(tmp_path: Path) -> None:
+    argv = ["sample", *SMALL, "--search.interval", "[0.1, 5]", "--samples", "4"]
+    assert call([*argv, "--root", str(tmp_path)]) == 0
 
 
 def test_weight_1_of_a_rule_that_is_not_the_main_there(

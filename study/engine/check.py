@@ -20,12 +20,22 @@ from study.specs import SamplerSpec, StudySpec
 
 
 def require_pairings(spec: StudySpec) -> None:
-    """Raises InputError for a study without pairings and without a matrix."""
+    """Raises InputError for a study without pairings and without a matrix.
+
+    Also for a search that tries weight 1 as the main alone with a rule for which it is not.
+    """
     if not spec.pairings and not spec.matrix:
         raise InputError(
             "pairings: found none; give at least one, such as {main: noise(0.1), guide: "
             "noise(0.2)}."
         )
+    low, high = spec.search.weight
+    for name in dict.fromkeys(pairing.rule for pairing in spec.pairings):
+        if not parse_rule(name).main_at_one and 1 in spec.search.weights:
+            raise InputError(
+                f"search.weight: found {low:g} to {high:g}; accepted: a range without 1, such as 0 "
+                f"to 0.95, as weight 1 is not the main alone with the rule {name}."
+            )
 
 
 def evaluator_of(
@@ -70,14 +80,7 @@ def check_pairings(spec: StudySpec, base: Base) -> None:
     check_strengths(spec)
     check_over(spec.search, spec.pairings)
     for name in dict.fromkeys(pairing.rule for pairing in spec.pairings):
-        rule = parse_rule(name)
-        require_rule(rule, spec.sampler, base)
-        low, high = spec.search.weight
-        if not rule.main_at_one and 1 in spec.search.weights:
-            raise InputError(
-                f"search.weight: found {low:g} to {high:g}; accepted: a range without 1, such as 0 "
-                f"to 0.95, as weight 1 is not the main alone with the rule {rule}."
-            )
+        require_rule(parse_rule(name), spec.sampler, base)
 
 
 def require_rule(rule: Rule, sampler: SamplerSpec, base: Base) -> None:

@@ -15,7 +15,7 @@ from study.parallel.device import device
 from study.parallel.group import as_rank_zero, group, serve
 from study.records.task import Task
 from study.report import figures
-from study.specs import CONSTANT, PairingSpec, StudySpec
+from study.specs import CONSTANT, PairingSpec, SearchSpec, StudySpec
 from study.specs.typed import MOST_PART
 
 SHOWN = 256  # samples in the grid
@@ -44,7 +44,7 @@ def sample(
     task = Task.guided(pairing, weight, spec.seed, n, spec.sampler.steps)
     folder = out or root / "samples" / default_folder(spec, pairing, weight, n)
     # Without a search its memory is not needed, but all samples are held.
-    search = replace(spec.search, samples=2, method="grid", weight=(-1.0, 0.0))
+    search = SearchSpec(method="grid", samples=2)
     alone = replace(spec, pairings=(pairing,), matrix=None, search=search)
     evaluator = evaluator_of(alone, root)
     memory.check([memory.drawn(n, evaluator.base.data.shape)], device())

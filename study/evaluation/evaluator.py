@@ -231,11 +231,9 @@ class Evaluator:
         visits = solver.visits(self.sigmas(task.steps))
         made = [sigma for step, sigma in visits if not rule.idles(task.weight, step)]
         guided = int(rule.uses_guide(task.weight, torch.tensor(made)).sum())
-        main = len(made) if rule.uses_main(task.weight) else len(made) - guided
-        networks = (self.degradation(name).networks for name in (task.main, task.guide))
-        return task.samples * sum(
-            n * each for n, each in zip((main, guided), networks, strict=True)
-        )
+        alone = len(made) if rule.uses_main(task.weight) else len(made) - guided
+        main, guide = (self.degradation(name).networks for name in (task.main, task.guide))
+        return task.samples * (alone * main + guided * guide)
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels visited in `steps` steps, and 0, within those that the base supports."""
