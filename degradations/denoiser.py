@@ -112,12 +112,7 @@ class Denoiser(nn.Module, ABC):
         `make` usually returns `site.then(action)`. Parameters and buffers are shared; this denoiser
         is not changed. Raises InputError if it has no such site.
         """
-        if role not in self.sites():
-            has = ", ".join(sorted(self.sites())) or "no sites"
-            raise InputError(
-                f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has "
-                f"{has}."
-            )
+        self._require(role, wanted_by)
         clone = self._clone({})
         for module in list(clone.modules()):
             for name, child in list(module.named_children()):
@@ -148,6 +143,19 @@ class Denoiser(nn.Module, ABC):
                 f"{wanted_by} acts on weight matrices, and {type(self).__name__} has none."
             )
         return self._clone(changed)
+
+    def label_classes(self, wanted_by: str) -> int:
+        """The number of classes of the labels. Raises InputError if it has no site of a label."""
+        self._require("label", wanted_by)
+        return next(module.classes for module in self.modules() if isinstance(module, LabelSite))
+
+    def _require(self, role: str, wanted_by: str) -> None:
+        if role not in self.sites():
+            has = ", ".join(sorted(self.sites())) or "no sites"
+            raise InputError(
+                f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has "
+                f"{has}."
+            )
 
     def _clone(self, changed: Mapping[nn.Parameter, nn.Parameter]) -> Self:
         """A copy of the module tree that shares all tensors except the changed parameters."""

@@ -1,5 +1,7 @@
 """The public names of the package, one per line; a new degradation is added here."""
 
+from degradations.around import Around as Around
+from degradations.around import Question as Question
 from degradations.block_dropout import BlockDropout as BlockDropout
 from degradations.composition import Composition as Composition
 from degradations.condition import Condition as Condition

@@ -3,18 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
+from degradations.around import Around, Question
 from degradations.blur import blur
-from degradations.condition import NONE, Condition
-from degradations.degradation import Kind
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
 from degradations.errors import InputError
 
 
 @dataclass(frozen=True)
-class InputBlur(Kind):
+class InputBlur(Around):
     """`input-blur(s)`: D(G_s x; σ), Gaussian blur with a standard deviation of s pixels.
 
     x: [B, C, H, W]; the degraded denoiser raises InputError if x has another shape.
@@ -22,24 +19,10 @@ class InputBlur(Kind):
 
     kind: ClassVar[str] = "input-blur"
 
-    def degrade(self, base: Denoiser) -> Denoiser:
-        return _Blurred(base, self.strength)
-
-
-class _Blurred(Denoiser):
-    def __init__(self, base: Denoiser, std: float) -> None:
-        super().__init__()
-        self.base, self.std = base, std
-
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        condition: Condition = NONE,
-        draws: Draws | None = None,
-    ) -> Tensor:
-        if x.ndim != 4:
+    def ask(self, question: Question, draws: Draws | None, base: Denoiser) -> Question:
+        if question.x.ndim != 4:
             raise InputError(
-                f"input-blur: found samples of shape {list(x.shape)}; accepted: [B, C, H, W]."
+                f"input-blur: found samples of shape {list(question.x.shape)}; accepted: [B, C, H, "
+                "W]."
             )
-        return self.base(blur(x, self.std), sigma, condition, draws)
+        return question._replace(x=blur(question.x, self.strength))

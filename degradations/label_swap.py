@@ -1,41 +1,46 @@
 """Labels replaced by random ones."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from degradations.degradation import Kind
-from degradations.denoiser import Denoiser, LabelSite, Site
+from degradations.around import Around, Question
+from degradations.denoiser import Denoiser
 from degradations.draws import Draws, required
 
 
 @dataclass(frozen=True)
-class LabelSwap(Kind):
+class LabelSwap(Around):
     """`label-swap(p)`: with probability p a sample's label is replaced by a random class.
 
-    The class is drawn uniformly from all of them, at the sites of the role 'label'; a sample
-    without a label keeps none. Drawn anew at every evaluation as u < p, u ~ U[0, 1): with common
-    draws, what a smaller p swaps, a larger one swaps too, and to the same class.
+    The class is drawn uniformly from all of them; a sample without a label keeps none. Drawn anew
+    at every evaluation as u < p, u ~ U[0, 1): with common draws, what a smaller p swaps, a larger
+    one swaps too, and to the same class.
     """
 
     kind: ClassVar[str] = "label-swap"
     most: ClassVar[float] = 1.0
 
+    @property
+    def random(self) -> bool:
+        return True
+
     def degrade(self, base: Denoiser) -> Denoiser:
-        def swapping(site: Site) -> Site:
-            assert isinstance(site, LabelSite)  # no other site has the role 'label'
-            return site.then(partial(self._swap, site.classes))
+        base.label_classes(wanted_by=str(self))
+        return super().degrade(base)
 
-        return base.with_sites("label", swapping, wanted_by=str(self))
-
-    def _swap(self, classes: int, label: Tensor, draws: Draws | None) -> Tensor:
-        draws = required(draws, self.kind)
+    def ask(self, question: Question, draws: Draws | None, base: Denoiser) -> Question:
+        label, draws = question.condition.label, required(draws, self.kind)
+        if label is None:
+            return question
         swapped = (draws.uniform("label-swap", label) < self.strength) & (label >= 0)
-        generator = draws.generator("label-swap/class", label.device)
         drawn = torch.randint(
-            classes, label.shape, generator=generator, device=label.device, dtype=label.dtype
+            base.label_classes(wanted_by=str(self)),
+            label.shape,
+            generator=draws.generator("label-swap/class", label.device),
+            device=label.device,
+            dtype=label.dtype,
         )
-        return torch.where(swapped, drawn, label)
+        label = torch.where(swapped, drawn, label)
+        return question._replace(condition=question.condition._replace(label=label))

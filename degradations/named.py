@@ -67,6 +67,17 @@ class Named:
         return f"{cls.kind}({', '.join(numbers)})" if numbers else cls.kind
 
 
+def named(family: Any) -> dict[str, Any]:
+    """The classes of a family that have a name, by it, in alphabetical order."""
+    found = {}
+    left = family.__subclasses__()
+    for each in left:
+        left += each.__subclasses__()
+        if "kind" in vars(each):
+            found[each.kind] = each
+    return dict(sorted(found.items()))
+
+
 def shortest(number: float) -> str:
     """The shortest text that reads back as the same number: 0.2, 4, 1e-05, inf."""
     return repr(number).removesuffix(".0")

@@ -4,16 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from degradations.condition import NONE, Condition
-from degradations.degradation import Kind
+from degradations.around import Around, Question
 from degradations.denoiser import Denoiser, column
 from degradations.draws import Draws, required
 
 
 @dataclass(frozen=True)
-class InputNoise(Kind):
+class InputNoise(Around):
     """`noise(a)`: noise is added to the input, so that the noise level rises by the fraction a.
 
     D(x + √((1 + a)² − 1)·σ·n; (1 + a)·σ), n ~ N(0, I); n is drawn anew at every evaluation. (Karras
@@ -23,25 +20,12 @@ class InputNoise(Kind):
     kind: ClassVar[str] = "noise"
     below: ClassVar[float] = 1000.0
 
-    def degrade(self, base: Denoiser) -> Denoiser:
-        return _Noisy(base, self.strength)
+    @property
+    def random(self) -> bool:
+        return True
 
-
-class _Noisy(Denoiser):
-    def __init__(self, base: Denoiser, a: float) -> None:
-        super().__init__()
-        self.base, self.a = base, a
-
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        condition: Condition = NONE,
-        draws: Draws | None = None,
-    ) -> Tensor:
-        added = (
-            math.sqrt((1 + self.a) ** 2 - 1)
-            * column(sigma, x)
-            * required(draws, "noise").normal("noise", x)
-        )
-        return self.base(x + added, (1 + self.a) * sigma, condition, draws)
+    def ask(self, question: Question, draws: Draws | None, base: Denoiser) -> Question:
+        x, sigma, condition = question
+        n = required(draws, self.kind).normal("noise", x)
+        added = math.sqrt((1 + self.strength) ** 2 - 1) * column(sigma, x) * n
+        return Question(x + added, (1 + self.strength) * sigma, condition)

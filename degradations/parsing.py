@@ -7,12 +7,12 @@ from degradations.degradation import Degradation, Kind
 from degradations.errors import InputError
 from degradations.identity import Identity
 from degradations.mixture import Mixture
-from degradations.named import read, split_parts
+from degradations.named import named, read, split_parts
 
 
 def kinds() -> dict[str, type[Kind]]:
     """Every kind, by its name, in alphabetical order."""
-    return {kind.kind: kind for kind in sorted(Kind.__subclasses__(), key=lambda kind: kind.kind)}
+    return named(Kind)
 
 
 @lru_cache(maxsize=2**16)  # of names, which a study of many pairings asks for repeatedly

@@ -5,15 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degradations.condition import NONE, Condition
-from degradations.degradation import Kind
+from degradations.around import Around, Question
 from degradations.denoiser import Denoiser, column, epsilon
-from degradations.draws import Draws
 from degradations.projection import along
 
 
 @dataclass(frozen=True)
-class Radial(Kind):
+class Radial(Around):
     """`radial(s)`: of ε = (x − D)/σ the part across x is reduced by the fraction s.
 
     As the guide radial(1) of an undamaged main, weight w multiplies the part across x by w and
@@ -24,23 +22,10 @@ class Radial(Kind):
 
     kind: ClassVar[str] = "radial"
     most: ClassVar[float] = 1.0
+    asks: ClassVar[bool] = False
 
-    def degrade(self, base: Denoiser) -> Denoiser:
-        return _Radial(base, self.strength)
-
-
-class _Radial(Denoiser):
-    def __init__(self, base: Denoiser, s: float) -> None:
-        super().__init__()
-        self.base, self.s = base, s
-
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        condition: Condition = NONE,
-        draws: Draws | None = None,
-    ) -> Tensor:
-        noise = epsilon(self.base(x, sigma, condition, draws), x, sigma)
-        kept = noise - self.s * (noise - along(noise, x))
+    def answer(self, d: Tensor, question: Question, base: Denoiser) -> Tensor:
+        x, sigma, _ = question
+        noise = epsilon(d, x, sigma)
+        kept = noise - self.strength * (noise - along(noise, x))
         return x - column(sigma, x) * kept

@@ -5,14 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from degradations.condition import NONE, Condition
-from degradations.degradation import Kind
+from degradations.around import Around, Question
 from degradations.denoiser import Denoiser
-from degradations.draws import Draws
 
 
 @dataclass(frozen=True)
-class ScoreError(Kind):
+class ScoreError(Around):
     """`score(a)`: x + (1 + a)·(D(x; σ) − x), a score too large by the fraction a, or too small.
 
     A score s = (D − x)/σ² that is scaled by 1 + a at every σ samples at a temperature of about
@@ -22,21 +20,7 @@ class ScoreError(Kind):
 
     kind: ClassVar[str] = "score"
     least: ClassVar[float] = -1.0
+    asks: ClassVar[bool] = False
 
-    def degrade(self, base: Denoiser) -> Denoiser:
-        return _WrongScore(base, self.strength)
-
-
-class _WrongScore(Denoiser):
-    def __init__(self, base: Denoiser, a: float) -> None:
-        super().__init__()
-        self.base, self.a = base, a
-
-    def forward(
-        self,
-        x: Tensor,
-        sigma: Tensor | float,
-        condition: Condition = NONE,
-        draws: Draws | None = None,
-    ) -> Tensor:
-        return x + (1 + self.a) * (self.base(x, sigma, condition, draws) - x)
+    def answer(self, d: Tensor, question: Question, base: Denoiser) -> Tensor:
+        return question.x + (1 + self.strength) * (d - question.x)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from degradations.around import Question
 from degradations.condition import NONE, Condition
 from degradations.degradation import Degradation
 from degradations.denoiser import Denoiser
@@ -13,6 +14,7 @@ from degradations.draws import Draws, Trajectory
 from degradations.errors import InputError
 from degradations.guidance.constant import Constant
 from degradations.guidance.rule import Part, Point, Rule, parse_rule
+from degradations.guidance.together import Together
 from degradations.parsing import parse
 
 Coupling = Literal["independent", "shared"]
@@ -41,6 +43,12 @@ class Pair:
             )
         main, guide = (parse(each) if isinstance(each, str) else each for each in (main, guide))
         self.main, self.guide, self.coupling = main(base), guide(base), coupling
+
+    @property
+    def shares(self) -> bool:
+        """Whether main and guide share every evaluation of their network."""
+        together = Together.of(self.main, self.guide)
+        return together is not None and together.share
 
     def at(self, weight: float, rule: Rule | Part | str = DEFAULT_RULE) -> "Guided":
         """The guided denoiser at a weight, by a rule, its only part, or its name.
@@ -72,6 +80,7 @@ class Guided(Denoiser):
         self.main, self.guide, self.weight, self.coupling = main, guide, float(weight), coupling
         rule = parse_rule(rule) if isinstance(rule, str) else rule
         self.rule = Rule((rule,)) if isinstance(rule, Part) else rule
+        self.together = Together.of(main, guide)
 
     def forward(
         self,
@@ -89,17 +98,27 @@ class Guided(Denoiser):
             return self.main(x, sigma, condition, draws)
         if not self.rule.uses_main(self.weight):
             return self.guide(x, sigma, condition, draws and self._guide_draws(draws, since=draws))
-        before = draws and draws.twin()
-        d1 = self.main(x, sigma, condition, draws)
-        d0 = self.guide(
-            x, sigma, condition, draws and before and self._guide_draws(draws, since=before)
-        )
+        d1, d0 = self._estimates(Question(x, sigma, condition), draws)
         memory = trajectory and trajectory.memory(self, self.rule.begin)
         at = Point(x, levels, trajectory, memory)
         combined = self.rule.combine(d1, d0, self.weight, at)
         if guided.all():
             return combined
         return torch.where(guided.reshape(-1, *[1] * (x.ndim - 1)), combined, d1)
+
+    def _estimates(self, question: Question, draws: Draws | None) -> tuple[Tensor, Tensor]:
+        """The estimates of main and guide."""
+        before = draws and draws.twin()
+
+        def guide_draws() -> Draws | None:
+            return draws and before and self._guide_draws(draws, since=before)
+
+        if self.together is not None:
+            found = self.together.estimates(question, draws, guide_draws)
+            if found is not None:
+                return found
+        d1 = self.main(*question, draws)
+        return d1, self.guide(*question, guide_draws())
 
     def _trajectory(self, draws: Draws | None) -> Trajectory | None:
         if draws is None and (self.rule.remembers or self.rule.needs & {"step", "first order"}):

@@ -11,7 +11,7 @@ from degradations.denoiser import column
 from degradations.draws import Trajectory
 from degradations.errors import InputError
 from degradations.guidance.views import X0, View
-from degradations.named import Named, read, split_parts
+from degradations.named import Named, named, read, split_parts
 
 
 class Point(NamedTuple):
@@ -215,13 +215,7 @@ class Rule:
 
 def rules() -> dict[str, type[Part]]:
     """The parts of rules by their kind, in alphabetical order."""
-
-    def below(family: type[Part]) -> list[type[Part]]:
-        found = family.__subclasses__()
-        return [*found, *(part for each in found for part in below(each))]
-
-    named = [part for part in below(Part) if "kind" in vars(part)]
-    return {part.kind: part for part in sorted(named, key=lambda part: part.kind)}
+    return named(Part)
 
 
 def parse_rule(text: str) -> Rule:

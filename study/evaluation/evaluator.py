@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from degradations import Composition, Degradation, Identity, InputError, RunError, parse_rule
+from degradations import Composition, Degradation, Identity, InputError, Pair, RunError, parse_rule
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
@@ -101,9 +101,10 @@ class Evaluator:
         else:
             from study.lightning.sample import score  # late, as below: Lightning takes seconds
 
-            job, evaluations = self._job(task), self._evaluations(task)
+            job, sampler = self._job(task), self._sampler(task)
+            evaluations = self._evaluations(task, sampler.pair)
             tally = self._empty_tally(job.source)
-            tally = score(self._sampler(task), job, tally, progress, self._to_images)
+            tally = score(sampler, job, tally, progress, self._to_images)
         if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
@@ -115,7 +116,7 @@ class Evaluator:
     def samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
         announce("samples", task)
-        return self._samples(task, progress)
+        return self._samples(task, progress)[0]
 
     def own_data(self, n: int, seed: int) -> Data:
         """n samples of the base with their labels, in place of data if the base has none."""
@@ -136,10 +137,13 @@ class Evaluator:
         )
         return torch.cat([self.decoder(part).cpu() for part in parts]).float() / 127.5 - 1
 
-    def _samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
+    def _samples(self, task: Task, progress: OnSamples | None = None) -> tuple[Tensor, int]:
+        """The samples of a task and the network evaluations made."""
         from study.lightning.sample import collect
 
-        return collect(self._sampler(task), self._job(task), progress)
+        sampler = self._sampler(task)
+        samples = collect(sampler, self._job(task), progress)
+        return samples, self._evaluations(task, sampler.pair)
 
     def _endpoints(self, task: Task, progress: OnSamples | None) -> Outcome:
         """The endpoint probe: FD of w·x1 + (1 − w)·x0 at every weight.
@@ -182,11 +186,11 @@ class Evaluator:
         if task in self._kept:
             self._kept.move_to_end(task)
             return self._kept[task], 0
-        samples = self._samples(task, progress)
+        samples, made = self._samples(task, progress)
         self._kept[task] = samples
         while len(self._kept) > 2 and sum(x.nbytes for x in self._kept.values()) > KEPT_BYTES:
             self._kept.popitem(last=False)
-        return samples, self._evaluations(task)
+        return samples, made
 
     def _keeps(self, task: Task) -> bool:
         """Whether samples of a search's main are cached: for an endpoint probe, or if they are few.
@@ -225,7 +229,7 @@ class Evaluator:
             reference.require_size(seen)
         return seen
 
-    def _evaluations(self, task: Task) -> int:
+    def _evaluations(self, task: Task, pair: Pair) -> int:
         """Network evaluations of a task, of main and guide together, as made by `Guided`."""
         rule, solver = parse_rule(task.rule), solver_of(self.spec.sampler.solver)
         visits = solver.visits(self.sigmas(task.steps))
@@ -233,7 +237,7 @@ class Evaluator:
         guided = int(rule.uses_guide(task.weight, torch.tensor(made)).sum())
         alone = len(made) if rule.uses_main(task.weight) else len(made) - guided
         main, guide = (self.degradation(name).networks for name in (task.main, task.guide))
-        return task.samples * (alone * main + guided * guide)
+        return task.samples * (alone * main + guided * (0 if pair.shares else guide))
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels visited in `steps` steps, and 0, within those that the base supports."""

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor
 
 from degradations import Draws, InputError
-from degradations.named import Named, read
+from degradations.named import Named, named, read
 from study.specs import SamplerSpec
 
 Denoise = Callable[[Tensor, float], Tensor]
@@ -68,7 +68,7 @@ class Solver(Named, ABC):
 
 def solvers() -> dict[str, Solver]:
     """All solvers by name, in alphabetical order, their options at the defaults."""
-    return {each.kind: each() for each in sorted(Solver.__subclasses__(), key=lambda s: s.kind)}
+    return {kind: each() for kind, each in named(Solver).items()}
 
 
 def solver_of(name: str) -> Solver:

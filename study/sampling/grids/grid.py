@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from degradations import InputError, Levels
-from degradations.named import Named, read
+from degradations.named import Named, named, read
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Grid(Named, ABC):
 
 def grids() -> dict[str, type[Grid]]:
     """All grids by name, in alphabetical order."""
-    return {each.kind: each for each in sorted(Grid.__subclasses__(), key=lambda g: g.kind)}
+    return named(Grid)
 
 
 def grid_of(name: str) -> Grid:
