@@ -1,5 +1,6 @@
 """Several degradations of one denoiser."""
 
+import math
 from dataclasses import dataclass
 
 from degradations.degradation import Degradation
@@ -24,6 +25,10 @@ class Composition(Degradation):
         if len(parts) < 2 or Identity() in parts:
             raise InputError(f"'{self}': accepted: two or more parts, without 'none'.")
         object.__setattr__(self, "parts", parts)
+
+    @property
+    def networks(self) -> int:  # type: ignore[override]
+        return math.prod(part.networks for part in self.parts)
 
     def __call__(self, base: Denoiser) -> Denoiser:
         for part in self.parts:

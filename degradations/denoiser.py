@@ -11,7 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from degradations.condition import NONE, Condition, condition_of
 from degradations.draws import Draws
 from degradations.errors import InputError
 from degradations.levels import Levels
+
+if TYPE_CHECKING:
+    from degradations.noisy_classifier import NoisyClassifier
 
 Action = Callable[[Tensor, Draws | None], Tensor]
 
@@ -68,10 +71,15 @@ class Denoiser(nn.Module, ABC):
     x: [B, …] float; sigma: scalar or [B], the standard deviation of the noise in x; condition: what
     the denoiser is conditioned on, also given as labels [B] or None; draws: the random numbers of a
     stochastic denoiser, None for a deterministic one. made_for: the noise levels that it was made
-    for, None if it accepts any or leaves that to the denoisers inside it.
+    for, None if it accepts any or leaves that to the denoisers inside it. classifier: returns a
+    classifier of noisy samples of the same data; None if there is none. It is not part of the
+    network, so degradations do not reach it. crops: the number of which the sides of an image must
+    be multiples where it takes images of other sizes than its own; None if it does not.
     """
 
     made_for: Levels | None = None
+    classifier: "Callable[[], NoisyClassifier] | None" = None
+    crops: int | None = None
 
     def __call__(
         self,
@@ -103,8 +111,13 @@ class Denoiser(nn.Module, ABC):
         Those of the outermost denoiser within this one that declares some; for a guided denoiser,
         those of its main.
         """
-        found = (module.made_for for module in self.modules() if isinstance(module, Denoiser))
-        return next((levels for levels in found if levels is not None), Levels())
+        found: Levels | None = self.declared("made_for")
+        return Levels() if found is None else found
+
+    def declared(self, name: str) -> Any:
+        """An attribute of the outermost denoiser within this one that declares it, else None."""
+        found = (getattr(module, name) for module in self.modules() if isinstance(module, Denoiser))
+        return next((each for each in found if each is not None), None)
 
     def with_sites(self, role: str, make: Callable[[Site], Site], wanted_by: str) -> Self:
         """A clone in which every site of a role is replaced by make(site).

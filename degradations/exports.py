@@ -3,6 +3,7 @@
 from degradations.around import Around as Around
 from degradations.around import Question as Question
 from degradations.block_dropout import BlockDropout as BlockDropout
+from degradations.classifier import Classifier as Classifier
 from degradations.composition import Composition as Composition
 from degradations.condition import Condition as Condition
 from degradations.degradation import Degradation as Degradation
@@ -54,9 +55,11 @@ from degradations.levels import Levels as Levels
 from degradations.low_rank import LowRank as LowRank
 from degradations.map_blur import MapBlur as MapBlur
 from degradations.map_shuffle import MapShuffle as MapShuffle
+from degradations.map_swap import MapSwap as MapSwap
 from degradations.mixture import Mixture as Mixture
 from degradations.no_attention import NoAttention as NoAttention
 from degradations.noise import InputNoise as InputNoise
+from degradations.noisy_classifier import NoisyClassifier as NoisyClassifier
 from degradations.parsing import family as family
 from degradations.parsing import kinds as kinds
 from degradations.parsing import parse as parse
@@ -70,3 +73,4 @@ from degradations.skip_block import SkipBlock as SkipBlock
 from degradations.turned import Turned as Turned
 from degradations.weight_drop import WeightDrop as WeightDrop
 from degradations.weight_noise import WeightNoise as WeightNoise
+from degradations.windows import Windows as Windows

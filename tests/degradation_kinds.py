@@ -4,6 +4,7 @@ import pytest
 
 from degradations import (
     BlockDropout,
+    Classifier,
     Dropout,
     FeatureNoise,
     FeatureQuantize,
@@ -15,6 +16,7 @@ from degradations import (
     LowRank,
     MapBlur,
     MapShuffle,
+    MapSwap,
     NoAttention,
     Prune,
     Quantize,
@@ -26,6 +28,7 @@ from degradations import (
     Turned,
     WeightDrop,
     WeightNoise,
+    Windows,
 )
 
 # the kind, three strengths in the order of rising damage, and whether it draws random numbers
@@ -44,6 +47,7 @@ KINDS = [
     pytest.param(InputQuantize, (6, 4, 2.5), False, id="input-quantize"),
     pytest.param(LabelDrop, (0.1, 0.4, 1.0), True, id="label-drop"),
     pytest.param(LabelSwap, (0.1, 0.4, 1.0), True, id="label-swap"),
+    pytest.param(Classifier, (0.1, 0.4, 1.0), False, id="classifier"),
     pytest.param(Radial, (0.1, 0.4, 1.0), False, id="radial"),
     pytest.param(ScoreError, (0.1, 0.3, 1.0), False, id="score"),
     pytest.param(SigmaError, (0.1, 0.3, 1.0), False, id="sigma"),
@@ -55,4 +59,8 @@ KINDS_OF_IMAGES = [  # the same, for kinds that the MLP has no sites for
     pytest.param(QueryBlur, (0.3, 0.6, 2.0), False, id="query-blur"),
     pytest.param(MapBlur, (0.3, 0.6, 2.0), False, id="map-blur"),
     pytest.param(MapShuffle, (0.1, 0.4, 1.0), True, id="map-shuffle"),
+    pytest.param(MapSwap, (0.2, 0.5, 1.0), False, id="map-swap"),
+]
+KINDS_OF_CROPS = [  # for kinds that need a convolutional network
+    pytest.param(Windows, (0.25, 0.4, 0.5), False, id="windows")
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import torch
 from study.checkpoints import Base
 from study.evaluation.evaluator import Evaluator
 from study.evaluation.parts import load_parts
-from study.models import EDM, Network, PatchTransformer, ResidualMLP
+from study.models import (
+    EDM,
+    Network,
+    NetworkClassifier,
+    PatchTransformer,
+    Preconditioned,
+    ResidualMLP,
+)
+from study.models.by_class import network_of_class
 from study.sampling import edm_sigmas
 from study.specs import StudySpec
 
@@ -33,13 +42,40 @@ def small_transformer(classes: int = 3, seed: int = 0) -> EDM:
     )
 
 
+def small_unet(seed: int = 0) -> Preconditioned:
+    """A random convolutional denoiser of images [B, 1, 4, 4] with three classes."""
+    arguments = {"img_resolution": 4, "img_channels": 1, "label_dim": 3, "channel_mult": [1]}
+    arguments |= {"model_type": "SongUNet", "model_channels": 8, "num_blocks": 1, "dropout": 0.0}
+    denoiser = network_of_class("EDMPrecond", {**arguments, "attn_resolutions": []})
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for parameter in denoiser.requires_grad_(False).parameters():
+            parameter.copy_(0.2 * torch.randn_like(parameter) + (parameter.ndim == 1))
+    return denoiser.eval()
+
+
 def _shaken(make: Callable[[], Network], seed: int) -> EDM:
+    denoiser = _random(make, seed)
+    denoiser.classifier = lambda: small_classifier(seed)
+    return denoiser
+
+
+def _random(make: Callable[[], Network], seed: int) -> EDM:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         denoiser = EDM(make(), 0.5)
         for parameter in denoiser.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
     return denoiser.eval().requires_grad_(False)
+
+
+@cache
+def small_classifier(seed: int = 0) -> NetworkClassifier:
+    """A random classifier of noisy samples of 16 numbers and three classes."""
+    inside = _random(lambda: ResidualMLP(16, 0, width=16, hidden=24, blocks=1, embedding=8), seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return NetworkClassifier(inside, 16, 3).requires_grad_(False)
 
 
 def guided_gaussian_std(

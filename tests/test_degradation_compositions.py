@@ -83,3 +83,8 @@ class TestComposition:
         assert torch.equal(
             evaluate(both(base), Draws(0)), evaluate(InputNoise(0.2)(base), Draws(0))
         )
+
+
+def test_evaluations_of_parts_multiply() -> None:
+    assert parse("windows(0.5)+noise(0.1)").networks == 4
+    assert parse("noise(0.1)+dropout(0.2)").networks == 1

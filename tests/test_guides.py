@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from degradations import Draws, InputError, Pair, QueryBlur, SkipBlock, parse, score
+from degradations import Draws, InputError, MapSwap, Pair, QueryBlur, SkipBlock, parse, score
 from degradations.blur import blur
 from study.models import ExactGaussian
-from tests.helpers import small_network, small_transformer
+from tests.helpers import small_network, small_transformer, small_unet
 
 X = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABEL = torch.tensor([0, 1, 2, 0])
@@ -64,3 +64,53 @@ def test_naive_truncation_is_guidance_by_no_denoising() -> None:
     guided = Pair(base, "none", "score(-1)").at(1.4)
     found = score(guided(x, 2.0, None, Draws(0)), x, 2.0)
     torch.testing.assert_close(found, 1.4 * score(base(x, 2.0), x, 2.0))
+
+
+@pytest.mark.parametrize(("s", "length"), [(0.25, 3), (0.5, 2), (0.4, 2)])
+def test_windows_are_the_mean_over_four_corners(s: float, length: int) -> None:
+    """Sliding window guidance, by hand, with labels and a noise level for each sample."""
+    base, sigma = small_unet(), torch.tensor([0.3, 1.0, 2.0, 0.7])
+    total, count = torch.zeros_like(X), torch.zeros_like(X)
+    for row in (0, 4 - length):
+        for column in (0, 4 - length):
+            window = (..., slice(row, row + length), slice(column, column + length))
+            total[window] += base(X[window], sigma, LABEL)
+            count[window] += 1
+    torch.testing.assert_close(parse(f"windows({s})")(base)(X, sigma, LABEL), total / count)
+    one = parse(f"windows({s})")(base)(X, 0.5, LABEL)
+    torch.testing.assert_close(one, parse(f"windows({s})")(base)(X, torch.full((4,), 0.5), LABEL))
+
+
+def test_windows_of_independent_pixels_change_nothing() -> None:
+    base = ExactGaussian(0.5)
+    torch.testing.assert_close(parse("windows(0.25)")(base)(X, 0.7), base(X, 0.7))
+    guided = Pair(small_unet(), "none", "windows(0.5)").at(2.0)(X, 0.7, LABEL)
+    main, guide = small_unet()(X, 0.7, LABEL), parse("windows(0.5)")(small_unet())(X, 0.7, LABEL)
+    torch.testing.assert_close(guided, 2 * main - guide)
+
+
+def test_windows_are_refused_where_they_mean_nothing() -> None:
+    with pytest.raises(InputError, match=r"windows\(0\.5\): found a network of whole images"):
+        parse("windows(0.5)")(small_transformer())
+    with pytest.raises(InputError, match=r"sides of 4 pixels; accepted .* shorter, .* of 1"):
+        parse("windows(0.1)")(small_unet())(X, 0.7, LABEL)
+    with pytest.raises(InputError, match=r"samples of shape \[4, 16\]"):
+        parse("windows(0.5)")(ExactGaussian(1))(X.flatten(1), 0.7)
+
+
+def test_the_most_unlike_positions_are_swapped() -> None:
+    """Self-swap guidance: by hand, pair after pair among the positions that are left."""
+    h = torch.randn(3, 5, 2, 4, generator=torch.Generator().manual_seed(1))
+    for share, pairs in ((0.3, 1), (0.5, 2), (1.0, 4)):
+        expected = h.clone().flatten(2)
+        for sample in range(3):
+            left = set(range(8))
+            tokens = h[sample].flatten(1)
+            for _ in range(pairs):
+                a, b = min(
+                    ((i, j) for i in left for j in left if i < j),
+                    key=lambda ij: float(torch.cosine_similarity(*tokens[:, list(ij)].T, dim=0)),
+                )
+                expected[sample][:, [a, b]] = tokens[:, [b, a]]
+                left -= {a, b}
+        assert torch.equal(MapSwap(share)._swap(h, None), expected.reshape(h.shape))

@@ -64,7 +64,7 @@ class TestBadInput:
     def test_bases_that_differ_in_data(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        from study.engine.bases import train_base
+        from study.engine.trainings import train_base
         from study.specs import NetworkSpec, RecipeSpec
 
         small = RecipeSpec("fractal", NetworkSpec(8, 8, 1, 4), steps=1, batch=8, samples=0.9)

@@ -12,8 +12,9 @@ import torch
 
 from degradations import Denoiser, InputError
 from study.checkpoints import Variant, snapshot_path
-from study.engine.bases import base_of, by_recipe, resolve, train_base, untrained
+from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.check import evaluator_of
+from study.engine.trainings import train_base
 from study.files.atomic import sha256
 from study.lightning.train import train
 from study.specs import NetworkSpec, PairingSpec, RecipeSpec, SearchSpec, StudySpec

@@ -57,8 +57,15 @@ class Together:
         if self.share:
             d1 = d0 = self.network(*asked_main[-1])
         else:
-            d1, d0 = self.network(*_joined(asked_main[-1], asked_guide[-1])).chunk(2)
+            d1, d0 = self._both(asked_main[-1], asked_guide[-1])
         return self._answer(self.main, asked_main, d1), self._answer(self.guide, asked_guide, d0)
+
+    def _both(self, first: Question, second: Question) -> tuple[Tensor, Tensor]:
+        """The network's answers to two questions, in one batch unless they are of other sizes."""
+        if first.x.shape[1:] != second.x.shape[1:]:
+            return self.network(*first), self.network(*second)
+        joined = self.network(*_joined(first, second))
+        return joined[: len(first.x)], joined[len(first.x) :]
 
     def _asked(
         self, kinds: tuple[Around, ...], question: Question, draws: Draws | None
@@ -85,7 +92,7 @@ def _layers(denoiser: Denoiser) -> tuple[Denoiser, tuple[Around, ...]]:
 
 
 def _joined(first: Question, second: Question) -> Question:
-    """Two questions of as many samples as one."""
+    """Two questions as one."""
     sigmas = [
         torch.as_tensor(each.sigma, dtype=torch.float64).expand(len(each.x))
         for each in (first, second)

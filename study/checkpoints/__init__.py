@@ -8,6 +8,7 @@ from study.checkpoints.cards import (
     public_cards,
     public_statistics,
 )
+from study.checkpoints.classifiers import build_classifier, classifier_folder, with_classifier
 from study.checkpoints.load import (
     CACHE,
     Base,
@@ -36,6 +37,8 @@ __all__ = [
     "blank",
     "blend",
     "build",
+    "build_classifier",
+    "classifier_folder",
     "convert",
     "fill",
     "find",
@@ -51,5 +54,6 @@ __all__ = [
     "recipe_of",
     "save",
     "snapshot_path",
+    "with_classifier",
     "write",
 ]

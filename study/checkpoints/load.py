@@ -35,7 +35,8 @@ class Base:
     denoiser's samples are latents, they are those of the EDM2 decoder, or the base has a decoder of
     its own. precision: of the network on an accelerator, unless another is given. sigma_max: the
     highest supported noise level, above which a study is rejected; the range that samplers keep to
-    is the denoiser's own (`Denoiser.levels`).
+    is the denoiser's own (`Denoiser.levels`). classifier_sha256: of the weights of its classifier
+    of noisy samples, if there is one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Base:
     decoder: Decoder | None = None
     precision: Precision = "fp32"
     sigma_max: float = math.inf
+    classifier_sha256: str | None = None
 
     @property
     def held_out(self) -> Data | None:

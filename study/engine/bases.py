@@ -1,46 +1,33 @@
 """The base of a study and its variants: loaded, trained, or averaged from training snapshots."""
 
 import copy
-import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from degradations import InputError
 from study.checkpoints import (
-    CARD,
     SNAPSHOTS,
     WIDTHS,
     Base,
     Variant,
     blend,
     find,
-    is_external,
     kept_up_to,
     load_base,
     of_recipe,
     recipe_of,
     snapshot_path,
+    with_classifier,
 )
 from study.checkpoints.load import Precision
-from study.data import Data, load_data
-from study.files.lock import locked
+from study.data import load_data
+from study.engine.trainings import made_by_of, require_classes, train_into
 from study.models import Preconditioned
 from study.parallel.device import device
 from study.specs import RecipeSpec, StudySpec
-from study.training import (
-    STATE,
-    Profile,
-    check_recipe,
-    exponent,
-    folder_of,
-    objective_of,
-    reconstruct,
-)
+from study.training import Profile, exponent, folder_of, objective_of, reconstruct
 
 OWN, EXACT = "base", "exact"
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -78,22 +65,12 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
     """
     plan = _plan(name, spec)
     if plan.recipe is None:
-        return load_base(plan.variant.base, spec.data, root)
+        return with_classifier(load_base(plan.variant.base, spec.data, root), root)
     objective_of(plan.recipe)
     data = load_data(plan.recipe.data)
-    _require_classes(plan.recipe, data)
-    return Base(str(plan.variant), of_recipe(plan.recipe, data), data, "", plan.recipe)
-
-
-def _require_classes(recipe: RecipeSpec, data: Data) -> None:
-    """Raises InputError if the share of the data that is trained on leaves out a class."""
-    missing = data.split(recipe.samples, recipe.split)[0].missing
-    if missing:
-        raise InputError(
-            f"recipe.samples: found {recipe.samples:g}, which leaves out of training the "
-            f"class{'es' if len(missing) > 1 else ''} {', '.join(map(str, missing))} of "
-            f"'{recipe.data}'; accepted: a share that contains every class."
-        )
+    require_classes(plan.recipe, data)
+    base = Base(str(plan.variant), of_recipe(plan.recipe, data), data, "", plan.recipe)
+    return with_classifier(base, root)
 
 
 def resolve(
@@ -118,16 +95,16 @@ def resolve(
         found = loaded or load_base(plan.variant.base, spec.data, root)
     else:
         found = _trained(plan, plan.recipe, spec, root, progress, retrain)
-    return computing(plan.precision or spec.precision, found)
+    return computing(plan.precision or spec.precision, with_classifier(found, root))
 
 
 def _trained(
     plan: "_Plan", recipe: RecipeSpec, spec: StudySpec, root: Path, progress: bool, retrain: bool
 ) -> Base:
     folder = plan.home or folder_of(recipe, root)
-    made_by = _made_by(spec) if plan.variant == Variant(OWN) else str(plan.variant)
+    made_by = made_by_of(spec) if plan.variant == Variant(OWN) else str(plan.variant)
     until = None if plan.step == recipe.steps else plan.step
-    _train(recipe, folder, made_by, until, retrain, progress)
+    train_into(recipe, folder, made_by, until, retrain, progress)
     if plan.is_average:
         return _average(plan, recipe, folder)
     return replace(load_base(folder, spec.data, root), name=str(plan.variant))
@@ -152,32 +129,6 @@ def computing(precision: Precision, base: Base) -> Base:
     return replace(
         base, denoiser=denoiser, precision=precision, sha256=f"{base.sha256} in {precision}"
     )
-
-
-def train_base(
-    spec: StudySpec,
-    root: Path,
-    retrain: bool = False,
-    progress: bool = True,
-    out: Path | None = None,
-) -> Path:
-    """Train the base by the study's recipe unless it exists already; returns its folder.
-
-    An interrupted training is resumed. Raises InputError for a published base, which this project
-    did not train, and for an unknown data set.
-    """
-    if spec.base is not None and is_external(Variant.parse(spec.base).base):
-        raise InputError(
-            f"base: found {spec.base}, a published checkpoint; use null or a base that a recipe "
-            "trains."
-        )
-    # Unknown names raise before a folder is made for them.
-    of_recipe(spec.recipe, load_data(spec.recipe.data))
-    objective_of(spec.recipe)
-    folder = out or folder_of(spec.recipe, root)
-    _train(spec.recipe, folder, _made_by(spec), None, retrain, progress)
-    check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
-    return folder
 
 
 @dataclass(frozen=True)
@@ -255,38 +206,3 @@ def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
         denoiser, {snapshot_path(folder, step, width): c for (step, width), c in parts if c}
     )
     return Base(str(plan.variant), denoiser, data, sha256, recipe)
-
-
-def _train(
-    recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, retrain: bool, progress: bool
-) -> None:
-    """Train by a recipe to the end or until a step, resuming from what is trained so far."""
-    wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
-    if wanted.exists() and not retrain:
-        return
-    # This makes the folder, so an unwritable place is noticed before the first step.
-    with _exclusive(folder):
-        if retrain:
-            shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-            for name in (CARD, STATE):
-                (folder / name).unlink(missing_ok=True)
-        if not wanted.exists():
-            from study.lightning.train import train  # late: Lightning takes seconds
-
-            train(recipe, folder, made_by, progress, until=until)
-
-
-@contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Lock the folder of a training for one process; another process waits until it is done."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder / ".lock", wait=False))
-        except BlockingIOError:
-            print(f"Another process is training {folder}: waiting for it.", file=sys.stderr)
-            held.enter_context(locked(folder / ".lock"))
-        yield
-
-
-def _made_by(spec: StudySpec) -> str:
-    return f"study train configs/{spec.name}.yaml"

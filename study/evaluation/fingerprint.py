@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from degradations import Classifier
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
@@ -42,6 +43,9 @@ def fingerprint(
         found |= {f"probe.{key}": getattr(spec.probe, key) for key in ("levels", "draws")}
     variants = (split(name)[0] for name in spec.named)
     found |= {f"variant.{v}": variant(str(v)).sha256 for v in variants if v is not None}
+    for name in (name for name in spec.named if f"{Classifier.kind}(" in name):
+        own = split(name)[0]
+        found[f"classifier.{name}"] = (variant(str(own)) if own else base).classifier_sha256
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
     known = base.held_out if spec.reference == HELD_OUT else base.data
     found["reference"] = _reference_sha256(known or base.data, references)

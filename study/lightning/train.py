@@ -1,41 +1,23 @@
 """Training of a base denoiser."""
 
 import copy
-import math
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
-from tqdm import tqdm
 
 from degradations import RunError
 from study.checkpoints import WIDTHS, is_kept, of_recipe, save, snapshot_path, write
 from study.data import Data, load_data
 from study.files.atomic import replacing
+from study.lightning.fitting import Bar, adam, draw, steps_of, trainer_of
 from study.lightning.quiet import quiet
 from study.specs import RecipeSpec
 from study.training import STATE, check_recipe, exponent, objective_of, update
-
-
-class _Steps(IterableDataset[int]):
-    """Step numbers only: the module draws each batch from (seed, step).
-
-    A resumed training therefore repeats no batch.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.steps))
 
 
 class TrainDenoiser(pl.LightningModule):
@@ -60,12 +42,8 @@ class TrainDenoiser(pl.LightningModule):
         self.weights = list(self.denoiser.parameters())
 
     def training_step(self, batch: int, index: int) -> Tensor:
-        recipe, data = self.recipe, self.data
-        generator = torch.Generator().manual_seed(recipe.seed * 2**31 + self.global_step)
-        rows = torch.randint(len(data.samples), (recipe.batch,), generator=generator)
-        y, label = data.samples[rows], None if data.labels is None else data.labels[rows]
-        sigma = self.objective.sigmas(recipe.batch, generator)
-        noise = torch.randn(y.shape, generator=generator)
+        recipe, step = self.recipe, self.global_step
+        y, label, sigma, noise, generator = draw(recipe, self.data, self.objective.sigmas, step)
         if label is not None and recipe.label_dropout:
             dropped = torch.rand(recipe.batch, generator=generator) < recipe.label_dropout
             label = label.masked_fill(dropped, -1)
@@ -87,21 +65,7 @@ class TrainDenoiser(pl.LightningModule):
         check_recipe(checkpoint.get("recipe", {}), self.recipe, "the training state in this folder")
 
     def configure_optimizers(self) -> Any:
-        recipe = self.recipe
-        # foreach gives the same numbers in two thirds of the time
-        optimizer = torch.optim.Adam(
-            self.denoiser.parameters(), recipe.lr, betas=(0.9, recipe.beta2), foreach=True
-        )
-
-        def rate(step: int) -> float:
-            return (
-                1.0
-                if 2 * step < recipe.steps
-                else (1 - math.cos(2 * math.pi * step / recipe.steps)) / 2
-            )
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return adam(self.denoiser, self.recipe)
 
 
 class _InPlace(TorchCheckpointIO):
@@ -163,31 +127,6 @@ class _KeepSnapshots(pl.Callback):
                 write(snapshot_path(self.folder, step, width), profile)
 
 
-class _Bar(pl.Callback):
-    """A progress bar over steps with the loss; Lightning's own counts epochs instead."""
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.bar = tqdm(
-            total=trainer.max_steps,
-            initial=trainer.global_step,
-            desc="training the base",
-            unit=" steps",
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 20,
-        )
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any
-    ) -> None:
-        loss = trainer.callback_metrics.get("loss")
-        if loss is not None and trainer.global_step % 50 == 0:
-            self.bar.set_postfix(loss=f"{float(loss):.3f}", refresh=False)
-        self.bar.update()
-
-    def on_train_end(self, *args: Any) -> None:
-        self.bar.close()
-
-
 def train(
     recipe: RecipeSpec,
     folder: Path,
@@ -205,24 +144,15 @@ def train(
     module = TrainDenoiser(recipe, load_data(recipe.data))
     state, last = folder / STATE, min(until or recipe.steps, recipe.steps)
     with quiet():
-        trainer = pl.Trainer(
-            max_steps=last,
-            max_epochs=-1,
-            accelerator="auto",
-            devices=1,
-            logger=False,
-            plugins=[LightningEnvironment(), _InPlace()],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            callbacks=[
-                _KeepSnapshots(folder),
-                _KeepState(state, save_every),
-                *([_Bar()] if progress else []),
-            ],
+        keep = [_KeepSnapshots(folder), _KeepState(state, save_every)]
+        bar = [Bar("training the base")] if progress else []
+        trainer = trainer_of(last, [*keep, *bar], _InPlace())
+        trainer.fit(
+            module,
+            steps_of(recipe.steps),
+            ckpt_path=state if state.exists() else None,
+            weights_only=True,
         )
-        loader = DataLoader(_Steps(recipe.steps), batch_size=None)
-        trainer.fit(module, loader, ckpt_path=state if state.exists() else None, weights_only=True)
     if trainer.interrupted or trainer.global_step < last:
         raise KeyboardInterrupt
     if not all(torch.isfinite(p).all() for p in module.average.parameters()):

@@ -3,6 +3,7 @@
 from study.models.exact import ExactGaussian as ExactGaussian
 from study.models.exact import ExactMixture as ExactMixture
 from study.models.mlp import ResidualMLP as ResidualMLP
+from study.models.noisy_classifier import NetworkClassifier as NetworkClassifier
 from study.models.preconditioning import EDM as EDM
 from study.models.preconditioning import Network as Network
 from study.models.preconditioning import Preconditioned as Preconditioned

@@ -55,6 +55,8 @@ class DiffusersNetwork(Network):
         self.unlabelled = classes if table is None else 0  # the model's input in place of −1
         if table is not None:
             model.class_embedding = _Labels(table, self.call)
+        levels = getattr(model, "down_blocks", None)  # of a U-Net; a DiT's positions are fixed
+        self.crops = None if levels is None else 2 ** (len(levels) - 1)
         integer = getattr(model, "time_proj", None)
         # a learned vector for each whole timestep
         self.whole_timesteps = isinstance(integer, nn.Embedding)

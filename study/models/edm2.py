@@ -53,6 +53,7 @@ class EDM2UNet(Network):
                 f"EDM2UNet: found resolution {resolution}; accepted: multiples of {2**halved}, to "
                 f"be halved {halved} times."
             )
+        self.crops = 2**halved
         noise = width * (multipliers[0] if noise_multiplier is None else noise_multiplier)
         embedding = width * (
             max(multipliers) if embedding_multiplier is None else embedding_multiplier

@@ -1,9 +1,11 @@
 """Denoisers in closed form, for distributions whose noised density is known."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from degradations import Denoiser, Draws, InputError, LabelSite
+from degradations import Denoiser, Draws, InputError, LabelSite, NoisyClassifier
 from degradations.condition import NONE, Condition, condition_of
 from degradations.denoiser import column
 
@@ -19,7 +21,7 @@ class ExactGaussian(Denoiser):
         super().__init__()
         if not std > 0:
             raise InputError(f"ExactGaussian: found std {std}; accepted: a number above 0.")
-        self.std, self.mean = std, mean
+        self.std, self.mean, self.crops = std, mean, 1
 
     def forward(
         self,
@@ -66,6 +68,7 @@ class ExactMixture(Denoiser):
         self.register_buffer("log_weights", (weights / weights.sum()).log())
         self.register_buffer("classes", classes)
         self.label = LabelSite(int(classes.max()) + 1) if classes is not None else None
+        self.classifier = partial(ExactClassifier, self) if classes is not None else None
 
     def forward(
         self,
@@ -119,3 +122,17 @@ class ExactMixture(Denoiser):
             logs = logs - logs.logsumexp(dim=1, keepdim=True)
         gauss = -0.5 * (rotated**2 / total + (2 * torch.pi * total).log()).sum(dim=2)
         return rotated, total, logs + gauss
+
+
+class ExactClassifier(NoisyClassifier):
+    """log p(c | x; σ) of a mixture with classes, in closed form; x: [B, d]."""
+
+    def __init__(self, mixture: ExactMixture) -> None:
+        super().__init__()
+        self.mixture = mixture
+
+    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+        logs, classes = self.mixture._components(x, sigma, NONE)[2], self.mixture.classes
+        assert classes is not None
+        each = [logs[:, classes == c].logsumexp(dim=1) for c in range(int(classes.max()) + 1)]
+        return torch.stack(each, dim=1) - logs.logsumexp(dim=1, keepdim=True)

@@ -27,6 +27,7 @@ class Network(nn.Module, ABC):
     kind: ClassVar[str | None] = None
     precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     precision: torch.dtype = torch.float32  # of its activations
+    crops: int | None = None  # see `Denoiser`
 
     def __call__(
         self,
@@ -95,6 +96,7 @@ class Preconditioned(Denoiser, ABC):
     ) -> None:
         super().__init__()
         self.network, self.made_for, self.limit = network, made_for, limit
+        self.crops = network.crops
 
     @classmethod
     def of(cls, network: Network, sigma_data: float) -> Self:

@@ -46,7 +46,7 @@ class UNet(Network, ABC):
                 f"{type(self).__name__}: found resolution {resolution}; accepted: multiples of "
                 f"{2 ** (len(widths) - 1)}, to be halved {len(widths) - 1} times."
             )
-        self.channels, self.blocks = channels, blocks
+        self.channels, self.blocks, self.crops = channels, blocks, 2 ** (len(widths) - 1)
         self.sides = [resolution >> level for level in range(len(widths))]
         self.label = LabelSite(classes) if classes else None
         self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
