@@ -1,5 +1,5 @@
-"""search_cost, search_regret: the search of configs/digits.yaml against the grid from 1.00 to 3.50
-in steps of 0.05.
+"""search_cost, search_regret, pruning_saved_mean: the search of configs/digits.yaml, without and
+with hopeless trials pruned, against the grid from 0.50 to 3.50 in steps of 0.05.
 
 The four pairings with independent draws. Cost: network evaluations of the search, its probe
 included, over those of the grid; the confirmation, which both need, is apart. Regret: FD at the
@@ -48,32 +48,42 @@ def main() -> None:
     pairings = tuple(pairing for pairing in spec.pairings if pairing.coupling == "independent")
     spec = replace(spec, pairings=pairings, extractors=("digits",))
     grid = replace(spec, name="grid", search=SearchSpec("grid", samples=spec.search.samples))
-    cost, regret = {}, {}
+    pruning = replace(spec, name="pruned", search=replace(spec.search, prune=True))
+    cost, regret, pruned_cost, pruned_regret = {}, {}, {}, {}
     with tempfile.TemporaryDirectory() as root:
         ours, spent = searched(spec, Path(root))
+        short, short_spent = searched(pruning, Path(root))
         theirs, all_spent = searched(grid, Path(root))
+
+        def scores(worker: Worker, pairing: PairingSpec) -> tuple[float, list[float]]:
+            """The weight that a search found, and its scores on the fresh seed sets."""
+            best = worker.results.best_task(pairing)
+            assert best is not None
+            tasks = worker.results.confirmed(best)
+            return best.weight, [ours.evaluator.outcome(t).scores[spec.metrics[0]] for t in tasks]
+
         for pairing in pairings:
+            (at, winner), (w, found), (v, shorter) = (
+                scores(each, pairing) for each in (theirs, ours, short)
+            )
             cost[pairing] = spent[pairing] / all_spent[pairing]
-            ends = [ours.results.best_task(pairing), theirs.results.best_task(pairing)]
-            found, winner = (
-                [
-                    ours.evaluator.outcome(task).scores[ours.metric]
-                    for task in ours.results.confirmed(end)
-                ]
-                for end in ends
-                if end is not None
-            )
-            regret[pairing] = float(np.mean(found) - np.mean(winner)) / float(
-                np.std(winner, ddof=1)
-            )
-            weights = " and ".join(f"{end.weight:g}" for end in ends if end is not None)
+            pruned_cost[pairing] = short_spent[pairing] / all_spent[pairing]
+            sd = float(np.std(winner, ddof=1))
+            regret[pairing] = float(np.mean(found) - np.mean(winner)) / sd
+            pruned_regret[pairing] = float(np.mean(shorter) - np.mean(winner)) / sd
             print(
-                f"{pairing.name}: w {weights} (grid), cost {cost[pairing]:.3f}, regret "
-                f"{regret[pairing]:.2f}",
+                f"{pairing.name}: grid w {at:g}; search w {w:g}, cost {cost[pairing]:.3f}, regret "
+                f"{regret[pairing]:.2f}; pruned w {v:g}, cost {pruned_cost[pairing]:.3f}, regret "
+                f"{pruned_regret[pairing]:.2f}",
                 file=sys.stderr,
             )
     print(f"search_cost {max(cost.values()):.3f}")
     print(f"search_regret {max(regret.values()):.2f}")
+    print(f"search_cost_pruned {max(pruned_cost.values()):.3f}")
+    print(f"search_regret_pruned {max(pruned_regret.values()):.2f}")
+    saved = [1 - pruned_cost[each] / cost[each] for each in pairings]
+    print(f"pruning_saved_least {min(saved):.2f}")
+    print(f"pruning_saved_mean {float(np.mean(saved)):.2f}")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def _flat(evaluation: Evaluation, part: str) -> dict[str, Any]:
         "denoiser": evaluation.task.name,
         **evaluation.task.as_dict(),
         **evaluation.scores,
+        "pruned": evaluation.outcome.pruned,
         "network_evaluations": evaluation.outcome.network_evaluations,
         "seconds": seconds,
         "reason": evaluation.reason,

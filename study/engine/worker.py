@@ -163,7 +163,8 @@ class Worker:
             known = results.shared.get(task) if pairing is not None and task.weight == 1 else None
             if known is None:
                 self._progress.start(self._shown(task), task.samples)
-                claim.keep(self.evaluator.outcome(task, self._progress.samples))
+                best = None if pairing is None else results.incumbent(pairing)
+                claim.keep(self.evaluator.outcome(task, self._progress.samples, best))
             elif known.reason:
                 raise RunError(known.reason)
             else:
@@ -204,6 +205,7 @@ class Worker:
         value = evaluation.scores.get(self._metric_of(task))
         if pairing is None or task.weight != 1:
             outcome = f"failed: {evaluation.reason}" if value is None else f"{value:.4g}"
+            outcome += ", pruned" if evaluation.outcome.pruned else ""
             if task.endpoint_probe and value is not None:
                 outcome += f" at w {evaluation.scores[f'endpoint_weight_{self._metric}']:g}"
             self._progress.finish(self._shown(task), task.cost, outcome, evaluation.started)

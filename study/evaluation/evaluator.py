@@ -3,9 +3,8 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,16 +15,24 @@ from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
-from study.evaluation.endpoints import endpoint_scores
+from study.evaluation.endpoints import endpoint_scores, mixture_curve
 from study.evaluation.fingerprint import fingerprint
-from study.evaluation.parts import OtherBase, Parts, churn_of, is_stochastic, what
+from study.evaluation.parts import (
+    OtherBase,
+    Parts,
+    churn_of,
+    is_stochastic,
+    require_alike,
+    source_of,
+)
+from study.evaluation.pruning import distances, first_part, pruned
 from study.evaluation.trajectory_error import trajectory_error
 from study.metrics import Tally, reference_replicates, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
 from study.parallel.group import announce, group
-from study.records.task import BASE, Outcome, Task
-from study.sampling import Fixed, OnSamples, PerSample, Source, solver_of, stratified
+from study.records.task import BASE, Evaluation, Outcome, Task
+from study.sampling import OnSamples, Source, solver_of
 from study.specs import HELD_OUT, StudySpec
 
 if TYPE_CHECKING:
@@ -88,30 +95,51 @@ class Evaluator:
         """Everything that changes a score or a proposal, by key."""
         return fingerprint(self.spec, self.base, self.references, self.decoder, self.variant)
 
-    def outcome(self, task: Task, progress: OnSamples | None = None) -> Outcome:
-        """The outcome of a task. Raises RunError if samples or scores are not finite."""
+    def outcome(
+        self, task: Task, progress: OnSamples | None = None, best: Evaluation | None = None
+    ) -> Outcome:
+        """The outcome of a task. Raises RunError if samples or scores are not finite.
+
+        best: the best evaluation of its search so far, for `pruning`.
+        """
         announce("outcome", task)
         if task.endpoint_probe:
             return self._endpoints(task, progress)
         if task.mean_error:
             return self._mean_error(task)
+        source = self._source(task.samples)
+        part = first_part(source) if self._is_searched(task) else range(0)
+        early: dict[str, list[float]] = {}
         if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
             samples, evaluations = self._drawn(task, progress)
             tally = self._tally(samples, task, grouped=True)
+            early = distances(self._tally(samples, task, True, part), self.references, part)
         else:
             from study.lightning.sample import score  # late, as below: Lightning takes seconds
 
             job, sampler = self._job(task), self._sampler(task)
             evaluations = self._evaluations(task, sampler.pair)
-            tally = self._empty_tally(job.source)
-            tally = score(sampler, job, tally, progress, self._to_images)
+
+            def scored(chunks: range) -> Tally:
+                empty, some = self._empty_tally(source), job._replace(chunks=chunks)
+                return score(sampler, some, empty, progress, self._to_images)
+
+            tally = self._empty_tally(source)
+            if part:
+                tally, n = scored(part), source.indices(len(part) - 1).stop
+                early = distances(tally, self.references, part)
+                ended = pruned(early, best, self.spec.metrics[0], n / task.samples)
+                if group().broadcast(ended is not None):  # the first process knows the best
+                    made = evaluations // task.samples * n
+                    return replace(ended or Outcome(), network_evaluations=made)
+            tally = tally + scored(range(len(part), len(source)))
         if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")
         left_out, by_reference = replicates(tally, self.references), {}
         if task.seed != self.spec.seed and self.spec.confirm.reference_error:
             by_reference = reference_replicates(tally, self.references)
-        return Outcome(found, left_out, {}, evaluations, by_reference)
+        return Outcome(found, left_out, {}, evaluations, by_reference, early)
 
     def samples(self, task: Task, progress: OnSamples | None = None) -> Tensor:
         """The samples of a task, [n, …]."""
@@ -160,16 +188,8 @@ class Evaluator:
         (x1, cost1), (x0, cost0) = self._drawn(alone, progress), self._drawn(guide, progress)
         if group().rank > 0:
             return Outcome()
-        curve: dict[str, list[float]] = {"weight": []}
-        for weight in self.spec.search.weights:
-            with suppress(RunError):  # for a large weight the mixture may not be finite
-                tally = self._tally(x1 if weight == 1 else weight * x1 + (1 - weight) * x0, task)
-                for name, reference in self.references.items():
-                    mean, covariance = tally.moments[name].mean, tally.moments[name].covariance
-                    curve.setdefault(f"fd_{name}", []).append(
-                        reference.frechet.distance(mean, covariance)
-                    )
-                curve["weight"].append(weight)
+        weights, score = self.spec.search.weights, partial(self._tally, task=task)
+        curve = mixture_curve(weights, x1, x0, score, self.references)
         if not curve["weight"]:
             raise RunError(f"the samples of {task.main} or of {task.guide} alone are not finite.")
         return Outcome(endpoint_scores(curve), curve=curve, network_evaluations=cost1 + cost0)
@@ -204,11 +224,19 @@ class Evaluator:
             or task.samples * math.prod(self.base.data.shape) * 4 <= KEPT_BYTES
         )
 
-    def _tally(self, samples: Tensor, task: Task, grouped: bool = False) -> Tally:
+    def _is_searched(self, task: Task) -> bool:
+        """Whether a task may be one of a search that prunes."""
+        search = self.spec.search
+        pruning = search.prune and search.method != "grid"
+        return pruning and (task.seed, task.samples) == (self.spec.seed, search.samples)
+
+    def _tally(
+        self, samples: Tensor, task: Task, grouped: bool = False, chunks: range | None = None
+    ) -> Tally:
         """A tally of given samples, in the chunks of sampling; grouped: with labels and groups."""
         source = self._source(task.samples)
         tally = self._empty_tally(source) if grouped else Tally(self.extractors)
-        for chunk in range(len(source)):
+        for chunk in range(len(source)) if chunks is None else chunks:
             part = source.indices(chunk)
             label = source.start(task.seed, chunk).condition.label if grouped else None
             tally.fold(self._to_images(samples[part.start : part.stop]), part.start, label)
@@ -263,30 +291,14 @@ class Evaluator:
         return Job(self._source(task.samples), task.seed, task.weight, task.rule)
 
     def _source(self, n: int) -> Source:
-        data, sampler = self.base.data, self.spec.sampler
-        shape = (n, *data.shape)
-        if sampler.labels == "edm2":
-            return PerSample(shape, sampler.chunk, data.classes, device())
-        counts = data.counts if len(data.samples) or not data.classes else torch.ones(data.classes)
-        return Fixed(
-            shape, sampler.chunk, None if counts is None else stratified(counts, n), device()
-        )
+        return source_of(self.base, self.spec.sampler, n)
 
     def _degradation(self, name: str) -> Degradation:
         variant, degradation = split(name)
         if variant is None:
             return degradation
         other = self.variant(str(variant))
-        classes = {other.data.classes, self.base.data.classes} - {0}
-        if (
-            other.data.shape != self.base.data.shape
-            or other.latents != self.base.latents
-            or len(classes) > 1
-        ):
-            raise InputError(
-                f"'{name}': a denoiser of {what(other)}; the base '{self.base.name}' is one of "
-                f"{what(self.base)}."
-            )
+        require_alike(name, other, self.base)
         noise_levels.check(self.spec.sampler, self.base, other)
         other.denoiser.to(device())
         instead = OtherBase(str(variant), other)

@@ -11,7 +11,8 @@ from study.data import Data
 from study.evaluation.score_files import references_of
 from study.metrics import Extractor, Reference, load_extractor, references, strata
 from study.models.decoder import Decoder
-from study.sampling import Churn
+from study.parallel.device import device
+from study.sampling import Churn, Fixed, PerSample, Source, stratified
 from study.specs import HELD_OUT, SamplerSpec, StudySpec
 
 VAE = "hub:stabilityai/sd-vae-ft-mse"  # the autoencoder of EDM2's latents
@@ -112,12 +113,31 @@ def what(base: Base) -> str:
     return f"{'latents' if base.latents else 'samples'} {list(base.data.shape)}{classes}"
 
 
+def require_alike(name: str, other: Base, base: Base) -> None:
+    """Raises InputError if a named denoiser is of other samples than the base's."""
+    classes = {other.data.classes, base.data.classes} - {0}
+    if (other.data.shape, other.latents) != (base.data.shape, base.latents) or len(classes) > 1:
+        raise InputError(
+            f"'{name}': a denoiser of {what(other)}; the base '{base.name}' is one of {what(base)}."
+        )
+
+
 def churn_of(sampler: SamplerSpec, noise: float | None = None) -> Churn | None:
     """The noise that a sampler adds, if it adds any; noise: S_noise, if not the sampler's."""
     if sampler.churn == 0:
         return None
     scale = sampler.churn_noise if noise is None else noise
     return Churn(sampler.churn, sampler.churn_min, sampler.churn_max, scale)
+
+
+def source_of(base: Base, sampler: SamplerSpec, n: int) -> Source:
+    """The source of n samples of a base, with labels as a sampler chooses them."""
+    data, shape = base.data, (n, *base.data.shape)
+    if sampler.labels == "edm2":
+        return PerSample(shape, sampler.chunk, data.classes, device())
+    counts = data.counts if len(data.samples) or not data.classes else torch.ones(data.classes)
+    labels = None if counts is None else stratified(counts, n)
+    return Fixed(shape, sampler.chunk, labels, device())
 
 
 class OtherBase(Degradation):

@@ -24,12 +24,16 @@ See = Callable[[Tensor], Tensor]
 
 
 class Job(NamedTuple):
-    """What to sample of a pairing: all samples of a source with a seed, at a weight, by a rule."""
+    """What to sample of a pairing, at a weight, by a rule, from a source with a seed.
+
+    chunks: those of the source that are sampled; None: all.
+    """
 
     source: Source
     seed: int
     weight: float = 1.0
     rule: str = "constant"
+    chunks: range | None = None
 
 
 class Sampled(NamedTuple):
@@ -168,20 +172,21 @@ def _predict(
     """
     together = group()
     module.assign(job)
-    mine = list(range(len(job.source)))[together.rank :: together.world]
+    chunks = range(len(job.source)) if job.chunks is None else job.chunks
+    mine = list(chunks)[together.rank :: together.world]
     shown = (lambda n: progress(n * together.world)) if progress else None
     where = device()
     try:
         with quiet(), _in_background(take) as later:
             trainer, each_chunk = _trainer(where)
             each_chunk.pass_to(later, shown)
-            chunks: DataLoader[int] = DataLoader(
+            loader: DataLoader[int] = DataLoader(
                 mine,  # type: ignore[arg-type]
                 batch_size=1,
                 collate_fn=_only,
             )
             if mine:
-                trainer.predict(module, chunks, return_predictions=False)
+                trainer.predict(module, loader, return_predictions=False)
     # returned, not raised: otherwise the other processes would wait for ever
     except (RunError, InputError) as error:
         _trainer.cache_clear()

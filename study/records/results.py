@@ -48,18 +48,27 @@ class Results:
             [e.replicates(metric) for e in found],
         )
 
+    def incumbent(self, pairing: PairingSpec) -> Evaluation | None:
+        """The best evaluation of a search so far by the primary metric, of those not pruned."""
+        whole = [
+            e for e in self.searches[pairing] if self.primary in e.scores and not e.outcome.pruned
+        ]
+        return min(whole, key=lambda e: e.scores[self.primary], default=None)
+
     def best_task(self, pairing: PairingSpec, metric: str | None = None) -> Task | None:
         """The best task of a search by a metric, on its seed; None if no evaluation succeeded.
 
         The first of these whose score is not above the lowest one at 95 %: the primary metric's
         best task, so that metrics share it unless they differ; with the method 'probe' the one at
-        the minimum of the parabola; the task with the lowest score.
+        the minimum of the parabola; the task with the lowest score. One that was pruned is never
+        the best.
         """
         metric = metric or self.primary
         found = [e for e in self.searches[pairing] if metric in e.scores]
-        if not found:
+        if all(e.outcome.pruned for e in found):
             return None
-        least = min(found, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight))
+        whole = [e for e in found if not e.outcome.pruned]
+        least = min(whole, key=lambda e: (e.scores[metric], abs(e.task.weight - 1), e.task.weight))
         tried = {e.task: e for e in found}
         if metric != self.primary and least.replicates(metric):
             shared = self.best_task(pairing)
@@ -71,7 +80,9 @@ class Results:
         if best is None:
             return least.task
         vertex = self.searched(pairing, self.spec.search.snap(best.weight))
-        return least.task if _above(tried.get(vertex, least), least, metric) else vertex
+        at_vertex = tried.get(vertex, least)
+        worse = at_vertex.outcome.pruned or _above(at_vertex, least, metric)
+        return least.task if worse else vertex
 
     def tested(self, pairing: PairingSpec, metric: str | None = None) -> list[Task]:
         """The tasks that are compared with weight 1: the best, or those beside 1 if that has 1."""

@@ -72,15 +72,20 @@ def _curve(axes: Any, results: Results, row: dict[str, Any], metric: str) -> Non
     pairing = PairingSpec(row["main"], row["guide"], row["coupling"], row["rule"])
     colour, base = COLOURS[row["coupling"]], results.values([results.single(BASE)], metric)
     found = sorted(
-        (e.task.weight, e.scores[metric]) for e in results.searches[pairing] if metric in e.scores
+        (e.task.weight, e.scores[metric], e.outcome.pruned)
+        for e in results.searches[pairing]
+        if metric in e.scores
     )
     if found and base:
-        weights, values = zip(*found, strict=True)
+        weights, values, _ = zip(*found, strict=True)
         label = f"{row['coupling']} draws"
         label += "" if row["rule"] == CONSTANT else f", {row['rule']}"
         axes.plot(
             weights, np.divide(values, base[0]), "o-", ms=3.5, lw=1.2, color=colour, label=label
         )
+        ended = [(w, value / base[0]) for w, value, early in found if early]
+        if ended:  # open markers, as their scores are estimates
+            axes.plot(*zip(*ended, strict=True), "o", ms=3.5, mfc="white", color=colour)
     ends = results.shared.get(results.endpoints(pairing))
     if base and ends and metric in ends.outcome.curve:
         curve = ends.outcome.curve

@@ -98,7 +98,9 @@ def next_weight(curve: Curve, space: SearchSpec, predicted: float, screen: bool)
         inside = (space.snap(weight) for weight in wanted if low - 1e-9 <= weight <= high + 1e-9)
         return next((weight for weight in inside if weight not in curve), None)
 
-    if (weight := next_of(1.0, *space.beside)) is not None:
+    # What is tried after the best can be pruned, so the predicted weight comes first.
+    first = [predicted] if space.prune and not _is_near(space, predicted) else []
+    if (weight := next_of(1.0, *first, *space.beside)) is not None:
         return weight
     start = _start(curve, space, predicted)
     if start is None:
@@ -137,7 +139,7 @@ def _start(curve: Curve, space: SearchSpec, predicted: float) -> float | None:
     beside 1: then the next one out on the side where the score is lower.
     """
     beside, predicted = space.beside, space.snap(predicted)
-    is_near = min([*beside, 1.0]) <= predicted <= max([*beside, 1.0])
+    is_near = _is_near(space, predicted)
     one = curve[1.0]
     falls = [
         weight for weight in beside if (found := curve[weight]) and one and not _rises(one, found)
@@ -148,6 +150,12 @@ def _start(curve: Curve, space: SearchSpec, predicted: float) -> float | None:
         return predicted
     side = min(falls, key=lambda weight: (curve[weight] or one or Scored(0.0)).value)
     return space.snap(1 + math.copysign(max(APART, space.step), side - 1))
+
+
+def _is_near(space: SearchSpec, predicted: float) -> bool:
+    """Whether a predicted weight is 1 or beside it."""
+    near = [*space.beside, 1.0]
+    return min(near) <= space.snap(predicted) <= max(near)
 
 
 def _rises(one: Scored, other: Scored) -> bool:

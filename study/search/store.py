@@ -215,9 +215,12 @@ class Store:
         # evaluate the task stores it.
         with suppress(*TAKEN):
             self._storage.set_trial_user_attr(trial, "outcome", asdict(outcome))
-            self._storage.set_trial_state_values(
-                trial, TrialState.COMPLETE, [float(outcome.scores[metric])]
-            )
+            score = float(outcome.scores[metric])
+            if outcome.pruned:
+                self._storage.set_trial_intermediate_value(trial, 1, score)
+                self._storage.set_trial_state_values(trial, TrialState.PRUNED)
+            else:
+                self._storage.set_trial_state_values(trial, TrialState.COMPLETE, [score])
 
     def _fail(self, trial: int, reason: str) -> None:
         with suppress(*TAKEN):  # another process was quicker
