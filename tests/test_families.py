@@ -36,6 +36,7 @@ GRIDS: list[tuple[str, Callable[[float, float], float]]] = [  # the level halfwa
 METRICS = [
     ("Accuracy", {}),  # of an extractor without a classifier
     ("Pairs", {"kd": None, "precision": 1.0, "recall": 1.0, "density": None, "coverage": 1.0}),
+    ("Saturation", {}),  # of points
 ]
 OBJECTIVES: list[tuple[str, Callable[[float, float, float], float]]] = [
     # E|D − y|² = s²σ²/(s² + σ²) an element for data N(0, s²), times λ = (σ² + σd²)/(σσd)²
