@@ -158,3 +158,19 @@ def test_saving_leaves_no_parts_behind(folder: Path) -> None:
     denoiser = build(NetworkSpec(8, 8, 1, 4), load_data("digits"), 0.75)
     fill(denoiser, find(folder, "denoiser"))
     assert not denoiser.training
+
+
+def test_a_base_for_classifier_free_guidance_answers_without_labels() -> None:
+    """Its answers without labels are nearer to the data than those of the base that never saw a
+    sample without one, and with labels nearly as near."""
+    noise = torch.randn(1797, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    error = {}
+    for name in ("digits", "digits-cfg"):
+        base = load_base(name, "digits")
+        x = base.data.samples + noise
+        for label in (base.data.labels, None):
+            gap = (base.denoiser(x, 1.0, label) - base.data.samples) ** 2
+            error[name, label is None] = float(gap.mean())
+    assert error["digits-cfg", True] < 0.8 * error["digits", True]
+    assert error["digits-cfg", False] < 1.2 * error["digits", False]
+    assert error["digits-cfg", False] < error["digits-cfg", True]

@@ -8,7 +8,16 @@ import scipy.linalg
 import torch
 
 from degradations import InputError, RunError
-from study.metrics import FrechetReference, kernel_distance, nearest, nearest_other
+from study.metrics import (
+    FrechetReference,
+    Pixels,
+    Tally,
+    kernel_distance,
+    nearest,
+    nearest_other,
+    references,
+    scores,
+)
 from tests.feature_sets import RNG, features, moments
 
 
@@ -151,3 +160,20 @@ def test_nearest() -> None:
     torch.testing.assert_close(
         nearest_other(data, block=2), torch.tensor([1.0, math.sqrt(18), 1.0])
     )
+
+
+def test_saturation_is_the_share_beyond_the_range() -> None:
+    """Of images in [−1, 1], beyond a level of 8 bits; not of points or of other ranges."""
+    x = torch.zeros(50, 1, 4, 4)
+    x[:, :, 0] = 1.0 + 1 / 255  # half a level, which rounding takes back
+    x[:, :, 1, :2] = -1.5
+    data = torch.rand(80, 1, 4, 4) * 2 - 1
+    for target, shape, expected in (
+        (data, x.shape, 2 / 16),
+        (data.flatten(1), (50, 16), None),
+        (127.5 * (data + 1), x.shape, None),
+    ):
+        tally = Tally([Pixels()])
+        tally.fold(x.reshape(shape), 0)
+        found = scores(tally, references(target, [Pixels()]))
+        assert found.get("saturation_pixels") == expected
