@@ -66,7 +66,7 @@ FALLING = [name for name, kind in kinds().items() if not kind.rises]
 WIDE = [name for name in RISING if min(kinds()[name].most, kinds()[name].below) > 100]
 LAWS = [
     *(
-        (kind, power(s, p))
+        (kind, power(s * min(kinds()[kind].most, 1.0), p))
         for kind in RISING
         for s, p in [(0.002, 0.5), (0.03, 0.5), (0.05, 1), (0.2, 2), (0.6, 4)]
     ),

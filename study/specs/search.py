@@ -61,7 +61,7 @@ class SearchSpec:
         budget: network evaluations per sample (NFE) that the search of a pairing may take,
             including those of the guide and the probe; at most 1,000,000,000
         prune: end an evaluation after a third of its samples, in whole chunks, if it is worse there
-            than the best so far at 95 % (all methods but grid)
+            than the best so far, beyond the noise (all methods but grid)
         screen: do not search a pairing whose probe predicts 1 and whose FD rises on both sides of 1
         interval: noise levels between which the ends of a guidance interval are searched too (gp,
             tpe, cmaes)

@@ -2,7 +2,7 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from degradations import InputError
+from degradations.errors import InputError
 from study.cli.commands.command import CONFIG, Command, root_of, spec_of
 from study.files.places import folder
 
