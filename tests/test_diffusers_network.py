@@ -109,7 +109,7 @@ def test_every_degradation_acts_and_leaves_the_base_alone(
     found = base(x, sigma, label)
     degradation = parse(f"{kind}({STRENGTHS.get(kind, 0.5)})")
     if kind == "classifier" or (kind == "windows" and base.crops is None):
-        with pytest.raises(InputError, match="without a classifier|a network of whole images"):
+        with pytest.raises(InputError, match=r"without a classifier|a network of whole images"):
             degradation(base)
         return
     degraded = degradation(base)

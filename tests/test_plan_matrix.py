@@ -96,7 +96,8 @@ def test_a_matrix_of_all_kinds_finds_them_all() -> None:
         kinds=tuple(name for name in kinds() if kinds()[name].rises), levels=(1.3, 2.5)
     )
     found = expanded(matrix(calibrate=calibrate))
-    assert len(found.pairings) == (len(calibrate.kinds) - 1) ** 2  # all but dropout
+    # all but dropout, and windows, whose strength ends before its damage is high enough
+    assert len(found.pairings) == (len(calibrate.kinds) - 2) ** 2
 
 
 def test_what_is_calibrated_stays_so_when_more_is_known() -> None:
