@@ -27,9 +27,9 @@ from study.specs import PairingSpec, SearchSpec, StudySpec
 def searched(spec: StudySpec, root: Path) -> tuple[Worker, dict[PairingSpec, int]]:
     """A worker that has searched, and the network evaluations of each pairing: those kept with its
     evaluations."""
-    worker = Worker(evaluator_of(spec, root), root)
     with Progress() as progress:
-        worker.work(schedule.searches, progress)
+        worker = Worker(evaluator_of(spec, root), root, progress)
+        worker.work(schedule.searches)
     results = worker.results
     return worker, {pairing: evaluations(results, pairing) for pairing in spec.pairings}
 

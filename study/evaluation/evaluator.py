@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from degradations import Composition, Degradation, Identity, InputError, Pair, RunError, parse_rule
+from degradations import Composition, Degradation, Identity, InputError, Pair, RunError
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
+from study.evaluation.counting import network_evaluations
 from study.evaluation.endpoints import endpoint_scores, mixture_curve
 from study.evaluation.fingerprint import fingerprint
 from study.evaluation.parts import (
     OtherBase,
     Parts,
+    check_references,
     churn_of,
     is_stochastic,
     require_alike,
@@ -70,26 +72,10 @@ class Evaluator:
         self.held_out = references(beside.samples, self.extractors) if beside else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):
-            self._check_references()
+            zeros = torch.zeros(1, *base.data.shape)
+            check_references(spec.reference, parts, partial(self._to_images, zeros))
         for name in spec.named:
             self.is_stochastic(name)
-
-    @torch.inference_mode()
-    def _check_references(self) -> None:
-        """Raises InputError if image size or features of a reference do not match the samples."""
-        try:
-            seen = self._to_images(torch.zeros(1, *self.base.data.shape))
-            for extractor in self.extractors:
-                d, wanted = (
-                    extractor.to(seen.device)(seen).shape[1],
-                    len(self.references[extractor.name].frechet.mean),
-                )
-                if d != wanted:
-                    raise InputError(
-                        f"found {wanted} features of '{extractor.name}'; the samples have {d}."
-                    )
-        except InputError as error:
-            raise InputError(f"reference '{self.spec.reference}': {error}") from None
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that changes a score or a proposal, by key."""
@@ -259,13 +245,9 @@ class Evaluator:
 
     def _evaluations(self, task: Task, pair: Pair) -> int:
         """Network evaluations of a task, of main and guide together, as made by `Guided`."""
-        rule, solver = parse_rule(task.rule), solver_of(self.spec.sampler.solver)
-        visits = solver.visits(self.sigmas(task.steps))
-        made = [sigma for step, sigma in visits if not rule.idles(task.weight, step)]
-        guided = int(rule.uses_guide(task.weight, torch.tensor(made)).sum())
-        alone = len(made) if rule.uses_main(task.weight) else len(made) - guided
+        visits = solver_of(self.spec.sampler.solver).visits(self.sigmas(task.steps))
         main, guide = (self.degradation(name).networks for name in (task.main, task.guide))
-        return task.samples * (alone * main + guided * (0 if pair.shares else guide))
+        return network_evaluations(task, visits, main, 0 if pair.shares else guide)
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels visited in `steps` steps, and 0, within those that the base supports."""

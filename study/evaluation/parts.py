@@ -1,9 +1,11 @@
 """The parts that evaluate a study's samples: extractors, references and a decoder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from degradations import Degradation, Denoiser, Draws, InputError
 from study.checkpoints import CACHE, Base
@@ -52,6 +54,25 @@ def _references(
         )
     groups = strata(len(data.samples), data.labels) if spec.confirm.reference_error else None
     return references(data.samples, extractors, groups)
+
+
+@torch.inference_mode()
+def check_references(name: str, parts: Parts, seen: Callable[[], Tensor]) -> None:
+    """Raises InputError if image size or features of a reference do not match the samples.
+
+    seen: returns images as the extractors receive them.
+    """
+    try:
+        images = seen()
+        for extractor in parts.extractors:
+            d = extractor.to(images.device)(images).shape[1]
+            wanted = len(parts.references[extractor.name].frechet.mean)
+            if d != wanted:
+                raise InputError(
+                    f"found {wanted} features of '{extractor.name}'; the samples have {d}."
+                )
+    except InputError as error:
+        raise InputError(f"reference '{name}': {error}") from None
 
 
 def held_out_of(base: Base) -> Data:
