@@ -24,6 +24,10 @@ def test_a_launched_group_shares_every_evaluation(tmp_path: Path) -> None:
             "study.cli",
             "run",
             "tests/small.yaml",
+            "--search.prune",
+            "true",
+            "--search.samples",
+            "360",
             "--root",
             str(root),
         ]
