@@ -11,7 +11,8 @@ from tests.helpers import small_network
 from tests.plain_denoisers import randn
 
 AROUND = ["none", "noise(0.3)", "sigma(0.2)", "input-quantize(4)", "label-drop(0.5)"]
-AROUND += ["label-drop(1)", "label-swap(0.7)", "score(-0.5)", "radial(0.5)+sigma(0.1)"]
+AROUND += ["label-drop(1)", "label-swap(0.7)", "score(-0.5)"]
+AROUND += ["radial(0.5)+sigma(0.1)", "sigma(0.1)+radial(0.5)"]
 
 
 class Counted(Denoiser):
