@@ -125,7 +125,8 @@ class Denoiser(nn.Module, ABC):
         `make` usually returns `site.then(action)`. Parameters and buffers are shared; this denoiser
         is not changed. Raises InputError if it has no such site.
         """
-        self._require(role, wanted_by)
+        if role not in self.sites():
+            raise self._lacks(role, wanted_by)
         clone = self._clone({})
         for module in list(clone.modules()):
             for name, child in list(module.named_children()):
@@ -159,16 +160,16 @@ class Denoiser(nn.Module, ABC):
 
     def label_classes(self, wanted_by: str) -> int:
         """The number of classes of the labels. Raises InputError if it has no site of a label."""
-        self._require("label", wanted_by)
-        return next(module.classes for module in self.modules() if isinstance(module, LabelSite))
+        for module in self.modules():
+            if isinstance(module, LabelSite):
+                return module.classes
+        raise self._lacks("label", wanted_by)
 
-    def _require(self, role: str, wanted_by: str) -> None:
-        if role not in self.sites():
-            has = ", ".join(sorted(self.sites())) or "no sites"
-            raise InputError(
-                f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has "
-                f"{has}."
-            )
+    def _lacks(self, role: str, wanted_by: str) -> InputError:
+        has = ", ".join(sorted(self.sites())) or "no sites"
+        return InputError(
+            f"{wanted_by} acts on sites of the role '{role}', and {type(self).__name__} has {has}."
+        )
 
     def _clone(self, changed: Mapping[nn.Parameter, nn.Parameter]) -> Self:
         """A copy of the module tree that shares all tensors except the changed parameters."""

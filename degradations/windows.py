@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from degradations.around import Around, Question
-from degradations.condition import Condition
 from degradations.denoiser import Denoiser
 from degradations.draws import Draws
 from degradations.errors import InputError
@@ -41,7 +40,7 @@ class Windows(Around):
         windows = torch.cat([x[:, :, r, c] for r in rows for c in columns])
         sigma = sigma.repeat(4) if isinstance(sigma, Tensor) and sigma.numel() > 1 else sigma
         label = None if condition.label is None else condition.label.repeat(4)
-        return Question(windows, sigma, Condition(label))
+        return Question(windows, sigma, condition._replace(label=label))
 
     def answer(self, d: Tensor, question: Question, base: Denoiser) -> Tensor:
         total, count = torch.zeros_like(question.x), torch.zeros_like(question.x)

@@ -188,3 +188,14 @@ def test_a_task_has_its_own_scale_of_the_fresh_noise(spec: StudySpec) -> None:
     found = evaluator_for(plain, load_base("digits", "digits"))
     assert torch.equal(found.samples(replace(task, churn_noise=1.1)), expected)
     assert not torch.equal(found.samples(task), expected)
+
+
+@pytest.mark.parametrize("weight", [2.0, 1.5, 0.0])
+def test_a_shared_evaluation_is_counted_once_and_never_as_none(
+    spec: StudySpec, weight: float
+) -> None:
+    """At weight 0 the guide alone is evaluated, and no main whose evaluation it could share."""
+    pairing = PairingSpec("none", "score(-0.2)")
+    evaluator = evaluator_for(replace(spec, pairings=(pairing,)), load_base("digits", "digits"))
+    found = evaluator.outcome(Task.guided(pairing, weight, 0, 60, 6))
+    assert found.network_evaluations == 60 * 11

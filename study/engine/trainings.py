@@ -21,6 +21,7 @@ from study.checkpoints import (
     recipe_of,
     snapshot_path,
 )
+from study.checkpoints.classifiers import KIND
 from study.data import Data, load_data
 from study.files.lock import locked
 from study.specs import RecipeSpec, StudySpec
@@ -73,7 +74,7 @@ def train_noisy_classifier(
             from study.lightning.classify_noisy import train_classifier
 
             train_classifier(recipe, folder, f"{made_by_of(spec)} --noisy-classifier")
-    kept = asdict(recipe_of(find(folder, "noisy-classifier")))
+    kept = asdict(recipe_of(find(folder, KIND)))
     check_recipe(kept, recipe, f"the classifier in {folder}")
     return folder
 

@@ -247,7 +247,7 @@ class Evaluator:
         """Network evaluations of a task, of main and guide together, as made by `Guided`."""
         visits = solver_of(self.spec.sampler.solver).visits(self.sigmas(task.steps))
         main, guide = (self.degradation(name).networks for name in (task.main, task.guide))
-        return network_evaluations(task, visits, main, 0 if pair.shares else guide)
+        return network_evaluations(task, visits, main, guide, pair.shares)
 
     def sigmas(self, steps: int) -> list[float]:
         """The noise levels visited in `steps` steps, and 0, within those that the base supports."""

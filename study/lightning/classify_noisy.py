@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from degradations import RunError
 from degradations.denoiser import column
 from study.checkpoints import build_classifier, save
+from study.checkpoints.classifiers import KIND
 from study.data import Data, load_data
 from study.lightning.fitting import Bar, adam, draw, steps_of, trainer_of
 from study.lightning.quiet import quiet
@@ -82,7 +83,7 @@ def train_classifier(recipe: RecipeSpec, folder: Path, made_by: str, progress: b
     save(
         folder,
         network,
-        "noisy-classifier",
+        KIND,
         {
             "data": recipe.data,
             "network": entries.pop("network"),
