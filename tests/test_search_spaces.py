@@ -162,7 +162,8 @@ def test_an_interval_s_ends_are_sorted_and_rounded() -> None:
 def test_a_searched_strength_keeps_the_guide_s_options() -> None:
     pairing = PairingSpec("turned(1)", "turned(2, angle=30)")
     results = begun(SearchSpec(method="gp", strength=(1.0, 4.0)), pairing=pairing)
-    assert _task(results, pairing, {"weight": 2.0, "strength": 3.0}).guide == "turned(3, angle=30)"
+    found = _task(results, pairing, {"weight": 2.0, "guide.turned.strength": 3.0})
+    assert found.guide == "turned(3, angle=30)"
 
 
 RULED = PairingSpec(

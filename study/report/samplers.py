@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from study.report import figures
 from study.report.formats import require_format
 
 Row = Mapping[str, Any]
 COLOURS = ("#2166ac", "#b2560d", "#2a7f62", "#8a3f8f", "#a63a3a", "#6b6b00", "#4d4d4d", "#1b9e9e")
+MARKERS = ("o", "s", "^", "v", "x", "D", "+", "*")  # ddim and euler coincide without η: ○ and ×
 LINES = ("-", "--", ":", "-.")
 
 
@@ -65,12 +67,14 @@ def figure(rows: Sequence[Row], path: Path) -> Path:
                     *zip(*sorted(line), strict=True),
                     color=COLOURS[solvers.index(solver) % len(COLOURS)],
                     ls=LINES[grids.index(grid) % len(LINES)],
-                    marker="o",
-                    ms=3,
+                    marker=MARKERS[solvers.index(solver) % len(MARKERS)],
+                    ms=4,
+                    mfc="none",
                     lw=1.2,
                     label=solver if len(grids) == 1 else f"{solver}, {grid}",
                 )
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_yscale("log")
         axes.set_xlabel("network evaluations per sample (NFE)")
         axes.set_ylabel(metric)

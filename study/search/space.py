@@ -77,29 +77,8 @@ class Ends(Dimension):
 
 
 @dataclass(frozen=True)
-class Strength(Dimension):
-    """The strength of the pairing's own guide (`search.strength`)."""
-
-    range: tuple[float, float]
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        return {"strength": FloatDistribution(*self.range, log=True)}
-
-    def values(self, task: Task) -> Values:
-        guide = parse(task.guide)
-        assert isinstance(guide, Kind)  # checked before anything was evaluated
-        return {"strength": guide.strength}
-
-    def put(self, task: Task, values: Values) -> Task:
-        guide = parse(task.guide)
-        assert isinstance(guide, Kind)
-        strength = _rounded(values["strength"])
-        return replace(task, guide=str(replace(guide, strength=strength)))
-
-
-@dataclass(frozen=True)
 class Number(Dimension):
-    """A number of the rule or of the guide, by where it stands (`search.over`).
+    """A number of the rule or of the guide, by where it stands (`search.over`, `search.strength`).
 
     name: `rule.apg.eta`, `guide.dropout.strength`, or with the place in a list,
     `rule.fdg.shares.0`. is_whole: whether it is a whole number.
@@ -166,11 +145,12 @@ def dimensions(search: SearchSpec, pairing: PairingSpec) -> list[Dimension]:
     found: list[Dimension] = []
     if search.interval:
         found.append(Ends(search.interval))
-    if search.strength:
-        found.append(Strength(search.strength))
     if search.guides:
         found.append(Guides(tuple(dict.fromkeys([pairing.guide, *search.guides]))))
-    numbers = (Number(name, ends).of(pairing) for name, ends in search.over.items())
+    over = dict(search.over)
+    if search.strength:
+        over |= {f"guide.{part.kind}.strength": search.strength for part in _parts(False, pairing)}
+    numbers = (Number(name, ends).of(pairing) for name, ends in over.items())
     return [*found, *filter(None, numbers)]
 
 

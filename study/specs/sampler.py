@@ -19,7 +19,7 @@ class SamplerSpec:
         steps: noise levels visited, 2 to 10,000
         sigma_min: last noise level before zero
         sigma_max: first noise level
-        rho: exponent of the grid edm
+        rho: exponent of the grid edm, if its name has none
         grid: how the noise levels are spaced, by name: edm, linear, cosine, log-snr, vp or ve
         sigmas: noise levels of one's own, falling, in place of a grid; as many as steps
         churn: amount of fresh noise (S_churn), 0 for the deterministic sampler
