@@ -27,7 +27,7 @@ from study.evaluation.parts import (
     require_alike,
     source_of,
 )
-from study.evaluation.pruning import distances, first_part, pruned
+from study.evaluation.pruning import Early, looks, pruned, with_look
 from study.evaluation.trajectory_error import trajectory_error
 from study.metrics import Tally, reference_replicates, references, replicates, scores, strata
 from study.metrics.tally import GROUPS
@@ -94,12 +94,12 @@ class Evaluator:
         if task.mean_error:
             return self._mean_error(task)
         source = self._source(task.samples)
-        part = first_part(source) if self._is_searched(task) else range(0)
-        early: dict[str, list[float]] = {}
         if task.seed == self.spec.seed and task.weight == 1 and self._keeps(task):
             samples, evaluations = self._drawn(task, progress)
-            tally = self._tally(samples, task, grouped=True)
-            early = distances(self._tally(samples, task, True, part), self.references, part)
+            best = None  # nothing is saved by ending
+
+            def scored(chunks: range) -> Tally:
+                return self._tally(samples, task, True, chunks)
         else:
             from study.lightning.sample import score  # late, as below: Lightning takes seconds
 
@@ -110,15 +110,17 @@ class Evaluator:
                 empty, some = self._empty_tally(source), job._replace(chunks=chunks)
                 return score(sampler, some, empty, progress, self._to_images)
 
-            tally = self._empty_tally(source)
-            if part:
-                tally, n = scored(part), source.indices(len(part) - 1).stop
-                early = distances(tally, self.references, part)
-                ended = pruned(early, best, self.spec.metrics[0], n / task.samples)
-                if group().broadcast(ended is not None):  # the first process knows the best
-                    made = evaluations // task.samples * n
-                    return replace(ended or Outcome(), network_evaluations=made)
-            tally = tally + scored(range(len(part), len(source)))
+        early: Early = {}
+        tally, done = self._empty_tally(source), 0
+        for chunks in looks(source) if self._is_searched(task) else ():
+            tally, done = tally + scored(chunks), chunks.stop
+            early = with_look(early, tally, self.references)
+            n = source.indices(done - 1).stop
+            ended = pruned(early, best, self.spec.metrics[0], n / task.samples)
+            if group().broadcast(ended is not None):  # the first process knows the best
+                made = evaluations // task.samples * n
+                return replace(ended or Outcome(), network_evaluations=made)
+        tally = tally + scored(range(done, len(source)))
         if group().rank > 0:  # only the first process computes scores from the sum
             return Outcome()
         found = scores(tally, self.references) | scores(tally, self.held_out, "_held_out")

@@ -138,8 +138,8 @@ class Outcome:
     scores: by metric. replicates: each Fréchet distance without every tenth of the samples in turn,
     for the jackknife. by_reference: each without every tenth of the reference, if asked for. curve:
     of the endpoint probe, each Fréchet distance at every `weight`. early: of a search's evaluation,
-    each distance of the first part of its samples, followed by its replicates. pruned: whether it
-    ended after that part; scores and replicates are then estimates from it.
+    each distance at each look on the way, followed by its replicates. pruned: whether it ended at
+    such a look; scores and replicates are then estimates.
     """
 
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -147,7 +147,7 @@ class Outcome:
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
     network_evaluations: int = 0
     by_reference: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    early: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    early: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     pruned: bool = False
 
     @classmethod
