@@ -53,20 +53,24 @@ def test_a_missing_folder_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_data_elsewhere_are_no_place_for_a_base(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
+    from study.data import Data
     from study.specs import RecipeSpec
     from study.training import folder_of
 
     (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path / "images")
+    mine = Data("mine", torch.zeros(1, 2))
     for data in (str(tmp_path / "images"), "../images", ".."):
         argv = ["train", SMALL, "--recipe.data", data, "--root", str(tmp_path / "r")]
-        says(capsys, argv, 2, f"data set: found '{data}'; accepted: digits, fractal")
-        assert (
-            folder_of(RecipeSpec(data), tmp_path / "r").resolve().parent == tmp_path / "r" / "bases"
-        )
+        says(capsys, argv, 2, f"{data}: no images in it")
+        folder = folder_of(RecipeSpec(data), tmp_path / "r", mine)
+        assert folder.resolve().parent == tmp_path / "r" / "bases"
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
-    assert folder_of(RecipeSpec(), Path("r")) == Path("r/bases/digits-5e71cc8ee77f")
+    assert folder_of(RecipeSpec(), Path("r"), mine) == Path("r/bases/digits-5e71cc8ee77f")
 
 
 def test_a_port_in_use_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import brentq
+from torch import Tensor
 
 from degradations import Draws, Guided, InputError, Levels
 from study.data import DATA, load_data
@@ -19,7 +20,7 @@ from study.metrics import Pixels, Tally, metrics, references, scores
 from study.models import ExactGaussian
 from study.sampling import edm_sigmas, grid_of, grids, levels_on, listed, sample, solver_of, solvers
 from study.specs import RecipeSpec, SamplerSpec
-from study.training import objective_of, objectives
+from study.training import noise_levels, objective_of, objectives
 from tests.plain_denoisers import mixture
 
 SOLVERS = [("euler", 1), ("heun", 2), ("midpoint", 2), ("ddim", 1), ("dpmpp-2m", 2)]
@@ -39,8 +40,13 @@ METRICS = [
     ("Saturation", {}),  # of points
 ]
 OBJECTIVES: list[tuple[str, Callable[[float, float, float], float]]] = [
-    # E|D − y|² = s²σ²/(s² + σ²) an element for data N(0, s²), times λ = (σ² + σd²)/(σσd)²
-    ("edm", lambda s, sigma, sd: s**2 * (sigma**2 + sd**2) / (s**2 + sigma**2) / sd**2)
+    # E|D − y|² = s²σ²/(s² + σ²) an element for data N(0, s²), times λ: (σ² + σd²)/(σσd)² of EDM
+    ("edm", lambda s, sigma, sd: s**2 * (sigma**2 + sd**2) / (s**2 + sigma**2) / sd**2),
+    ("edm2", lambda s, sigma, sd: s**2 * (sigma**2 + sd**2) / (s**2 + sigma**2) / sd**2),
+    # 1/σ², the error of ε
+    ("epsilon", lambda s, sigma, sd: s**2 / (s**2 + sigma**2)),
+    # and that times 1/(1 + SNR)
+    ("p2", lambda s, sigma, sd: s**2 * sigma**2 / (s**2 + sigma**2) / (1 + sigma**2)),
 ]
 DATA_SETS = [("digits", (1, 8, 8), 10), ("fractal", (2,), 0)]
 
@@ -243,25 +249,33 @@ class TestObjective:
         self, name: str, at: Callable[[float, float, float], float]
     ) -> None:
         """And another denoiser has a larger one."""
-        recipe = RecipeSpec(objective=name, sigma_data=0.5)
-        objective, n, s = objective_of(recipe), 200_000, 0.6
+        objective, n, s = objective_of(name), 200_000, 0.6
         generator = torch.Generator().manual_seed(0)
         y, noise = (torch.randn(n, 2, generator=generator) for _ in range(2))
-        sigma = objective.sigmas(n, generator)
-        assert bool((sigma > 0).all())
-        loss = objective.loss(ExactGaussian(s), s * y, noise, sigma)
+        sigma = noise_levels(RecipeSpec(), n, generator)
+        exact, other = (
+            objective.loss(ExactGaussian(scale * s), s * y, noise, sigma, sigma_data=0.5)
+            for scale in (1.0, 1.5)
+        )
         expected = np.array([at(s, each, 0.5) for each in sigma.tolist()])
         # the loss of a sample is its expectation times χ²₂/2, whose standard deviation is 1
         error = float(np.sqrt((expected**2).mean() / n))
-        assert float(loss) == pytest.approx(float(expected.mean()), abs=4 * error)
-        assert float(objective.loss(ExactGaussian(1.5 * s), s * y, noise, sigma)) > float(loss)
+        assert float(exact) == pytest.approx(float(expected.mean()), abs=4 * error)
+        assert float(other) > float(exact)
 
-    def test_noise_levels_are_those_of_the_generator(
+    def test_uncertainty_is_least_at_the_logarithm_of_the_error(
         self, name: str, at: Callable[[float, float, float], float]
     ) -> None:
-        objective = objective_of(RecipeSpec(objective=name))
-        a, b = (objective.sigmas(50, torch.Generator().manual_seed(1)) for _ in range(2))
-        assert torch.equal(a, b)
+        """λe²/exp(u) + u has its minimum over u at u = ln λe², where it is 1 + u."""
+        objective, one = objective_of(name), torch.ones(1)
+        y, noise, sigma = torch.tensor([[1.0]]), torch.tensor([[0.5]]), torch.tensor([0.7])
+
+        def loss(u: Tensor | None) -> float:
+            return float(objective.loss(ExactGaussian(0.6), y, noise, sigma, None, 0.5, u))
+
+        best = math.log(loss(None))
+        assert loss(best * one) == pytest.approx(1 + best, rel=1e-5)
+        assert loss((best + 0.1) * one) > loss(best * one) < loss((best - 0.1) * one)
 
 
 @pytest.mark.parametrize(("name", "shape", "classes"), DATA_SETS)

@@ -49,13 +49,11 @@ found, tally = references(digits, [extractor]), Tally([extractor])
 tally.fold(digits, 0)
 found = scores(tally, found)
 assert abs(found["fd_row_means"]) < 1e-9 and abs(found["spread_row_means"] - 1) < 1e-9
-from study.specs import RecipeSpec
 from study.training import objective_of
-recipe = RecipeSpec(objective="plain", sigma_data=0.5)
-plain, edm, one = objective_of(recipe), objective_of(RecipeSpec(sigma_data=0.5)), torch.ones(4)
+plain, edm, one = objective_of("plain"), objective_of("edm"), torch.ones(4)
 noise = torch.randn(4, 2)
-ratio = plain.loss(base, 0 * noise, noise, one) / edm.loss(base, 0 * noise, noise, one)
-torch.testing.assert_close(ratio, torch.tensor(1 / (1 + 0.5**2)))
+losses = [each.loss(base, 0 * noise, noise, one, sigma_data=0.5) for each in (plain, edm)]
+torch.testing.assert_close(losses[0] / losses[1], torch.tensor(1 / (1 + 0.5**2)))
 study.data.DATA["ring"] = ring
 assert load_data("ring").shape == (2,) and load_data("ring").classes == 0
 radius = load_data("ring").samples.norm(dim=1)

@@ -12,6 +12,7 @@ import torch
 
 from degradations import Denoiser, InputError
 from study.checkpoints import Variant, snapshot_path
+from study.data import Data, load_data
 from study.engine.bases import base_of, by_recipe, resolve, untrained
 from study.engine.check import evaluator_of
 from study.engine.trainings import train_base
@@ -105,7 +106,7 @@ def parameters(denoiser: Denoiser) -> torch.Tensor:
 
 
 def test_a_variant_that_changes_nothing_is_the_base(root: Path, trained: list[Any]) -> None:
-    folder = folder_of(RECIPE, root)
+    folder = folder_of(RECIPE, root, load_data(RECIPE.data))
     base = base_of(SPEC, root)
     assert base.name == "base"
     assert base.sha256 == sha256(folder / "weights.safetensors")
@@ -125,10 +126,14 @@ def test_a_snapshot_is_the_average_so_far(root: Path, trained: list[Any]) -> Non
     base = resolve("base@snapshot=64", SPEC, root)
     assert base.name == "base@snapshot=64"
     assert base.recipe == RECIPE
-    assert base.sha256 == sha256(snapshot_path(folder_of(RECIPE, root), 64, 0.1))
+    assert base.sha256 == sha256(
+        snapshot_path(folder_of(RECIPE, root, load_data(RECIPE.data)), 64, 0.1)
+    )
     assert not base.denoiser.training
     assert (
-        resolve(f"{folder_of(RECIPE, root)}@snapshot=64", SPEC, root / "other").sha256
+        resolve(
+            f"{folder_of(RECIPE, root, load_data(RECIPE.data))}@snapshot=64", SPEC, root / "other"
+        ).sha256
         == base.sha256
     )
     assert trained == []
@@ -143,7 +148,9 @@ def test_an_average_of_another_width_is_that_of_a_training_that_tracks_it(
     width."""
     made = parameters(resolve(f"base@ema={ema},snapshot={step}", SPEC, root).denoiser)
     stored = parameters(resolve(f"base@snapshot={step}", SPEC, root).denoiser)
-    monitored = train(replace(RECIPE, ema=ema), tmp_path, "", progress=False, until=step)
+    monitored = train(
+        replace(RECIPE, ema=ema), load_data(RECIPE.data), tmp_path, "", progress=False, until=step
+    )
     state = torch.load(monitored / STATE, weights_only=True)["state_dict"]
     names = [name for name, _ in untrained(SPEC).denoiser.named_parameters()]
     direct = torch.cat([state[f"average.{name}"].flatten().cpu() for name in names])
@@ -158,11 +165,11 @@ def test_variants_are_trained_once_and_no_further_than_wanted(
     assert resolve("base@seed=5,snapshot=32", SPEC, tmp_path).sha256 == first.sha256
     resolve("base@seed=5,snapshot=16,ema=0.2", SPEC, tmp_path)
     assert trained == [(recipe, 32)]
-    assert not (folder_of(recipe, tmp_path) / "card.json").exists()
+    assert not (folder_of(recipe, tmp_path, load_data(recipe.data)) / "card.json").exists()
     on = resolve("base@seed=5", SPEC, tmp_path, progress=False)
     assert resolve("base@seed=5,snapshot=32", SPEC, tmp_path).sha256 == first.sha256
     assert trained == [(recipe, 32), (recipe, None)]
-    through = train(recipe, tmp_path / "through", "", progress=False)
+    through = train(recipe, load_data(recipe.data), tmp_path / "through", "", progress=False)
     assert on.sha256 == sha256(through / "weights.safetensors")
     assert on.sha256 != base_of(SPEC, tmp_path, progress=False).sha256
 
@@ -190,7 +197,7 @@ def test_a_transformer_is_trained_and_has_variants(tmp_path: Path) -> None:
 
 
 def test_the_base_of_a_study_may_be_a_variant(root: Path, trained: list[Any]) -> None:
-    folder = folder_of(RECIPE, root)
+    folder = folder_of(RECIPE, root, load_data(RECIPE.data))
     spec = replace(SPEC, base=f"{folder}@ema=0.2", recipe=replace(RECIPE, seed=9))
     assert base_of(spec, root).sha256 == sha256(snapshot_path(folder, 300, 0.2))
     assert resolve("base@snapshot=8", spec, root).name == f"{folder}@snapshot=8,ema=0.2"
@@ -206,7 +213,7 @@ def test_a_shipped_card_is_trained_again_by_its_recipe(tmp_path: Path, trained: 
     assert (recipe, until) == (base.recipe, 4)
     assert recipe.steps == 20000
     assert [path.parent.name for path in tmp_path.rglob(STATE)] == [
-        folder_of(recipe, tmp_path).name
+        folder_of(recipe, tmp_path, load_data(recipe.data)).name
     ]
 
 
@@ -243,7 +250,7 @@ def test_lost_and_damaged_snapshots_are_rejected(
     harm: Any, says: str, root: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "tiny"
-    shutil.copytree(folder_of(RECIPE, root), folder)
+    shutil.copytree(folder_of(RECIPE, root, load_data(RECIPE.data)), folder)
     harm(snapshot_path(folder, 128, 0.05))
     with pytest.raises(InputError, match=says):
         resolve(f"{folder}@ema=0.07", SPEC, tmp_path)
@@ -254,10 +261,10 @@ def test_two_at_once_train_once(
 ) -> None:
     begun: list[Path] = []
 
-    def slow(recipe: RecipeSpec, folder: Path, *args: Any, **kwargs: Any) -> Path:
+    def slow(recipe: RecipeSpec, data: Data, folder: Path, *args: Any, **kwargs: Any) -> Path:
         begun.append(folder)
         time.sleep(0.5)
-        return Path(shutil.copytree(folder_of(RECIPE, root), folder, dirs_exist_ok=True))
+        return Path(shutil.copytree(folder_of(RECIPE, root, data), folder, dirs_exist_ok=True))
 
     monkeypatch.setattr("study.lightning.train.train", slow)
     both = [threading.Thread(target=train_base, args=(SPEC, tmp_path)) for _ in range(2)]
@@ -265,7 +272,7 @@ def test_two_at_once_train_once(
         thread.start()
     for thread in both:
         thread.join()
-    assert begun == [folder_of(RECIPE, tmp_path)]
+    assert begun == [folder_of(RECIPE, tmp_path, load_data(RECIPE.data))]
     assert "waiting" in capsys.readouterr().err
 
 

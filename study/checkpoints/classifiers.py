@@ -7,9 +7,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from degradations import InputError, NoisyClassifier
-from study.checkpoints.load import Base, build, recipe_of
+from study.checkpoints.load import Base, build, data_of, recipe_of
 from study.checkpoints.weights import CARD, SHIPPED, fill, find
-from study.data import Data, load_data
+from study.data import Data
 from study.models import NetworkClassifier
 from study.specs import RecipeSpec
 
@@ -42,15 +42,15 @@ def with_classifier(base: Base, root: Path) -> Base:
             f"'{base.data.name}'."
         )
     sha256 = card.get("weights_sha256", str)
-    base.denoiser.classifier = partial(_load, folder, sha256)
+    base.denoiser.classifier = partial(_load, folder, sha256, root)
     return replace(base, classifier_sha256=sha256)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, sha256: str) -> NoisyClassifier:
+def _load(folder: Path, sha256: str, root: Path) -> NoisyClassifier:
     """The classifier in a folder; sha256: of its weights, so that changed ones are read again."""
     card = find(folder, KIND)
-    found = build_classifier(recipe_of(card), load_data(card.get("data", str)))
+    found = build_classifier(recipe_of(card), data_of(card, root))
     fill(found, card)
     return found
 

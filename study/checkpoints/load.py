@@ -14,7 +14,7 @@ from degradations import Denoiser, InputError
 from study.checkpoints.cards import public_cards
 from study.checkpoints.network_files import NetworkFile, is_network_file, read_network
 from study.checkpoints.weights import WEIGHTS, Card, fill, find
-from study.data import DATA, Data, load_data
+from study.data import DATA, Data, is_here, load_data
 from study.files.atomic import sha256
 from study.files.cache import obtain
 from study.models import Preconditioned, networks, preconditionings
@@ -66,7 +66,7 @@ class Base:
 
     @property
     def _parts(self) -> tuple[Data | None, Data | None]:
-        if self.recipe is None:
+        if self.recipe is None or not len(self.data.samples):
             return None, None
         return self.data.split(self.recipe.samples, self.recipe.split)
 
@@ -84,8 +84,14 @@ def build(
     ):
         if found not in known:
             raise InputError(f"{key}: found '{found}'; accepted: {', '.join(known)}.")
-    made = networks()[network.kind].of(network, data.shape, data.classes)
-    return preconditionings()[preconditioning].of(made, sigma_data)
+    kind, wrapper = networks()[network.kind], preconditionings()[preconditioning]
+    if wrapper.gives_time and not kind.takes_time:
+        fitting = (name for name, each in networks().items() if each.takes_time)
+        raise InputError(
+            f"recipe.preconditioning: found {preconditioning} with the network {network.kind}, "
+            f"which is given times of up to 1000 by it; accepted: with {', '.join(fitting)}."
+        )
+    return wrapper.of(kind.of(network, data.shape, data.classes), sigma_data)
 
 
 def of_recipe(recipe: RecipeSpec, data: Data) -> Preconditioned:
@@ -105,7 +111,7 @@ def load_base(name: str | Path, data: str | None, root: Path = Path("mlruns")) -
     if name == "exact" and data is None:
         raise InputError("base 'exact': has no held-out data; accepted: a base trained on a part.")
     if name == "exact":
-        loaded = load_data(data)
+        loaded = load_data(data, root / CACHE)
         if loaded.exact is None:
             raise InputError(f"base 'exact': the data set '{data}' has no density in closed form.")
         return Base("exact", loaded.exact, loaded, f"exact:{data}")
@@ -116,17 +122,12 @@ def load_base(name: str | Path, data: str | None, root: Path = Path("mlruns")) -
         raise InputError(f"'{name}': no checkpoint of this name; did you mean {close[0]}?")
     card = find(name, "denoiser")
     trained_on = card.get("data", str)
-    if data is not None and trained_on != data and data not in DATA:
-        raise InputError(
-            f"reference: found '{data}'; accepted with the base '{name}': '{trained_on}', the data "
-            "set that it was trained on, or held-out, the part of it that it was not."
-        )
-    if trained_on != (data or trained_on):
+    if data in DATA and trained_on != data:
         raise InputError(
             f"{card.folder}: found a denoiser of '{trained_on}'; accepted: one of the study's data "
             f"set, '{data}'."
         )
-    loaded = load_data(trained_on)
+    loaded = data_of(card, root)
     sigma_data = card.get("sigma_data", float)
     if not 0 < sigma_data < float("inf"):
         raise InputError(
@@ -142,6 +143,28 @@ def load_base(name: str | Path, data: str | None, root: Path = Path("mlruns")) -
     recipe = recipe_of(card) if "recipe" in card.entries else None
     denoiser = build(network, loaded, sigma_data, recipe.preconditioning if recipe else "edm")
     return Base(str(name), denoiser, loaded, fill(denoiser, card), recipe)
+
+
+def data_of(card: Card, root: Path) -> Data:
+    """The data set that a card's network was trained on, as far as it is needed.
+
+    Of data from outside, the card has the shape and the number of classes: if they are not here,
+    they have no samples, as those of a public checkpoint. Raises InputError if those that are here
+    are not the ones on the card.
+    """
+    name = card.get("data", str)
+    if "data_sha256" not in card.entries:
+        return load_data(name)
+    digest, shape = card.get("data_sha256", str), card.get("shape", list)
+    if is_here(name, root / CACHE):
+        found = load_data(name, root / CACHE)
+        if found.digest != digest:
+            raise InputError(
+                f"{card.folder}: was trained on other content of '{name}'; accepted: data whose "
+                f"SHA-256 is {digest[:16]}…, found {found.digest[:16]}…."
+            )
+        return found
+    return Data(name, torch.empty(0, *shape), classes=card.get("classes", int), digest=digest)
 
 
 def is_external(name: str | Path) -> bool:

@@ -8,6 +8,7 @@ import torch
 
 from degradations import InputError
 from study.checkpoints import (
+    CACHE,
     SNAPSHOTS,
     WIDTHS,
     Base,
@@ -22,7 +23,7 @@ from study.checkpoints import (
     with_classifier,
 )
 from study.checkpoints.load import Precision
-from study.data import load_data
+from study.data import Data, load_data
 from study.engine.trainings import made_by_of, require_classes, train_into
 from study.models import Preconditioned
 from study.parallel.device import device
@@ -66,8 +67,8 @@ def untrained(spec: StudySpec, name: str = OWN, root: Path = Path("mlruns")) -> 
     plan = _plan(name, spec)
     if plan.recipe is None:
         return with_classifier(load_base(plan.variant.base, spec.data, root), root)
-    objective_of(plan.recipe)
-    data = load_data(plan.recipe.data)
+    objective_of(plan.recipe.objective)
+    data = load_data(plan.recipe.data, root / CACHE)
     require_classes(plan.recipe, data)
     base = Base(str(plan.variant), of_recipe(plan.recipe, data), data, "", plan.recipe)
     return with_classifier(base, root)
@@ -101,12 +102,13 @@ def resolve(
 def _trained(
     plan: "_Plan", recipe: RecipeSpec, spec: StudySpec, root: Path, progress: bool, retrain: bool
 ) -> Base:
-    folder = plan.home or folder_of(recipe, root)
+    data = load_data(recipe.data, root / CACHE)
+    folder = plan.home or folder_of(recipe, root, data)
     made_by = made_by_of(spec) if plan.variant == Variant(OWN) else str(plan.variant)
     until = None if plan.step == recipe.steps else plan.step
-    train_into(recipe, folder, made_by, until, retrain, progress)
+    train_into(recipe, data, folder, made_by, until, retrain, progress)
     if plan.is_average:
-        return _average(plan, recipe, folder)
+        return _average(plan, recipe, data, folder)
     return replace(load_base(folder, spec.data, root), name=str(plan.variant))
 
 
@@ -194,9 +196,8 @@ def _training(variant: Variant, spec: StudySpec) -> _Plan:
     return plan
 
 
-def _average(plan: _Plan, recipe: RecipeSpec, folder: Path) -> Base:
+def _average(plan: _Plan, recipe: RecipeSpec, data: Data, folder: Path) -> Base:
     """The average of the weights up to a step of a training, computed from its snapshots."""
-    data = load_data(recipe.data)
     denoiser = of_recipe(recipe, data)
     kept = [(step, width) for step in kept_up_to(plan.step) for width in WIDTHS]
     profiles = [Profile(step, exponent(width)) for step, width in kept]

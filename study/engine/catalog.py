@@ -97,7 +97,7 @@ def _extractors() -> Iterator[Entry]:
 
 def _objectives() -> Iterator[Entry]:
     for name, objective in objectives().items():
-        yield _of_class(name, name, objective, _sentence(_text(objective)))
+        yield _of_class(name, objective.form(), objective, _sentence(_text(objective)))
 
 
 def _data() -> Iterator[Entry]:

@@ -23,6 +23,7 @@ from study.specs.serialisation import spec_to_yaml
 SHOWN, SHOWN_LARGE = 24, 8  # samples in a row of a sample grid, for small and for large images
 LARGE = 32  # pixels or latents along a side
 MEASURED = 600  # samples whose nearest training datum is searched
+MOST_DATA = 50_000  # data among which it is searched, evenly spread
 PANELS = 12  # pairings up to which each has its own figures; more are shown only by the maps
 
 
@@ -104,15 +105,16 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
 
     spec, written, distances = results.spec, [], dict[str, Tensor]()
     shares: dict[str, tuple[float, float, float]] = {}
-    data, held_out = evaluator.base.data.samples, evaluator.base.held_out
-    if held_out is not None and evaluator.base.trained_on is not None:
-        data = evaluator.base.trained_on.samples
+    rest, trained_on = evaluator.base.held_out, evaluator.base.trained_on
+    whole = evaluator.base.data if rest is None or trained_on is None else trained_on
+    every = -(-(len(whole.samples) + (len(rest.samples) if rest else 0)) // MOST_DATA) or 1
+    data, held_out = whole.samples[::every], None if rest is None else rest.samples[::every]
 
     def measure(name: str, samples: Tensor) -> None:
         if name not in distances:
             distances[name] = nearest(samples, data)
             if held_out is not None:
-                shares[name] = training_share(samples, data, held_out.samples)
+                shares[name] = training_share(samples, data, held_out)
 
     if len(data):
         shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
@@ -146,7 +148,7 @@ def sample_figures(results: Results, evaluator: Evaluator, folder: Path) -> list
     medians = {name: float(d.median()) for name, d in distances.items()}
     found: dict[str, Any] = {"median distance to nearest": medians}
     if held_out is not None:
-        expected = len(data) / (len(data) + len(held_out.samples))
+        expected = len(data) / (len(data) + len(held_out))
         found["share nearest to training data, not held out"] = {"expected": expected, **shares}
     written.append(write(folder / "nearest.json", json.dumps(found, indent=2)))
     return written

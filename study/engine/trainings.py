@@ -9,6 +9,7 @@ from pathlib import Path
 
 from degradations import InputError
 from study.checkpoints import (
+    CACHE,
     CARD,
     SNAPSHOTS,
     WIDTHS,
@@ -46,10 +47,11 @@ def train_base(
             "trains."
         )
     # Unknown names raise before a folder is made for them.
-    of_recipe(spec.recipe, load_data(spec.recipe.data))
-    objective_of(spec.recipe)
-    folder = out or folder_of(spec.recipe, root)
-    train_into(spec.recipe, folder, made_by_of(spec), None, retrain, progress)
+    data = load_data(spec.recipe.data, root / CACHE)
+    of_recipe(spec.recipe, data)
+    objective_of(spec.recipe.objective)
+    folder = out or folder_of(spec.recipe, root, data)
+    train_into(spec.recipe, data, folder, made_by_of(spec), None, retrain, progress)
     check_recipe(asdict(recipe_of(find(folder, "denoiser"))), spec.recipe, f"the base in {folder}")
     return folder
 
@@ -63,7 +65,7 @@ def train_noisy_classifier(
     classes, and if the one that exists has another recipe.
     """
     recipe = replace(spec.recipe, label_dropout=0.0)
-    data = load_data(recipe.data)
+    data = load_data(recipe.data, root / CACHE)
     build_classifier(recipe, data)
     require_classes(recipe, data)
     folder = out or classifier_folder(recipe, root)
@@ -73,14 +75,20 @@ def train_noisy_classifier(
         if not (folder / CARD).exists():
             from study.lightning.classify_noisy import train_classifier
 
-            train_classifier(recipe, folder, f"{made_by_of(spec)} --noisy-classifier")
+            train_classifier(recipe, data, folder, f"{made_by_of(spec)} --noisy-classifier")
     kept = asdict(recipe_of(find(folder, KIND)))
     check_recipe(kept, recipe, f"the classifier in {folder}")
     return folder
 
 
 def train_into(
-    recipe: RecipeSpec, folder: Path, made_by: str, until: int | None, retrain: bool, progress: bool
+    recipe: RecipeSpec,
+    data: Data,
+    folder: Path,
+    made_by: str,
+    until: int | None,
+    retrain: bool,
+    progress: bool,
 ) -> None:
     """Train by a recipe to the end or until a step, resuming from what is trained so far."""
     wanted = folder / CARD if until is None else snapshot_path(folder, until, WIDTHS[-1])
@@ -95,7 +103,7 @@ def train_into(
         if not wanted.exists():
             from study.lightning.train import train  # late: Lightning takes seconds
 
-            train(recipe, folder, made_by, progress, until=until)
+            train(recipe, data, folder, made_by, progress, until=until)
 
 
 def require_classes(recipe: RecipeSpec, data: Data) -> None:

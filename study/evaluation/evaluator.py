@@ -29,7 +29,7 @@ from study.evaluation.parts import (
 )
 from study.evaluation.pruning import Early, looks, pruned, with_look
 from study.evaluation.trajectory_error import trajectory_error
-from study.metrics import Tally, reference_replicates, references, replicates, scores, strata
+from study.metrics import Tally, reference_replicates, replicates, scores, strata, stream_references
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
 from study.parallel.group import announce, group
@@ -69,7 +69,7 @@ class Evaluator:
         self.extractors, self.references, self.decoder = parts
         self._stochastic = dict(stochastic or {})
         beside = base.held_out if spec.reference != HELD_OUT else None
-        self.held_out = references(beside.samples, self.extractors) if beside else {}
+        self.held_out = stream_references(beside.batches(), self.extractors) if beside else {}
         self._kept: OrderedDict[Task, Tensor] = OrderedDict()
         if not len(base.data.samples):
             zeros = torch.zeros(1, *base.data.shape)

@@ -48,7 +48,8 @@ def fingerprint(
         found[f"classifier.{name}"] = (variant(str(own)) if own else base).classifier_sha256
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
     known = base.held_out if spec.reference == HELD_OUT else base.data
-    found["reference"] = _reference_sha256(known or base.data, references)
+    is_own = spec.reference in (HELD_OUT, base.data.name)
+    found["reference"] = _reference_sha256(known if is_own else None, references)
     found["device"] = device().type  # random numbers differ between device types
     limited = noise_levels.limited(spec.sampler, base)
     found |= {} if limited is None else {"sampler.levels": limited}
@@ -60,10 +61,10 @@ def fingerprint(
     return {key: repr(each) if isinstance(each, float) else each for key, each in found.items()}
 
 
-def _reference_sha256(data: Data, references: Mapping[str, Reference]) -> str:
+def _reference_sha256(data: Data | None, references: Mapping[str, Reference]) -> str:
     """The digest of the data that are the reference, or of its statistics if there are none."""
-    if len(data.samples):
-        return hashlib.sha256(data.samples.numpy().tobytes()).hexdigest()
+    if data is not None and len(data.samples):
+        return data.sha256
     digest = hashlib.sha256()
     for reference in references.values():
         digest.update(reference.frechet.mean.tobytes() + reference.frechet.covariance.tobytes())

@@ -23,8 +23,9 @@ def floors_of(evaluator: Evaluator, n: int) -> dict[str, dict[str, float]]:
         reference = evaluator.references[extractor.name].frechet
         floors = {"perfect": perfect_floor(reference, n)}
         if trained_on is not None and 0 < len(trained_on.samples) <= KEPT:
-            blocks = torch.split(trained_on.samples, BLOCK)
-            features = torch.cat([extractor.to(device())(x.to(device())).cpu() for x in blocks])
+            features = torch.cat(
+                [extractor.to(device())(x.to(device())).cpu() for x in trained_on.batches(BLOCK)]
+            )
             floors["memoriser"] = memoriser_floor(reference, features, trained_on.labels, n)
         found[f"fd_{extractor.name}"] = floors
     return found

@@ -11,7 +11,7 @@ from degradations import Degradation, Denoiser, Draws, InputError
 from study.checkpoints import CACHE, Base
 from study.data import Data
 from study.evaluation.score_files import references_of
-from study.metrics import Extractor, Reference, load_extractor, references, strata
+from study.metrics import Extractor, Reference, load_extractor, strata, stream_references
 from study.models.decoder import Decoder
 from study.parallel.device import device
 from study.sampling import Churn, Fixed, PerSample, Source, stratified
@@ -43,17 +43,18 @@ def load_parts(spec: StudySpec, base: Base, root: Path = Path("mlruns")) -> Part
 def _references(
     spec: StudySpec, base: Base, extractors: list[Extractor], root: Path
 ) -> dict[str, Reference]:
-    held_out = spec.reference == HELD_OUT
-    if not held_out and not spec.confirm.reference_error:
-        return references_of(spec.reference, extractors, root)
+    held_out, own = spec.reference == HELD_OUT, spec.reference == base.data.name
     data = held_out_of(base) if held_out else base.data
-    if not len(data.samples):
+    is_data = (held_out or own) and len(data.samples) > 0
+    if not is_data and not spec.confirm.reference_error:
+        return references_of(spec.reference, extractors, root)
+    if not is_data:
         raise InputError(
             f"confirm.reference_error: found true with the reference '{spec.reference}'; accepted: "
             "a data set, whose samples can be left out."
         )
     groups = strata(len(data.samples), data.labels) if spec.confirm.reference_error else None
-    return references(data.samples, extractors, groups)
+    return stream_references(data.batches(), extractors, groups)
 
 
 @torch.inference_mode()

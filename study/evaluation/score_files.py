@@ -16,13 +16,12 @@ from study.metrics import (
     Reference,
     Tally,
     load_extractor,
-    references,
     scores,
     size_curves,
     strata,
+    stream_references,
 )
 from study.metrics.clean_fid import verifiable, verify
-from study.metrics.reference import stream_references
 from study.metrics.source import Source, samples_of, source_of, unknown
 from study.metrics.tally import GROUPS
 from study.parallel.device import device
@@ -75,7 +74,7 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
     """
     match source_of(name):
         case Source.DATA:
-            return references(load_data(name).samples, extractors)
+            return stream_references(load_data(name, root / CACHE).batches(), extractors)
         case Source.PUBLISHED:
             known, files = (
                 find_statistics(name),
@@ -87,7 +86,9 @@ def references_of(name: str, extractors: Sequence[Extractor], root: Path) -> dic
         case Source.STATISTICS:
             return {e.name: Reference.load(Path(name), e) for e in extractors}
         case Source.SAMPLES:
-            return stream_references((x.to(device()) for x in samples_of(name)), extractors)
+            return stream_references(
+                (x.to(device()) for x in samples_of(name, root=root)), extractors
+            )
         case Source.MISSING:
             raise unknown(name)
 
@@ -107,7 +108,7 @@ def write_reference(
     if out.suffix != ".npz":
         raise InputError(f"{out}: found another suffix; accepted: .npz.")
     chosen = load_extractor(extractor, root).eval()
-    stream = (batch.to(device or "cpu") for batch in samples_of(data))
+    stream = (batch.to(device or "cpu") for batch in samples_of(data, root=root))
     reference = stream_references(stream, [chosen])[chosen.name]
     reference.save(out)
     return reference

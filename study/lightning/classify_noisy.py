@@ -13,8 +13,8 @@ from degradations import RunError
 from degradations.denoiser import column
 from study.checkpoints import build_classifier, save
 from study.checkpoints.classifiers import KIND
-from study.data import Data, load_data
-from study.lightning.fitting import Bar, adam, draw, steps_of, trainer_of
+from study.data import Data
+from study.lightning.fitting import Bar, adam, described, draw, steps_of, trainer_of
 from study.lightning.quiet import quiet
 from study.specs import RecipeSpec
 
@@ -47,7 +47,7 @@ class TrainNoisyClassifier(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        return adam(self.classifier, self.recipe)
+        return adam(self.classifier.parameters(), self.recipe)
 
 
 def log_uniform(n: int, generator: torch.Generator) -> Tensor:
@@ -56,14 +56,15 @@ def log_uniform(n: int, generator: torch.Generator) -> Tensor:
     return (math.log(LOWEST) + u * math.log(HIGHEST / LOWEST)).exp()
 
 
-def train_classifier(recipe: RecipeSpec, folder: Path, made_by: str, progress: bool = True) -> Path:
+def train_classifier(
+    recipe: RecipeSpec, data: Data, folder: Path, made_by: str, progress: bool = True
+) -> Path:
     """Train a classifier by a recipe and save weights and card in a folder, which is returned.
 
     The card states the accuracy at several noise levels, on what was held out or, if nothing was,
     on what was trained on. Raises InputError as `build_classifier` does, and RunError if the loss
     diverges.
     """
-    data = load_data(recipe.data)
     module = TrainNoisyClassifier(recipe, data)
     with quiet():
         bar = [Bar("training the classifier")] if progress else []
@@ -86,6 +87,7 @@ def train_classifier(recipe: RecipeSpec, folder: Path, made_by: str, progress: b
         KIND,
         {
             "data": recipe.data,
+            **described(data),
             "network": entries.pop("network"),
             "recipe": entries,
             "sigma_min": LOWEST,
@@ -103,5 +105,5 @@ def train_classifier(recipe: RecipeSpec, folder: Path, made_by: str, progress: b
 def _accuracy(network: nn.Module, data: Data, sigma: float) -> float:
     """The share of noised samples whose class is found."""
     noise = torch.randn(data.samples.shape, generator=torch.Generator().manual_seed(0))
-    found = network(data.samples + sigma * noise, sigma).argmax(dim=1)
+    found = network(data.samples[:] + sigma * noise, sigma).argmax(dim=1)
     return round(float((found == data.labels).double().mean()), 4)

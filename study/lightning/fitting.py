@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -56,12 +56,17 @@ def draw(
     return Batch(y, label, sigma, torch.randn(y.shape, generator=generator), generator)
 
 
-def adam(module: nn.Module, recipe: RecipeSpec) -> Any:
+def described(data: Data) -> dict[str, Any]:
+    """What the card of a network says of data from outside, which others may not have."""
+    if not data.digest:
+        return {}
+    return {"data_sha256": data.digest, "shape": list(data.shape), "classes": data.classes}
+
+
+def adam(parameters: Iterable[nn.Parameter], recipe: RecipeSpec) -> Any:
     """Adam with the recipe's learning rate: constant for the first half, then a cosine to zero."""
     # foreach gives the same numbers in two thirds of the time
-    optimizer = torch.optim.Adam(
-        module.parameters(), recipe.lr, betas=(0.9, recipe.beta2), foreach=True
-    )
+    optimizer = torch.optim.Adam(parameters, recipe.lr, betas=(0.9, recipe.beta2), foreach=True)
 
     def rate(step: int) -> float:
         return (

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,22 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from degradations import RunError
+from degradations import InputError, RunError
 from study.checkpoints import WIDTHS, is_kept, of_recipe, save, snapshot_path, write
-from study.data import Data, load_data
+from study.data import Data
 from study.files.atomic import replacing
-from study.lightning.fitting import Bar, adam, draw, steps_of, trainer_of
+from study.lightning.fitting import Bar, adam, described, draw, steps_of, trainer_of
 from study.lightning.quiet import quiet
 from study.specs import RecipeSpec
-from study.training import STATE, check_recipe, exponent, objective_of, update
+from study.training import (
+    STATE,
+    Uncertainty,
+    check_recipe,
+    exponent,
+    noise_levels,
+    objective_of,
+    update,
+)
 
 
 class TrainDenoiser(pl.LightningModule):
@@ -30,10 +39,18 @@ class TrainDenoiser(pl.LightningModule):
     def __init__(self, recipe: RecipeSpec, data: Data) -> None:
         super().__init__()
         self.recipe, self.data = recipe, data.split(recipe.samples, recipe.split)[0]
-        self.objective = objective_of(recipe)
+        if recipe.flips and len(data.shape) != 3:
+            raise InputError(
+                f"recipe.flips: found true with samples of shape {list(data.shape)}; accepted: "
+                "with images alone."
+            )
+        self.digest = data.digest
+        self.objective = objective_of(recipe.objective)
+        self.sigmas = partial(noise_levels, recipe)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.denoiser = of_recipe(recipe, data)
+            self.uncertainty = Uncertainty() if self.objective.learns else None
         self.average = copy.deepcopy(self.denoiser).requires_grad_(False)
         self.profiles = nn.ModuleList(copy.deepcopy(self.average) for _ in WIDTHS)
         averages = zip((self.average, *self.profiles), (recipe.ema, *WIDTHS), strict=True)
@@ -43,13 +60,17 @@ class TrainDenoiser(pl.LightningModule):
 
     def training_step(self, batch: int, index: int) -> Tensor:
         recipe, step = self.recipe, self.global_step
-        y, label, sigma, noise, generator = draw(recipe, self.data, self.objective.sigmas, step)
+        y, label, sigma, noise, generator = draw(recipe, self.data, self.sigmas, step)
         if label is not None and recipe.label_dropout:
             dropped = torch.rand(recipe.batch, generator=generator) < recipe.label_dropout
             label = label.masked_fill(dropped, -1)
+        if recipe.flips:
+            flipped = torch.rand(recipe.batch, generator=generator) < 0.5
+            y = torch.where(flipped[:, None, None, None], y.flip(-1), y)
         y, noise, sigma = y.to(self.device), noise.to(self.device), sigma.to(self.device)
         label = None if label is None else label.to(self.device)
-        loss = self.objective.loss(self.denoiser, y, noise, sigma, label)
+        u = None if self.uncertainty is None else self.uncertainty(sigma)
+        loss = self.objective.loss(self.denoiser, y, noise, sigma, label, recipe.sigma_data, u)
         if self.global_step % 50 == 0:
             self.log("loss", loss)
         return loss
@@ -60,12 +81,20 @@ class TrainDenoiser(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["recipe"] = asdict(self.recipe)
+        checkpoint["data_sha256"] = self.digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        check_recipe(checkpoint.get("recipe", {}), self.recipe, "the training state in this folder")
+        what = "the training state in this folder"
+        check_recipe(checkpoint.get("recipe", {}), self.recipe, what)
+        if checkpoint.get("data_sha256", self.digest) != self.digest:
+            raise InputError(
+                f"{what} is of other content of '{self.recipe.data}'; give another --out, or "
+                "--retrain to discard it."
+            )
 
     def configure_optimizers(self) -> Any:
-        return adam(self.denoiser, self.recipe)
+        learned = [self.denoiser, *([self.uncertainty] if self.uncertainty else [])]
+        return adam([each for one in learned for each in one.parameters()], self.recipe)
 
 
 class _InPlace(TorchCheckpointIO):
@@ -129,19 +158,22 @@ class _KeepSnapshots(pl.Callback):
 
 def train(
     recipe: RecipeSpec,
+    data: Data,
     folder: Path,
     made_by: str,
     progress: bool = True,
     save_every: int = 1000,
     until: int | None = None,
 ) -> Path:
-    """Train a base by a recipe into a folder, resuming from a state there; returns the folder.
+    """Train a base by a recipe on its data into a folder, which is returned.
+
+    It is resumed from a state there.
 
     The folder then has the averaged weights with their card, snapshots, and Lightning's state; with
     `until`, a step at which training stops early, the state and the snapshots so far. Raises
     RunError if the loss diverges.
     """
-    module = TrainDenoiser(recipe, load_data(recipe.data))
+    module = TrainDenoiser(recipe, data)
     state, last = folder / STATE, min(until or recipe.steps, recipe.steps)
     with quiet():
         keep = [_KeepSnapshots(folder), _KeepState(state, save_every)]
@@ -169,6 +201,7 @@ def train(
         "denoiser",
         {
             "data": recipe.data,
+            **described(data),
             "sigma_data": recipe.sigma_data,
             "network": entries.pop("network"),
             "recipe": entries,

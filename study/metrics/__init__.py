@@ -29,6 +29,7 @@ from study.metrics.random_fourier import RandomFourier as RandomFourier
 from study.metrics.random_network import RandomNetwork as RandomNetwork
 from study.metrics.reference import Reference as Reference
 from study.metrics.reference import references as references
+from study.metrics.reference import stream_references as stream_references
 from study.metrics.saturation import Saturation as Saturation
 from study.metrics.scorer import reference_replicates as reference_replicates
 from study.metrics.scorer import replicates as replicates

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from degradations import InputError
-from study.checkpoints import find_statistics, near, public_statistics
-from study.data import DATA, load_data
+from study.checkpoints import CACHE, find_statistics, near, public_statistics
+from study.data import DATA, is_data, load_data
 from study.files.images import batches
 from study.metrics.reference import Reference
 
@@ -29,7 +28,7 @@ class Source(Enum):
 def source_of(name: str) -> Source:
     """What a name stands for. Raises InputError for an unknown name that is no path either."""
     path = Path(name)
-    if name in DATA:
+    if is_data(name):
         return Source.DATA
     if find_statistics(name) is not None:
         return Source.PUBLISHED
@@ -54,14 +53,14 @@ def unknown(name: str) -> InputError:
     )
 
 
-def samples_of(name: str, batch: int = BATCH) -> Iterator[Tensor]:
-    """The samples of a data set or of files, in batches [n, …].
+def samples_of(name: str, batch: int = BATCH, root: Path = Path("mlruns")) -> Iterator[Tensor]:
+    """The samples of a data set, kept under root/cache, or of files, in batches [n, …].
 
     Raises InputError for names of statistics and unknown ones, and as `batches` does.
     """
     source = source_of(name)
     if source is Source.DATA:
-        return iter(torch.split(load_data(name).samples, batch))
+        return load_data(name, root / CACHE).batches(batch)
     if source is Source.PUBLISHED:
         raise InputError(f"'{name}': found {source.value}; accepted: {Source.SAMPLES.value}.")
     return batches(Path(name), batch)

@@ -1,26 +1,33 @@
 """ADM, the U-Net of classifier guidance."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import Positional, UNet, columns
+from study.models.patched import on_patches
+from study.models.preconditioning import Network
+from study.models.unet import Positional, UNet, begun, columns
 from study.models.unet_blocks import Conv, Style, group_norm
+from study.specs import NetworkSpec
 
 EPS = 1e-5  # of every group norm
+HEAD = 64  # channels of a head of attention
 
 
 class DhariwalUNet(UNet):
-    """ADM (Dhariwal & Nichol 2021), with adaptive group norms and attention heads of 64 channels.
+    """ADM (Dhariwal & Nichol 2021), with adaptive group norms and several attention heads.
 
     The embedding scales and shifts, and many levels have attention. width, multipliers: channels of
-    each level; embedding_multiplier: of the embedding, in widths; augmentations: entries of a label
-    of augmentations in training, which sampling never gives; its weights are kept without effect.
-    The rest as in `UNet`. Raises InputError if the numbers do not fit together. (as in Karras et
-    al. 2022, appendix F and table 7)
+    each level; embedding_multiplier: of the embedding, in widths; head_width: channels of a head;
+    augmentations: entries of a label of augmentations in training, which sampling never gives; its
+    weights are kept without effect. The rest as in `UNet`. Raises InputError if the numbers do not
+    fit together. (as in Karras et al. 2022, appendix F and table 7)
     """
+
+    kind: ClassVar[str | None] = "adm"
 
     def __init__(
         self,
@@ -34,10 +41,11 @@ class DhariwalUNet(UNet):
         embedding_multiplier: int = 4,
         blocks: int = 3,
         attention_at: Sequence[int] = (32, 16, 8),
+        head_width: int = HEAD,
     ) -> None:
         out_channels = channels if out_channels is None else out_channels
         widths, embedding = [width * m for m in multipliers], width * embedding_multiplier
-        style = Style(embedding, EPS, adaptive=True, gain=1.0, project=False, head_width=64)
+        style = Style(embedding, EPS, adaptive=True, gain=1.0, project=False, head_width=head_width)
         super().__init__(
             resolution,
             channels,
@@ -57,6 +65,24 @@ class DhariwalUNet(UNet):
         self.map_label = nn.Linear(classes, embedding, bias=False) if classes else None
         self.out_norm = group_norm(widths[0], EPS)
         self.out_conv = Conv(widths[0], out_channels, 3)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
+        def make(resolution: int, channels: int) -> Network:
+            made = cls(
+                resolution,
+                channels,
+                classes,
+                width=spec.width,
+                multipliers=spec.multipliers,
+                blocks=spec.blocks,
+                attention_at=spec.attention_at,
+                head_width=min(HEAD, spec.width),
+            )
+            nn.init.zeros_(made.out_conv.weight)
+            return begun(made)
+
+        return on_patches(make, str(cls.kind), shape, spec.patch)
 
     def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         angles = self.map_noise(c_noise)

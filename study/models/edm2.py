@@ -1,14 +1,16 @@
 """The magnitude-preserving U-Net of EDM2, with its published parameter names."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Condition, Draws, InputError, LabelSite
 from study.models.edm2_blocks import Block, Fourier, Resample, Weight, mp_cat, mp_silu, mp_sum
+from study.models.patched import on_patches
 from study.models.preconditioning import PRECISIONS, Network
+from study.specs import NetworkSpec
 
 
 class EDM2UNet(Network):
@@ -26,6 +28,7 @@ class EDM2UNet(Network):
     Raises InputError if the numbers do not fit together.
     """
 
+    kind: ClassVar[str | None] = "edm2"
     precisions = PRECISIONS
 
     def __init__(
@@ -117,6 +120,26 @@ class EDM2UNet(Network):
                 now = after
         self.out_conv = Weight(now, channels, 3)
         self.out_gain = nn.Parameter(torch.zeros([]))
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
+        def make(resolution: int, channels: int) -> Network:
+            made = cls(
+                resolution,
+                channels,
+                classes,
+                width=spec.width,
+                multipliers=spec.multipliers,
+                blocks=spec.blocks,
+                attention_at=spec.attention_at,
+                head_width=min(64, spec.width),
+            )
+            for module in made.modules():
+                if isinstance(module, Weight):
+                    module.begin()
+            return made
+
+        return on_patches(make, str(cls.kind), shape, spec.patch)
 
     def forward(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None

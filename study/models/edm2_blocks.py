@@ -18,32 +18,47 @@ class Weight(nn.Module):
     """A linear layer or convolution without bias, with weight w/(ε + rms(w))/√fan_in.
 
     rms(w) is per output (eq. 47 and 66). The weight is normalised when it is loaded, unless the
-    version in the `state_dict` says that it already is.
+    version in the `state_dict` says that it already is. In training, from `begin` on, it is
+    normalised at every call, and forced back to rms(w) = 1 before (appendix B.4).
     """
 
     _version = 2
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 0) -> None:
         super().__init__()
+        self.trains = False
         self.weight = nn.Parameter(torch.randn(outputs, inputs, *([kernel] * 2 if kernel else [])))
         self._normalise()
 
+    def begin(self) -> None:
+        """Draw a weight of rms 1 to be trained."""
+        self.trains = True
+        nn.init.normal_(self.weight)
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.ndim == 2:
-            return nn.functional.linear(x, self.weight)
-        return nn.functional.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
+        weight = self._trained() if self.trains else self.weight
+        if weight.ndim == 2:
+            return nn.functional.linear(x, weight)
+        return nn.functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
 
     def column(self, index: Tensor) -> Tensor:
         """The layer applied to √inputs times a one-hot vector, [B] → [B, outputs]; zero for −1."""
-        return columns(self.weight, index) * math.sqrt(self.weight.shape[1])
+        weight = self._trained() if self.trains else self.weight
+        return columns(weight, index) * math.sqrt(weight.shape[1])
+
+    def _trained(self) -> Tensor:
+        """The normalised weight, through which gradients flow."""
+        root = math.sqrt(self.weight[0].numel())
+        if self.training and torch.is_grad_enabled():
+            with torch.no_grad():
+                self.weight.copy_(_normalised(self.weight) * root)
+        return _normalised(self.weight)
 
     def _normalise(self) -> None:
+        self.trains = False
         weight = self.weight.detach()
         if not weight.is_meta:  # which has no values
-            weight, fan_in = weight.float(), weight[0].numel()
-            rms = weight.flatten(1).norm(dim=1) / math.sqrt(fan_in)
-            scale = 1 / ((EPS + rms) * math.sqrt(fan_in))
-            weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).to(self.weight.dtype)
+            weight = _normalised(weight.float()).to(self.weight.dtype)
         # the layout of activations
         layout = torch.channels_last if weight.ndim == 4 else torch.contiguous_format
         self.weight.data = weight.contiguous(memory_format=layout)
@@ -58,6 +73,13 @@ class Weight(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
         if local_metadata.get("version") != self._version:
             self._normalise()
+
+
+def _normalised(weight: Tensor) -> Tensor:
+    """w/(ε + rms(w))/√fan_in, rms per output."""
+    root = math.sqrt(weight[0].numel())
+    rms = weight.flatten(1).norm(dim=1) / root
+    return weight * (1 / ((EPS + rms) * root)).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 class Block(nn.Module):

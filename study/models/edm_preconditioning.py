@@ -4,6 +4,7 @@ Each declares the noise levels of its training (table 1, "Time steps"), within w
 """
 
 import math
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ class VP(Preconditioned):
     Raises InputError if these are not noise levels. (Karras et al. 2022, table 1, column VP)
     """
 
+    name: ClassVar[str | None] = "vp"
+    gives_time: ClassVar[bool] = True
+
     def __init__(
         self,
         network: Network,
@@ -33,6 +37,10 @@ class VP(Preconditioned):
             network, Levels(*(beta_d / 2 * times**2 + beta_min * times).expm1().sqrt().tolist())
         )
         self.beta_d, self.beta_min, self.steps = beta_d, beta_min, steps
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
 
     def scalings(self, sigma: Tensor) -> Scalings:
         time = (
@@ -50,8 +58,14 @@ class VE(Preconditioned):
     column VE)
     """
 
+    name: ClassVar[str | None] = "ve"
+
     def __init__(self, network: Network, sigma_min: float = 0.02, sigma_max: float = 100.0) -> None:
         super().__init__(network, Levels(sigma_min, sigma_max))
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
 
     def scalings(self, sigma: Tensor) -> Scalings:
         one = torch.ones_like(sigma)
@@ -70,6 +84,9 @@ class IDDPM(Preconditioned):
 
     u: Tensor
 
+    name: ClassVar[str | None] = "iddpm"
+    gives_time: ClassVar[bool] = True
+
     def __init__(
         self, network: Network, c1: float = 0.001, c2: float = 0.008, steps: int = 1000
     ) -> None:
@@ -83,6 +100,10 @@ class IDDPM(Preconditioned):
         super().__init__(network, Levels(float(u[-2]), float(u[0]), tuple(u[:-1].tolist())))
         self.steps = steps
         self.register_buffer("u", u)
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
 
     def scalings(self, sigma: Tensor) -> Scalings:
         nearest = (self.u - sigma.reshape(-1, 1)).abs().argmin(dim=1).reshape(sigma.shape)

@@ -28,6 +28,7 @@ class Network(nn.Module, ABC):
     precisions: ClassVar[tuple[torch.dtype, ...]] = (torch.float32,)
     precision: torch.dtype = torch.float32  # of its activations
     crops: int | None = None  # see `Denoiser`
+    takes_time: ClassVar[bool] = False  # whether c_noise may be a time of up to 1000 steps
 
     def __call__(
         self,
@@ -40,7 +41,7 @@ class Network(nn.Module, ABC):
         return found
 
     @classmethod
-    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Self:
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> "Network":
         """The untrained network of a recipe, for samples of a shape.
 
         Raises InputError if the sizes do not fit the shape.
@@ -86,10 +87,12 @@ class Preconditioned(Denoiser, ABC):
 
     made_for: the noise levels of its training; None: any. limit: a function applied to the estimate
     before it is returned; None: nothing. name: in recipes, if networks can be trained with it here,
-    which `of` then prepares. (Karras et al. 2022, eq. 7)
+    which `of` then prepares. gives_time: whether c_noise is a time of up to 1000 steps. (Karras et
+    al. 2022, eq. 7)
     """
 
     name: ClassVar[str | None] = None
+    gives_time: ClassVar[bool] = False
 
     def __init__(
         self, network: Network, made_for: Levels | None = None, limit: Limit | None = None
@@ -168,7 +171,7 @@ def networks() -> dict[str, type[Network]]:
 def preconditionings() -> dict[str, type[Preconditioned]]:
     """The preconditionings that networks can be trained with here, by name."""
     known = {each.name: each for each in Preconditioned.__subclasses__()}
-    return {name: each for name, each in known.items() if name is not None}
+    return {name: known[name] for name in sorted(filter(None, known))}
 
 
 def _short(precision: torch.dtype) -> str:

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.unet import Fourier, Positional, UNet, at, columns
+from study.models.patched import on_patches
+from study.models.preconditioning import Network
+from study.models.unet import Fourier, Positional, UNet, at, begun, columns
 from study.models.unet_blocks import Conv, Resample, Style, group_norm
+from study.specs import NetworkSpec
 
 EPS = 1e-6  # of every group norm
 
@@ -28,6 +31,8 @@ class SongUNet(UNet):
     A residual sum is scaled by √½; attention has one head. (Song et al. 2021; as in Karras et al.
     2022, appendix F and table 7)
     """
+
+    kind: ClassVar[str | None] = "ddpmpp"
 
     def __init__(
         self,
@@ -97,6 +102,25 @@ class SongUNet(UNet):
             if decoder == "skip" or side == self.sides[0]:
                 self.dec[at(side, "aux_norm")] = group_norm(leaving, EPS)
                 self.dec[at(side, "aux_conv")] = Conv(leaving, out_channels, 3)
+
+    @classmethod
+    def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
+        def make(resolution: int, channels: int) -> Network:
+            made = cls(
+                resolution,
+                channels,
+                classes,
+                width=spec.width,
+                multipliers=spec.multipliers,
+                blocks=spec.blocks,
+                attention_at=spec.attention_at,
+            )
+            last = made.dec[at(resolution, "aux_conv")]
+            assert isinstance(last, Conv)
+            nn.init.zeros_(last.weight)
+            return begun(made)
+
+        return on_patches(make, str(cls.kind), shape, spec.patch)
 
     def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         angles = self.map_noise(c_noise)

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,14 @@ class UNet(Network, ABC):
     first `channels` are the estimate (the rest, ADM's learned variances, are dropped); classes: 0
     for none; stem: channels of the first map; widths: channels of each level; attention_at: sides
     of the maps with attention; last_only: on the way up, attention only in the last block of a
-    level. Weights start as PyTorch's do, since these networks are meant to be loaded. Its sites:
+    level. Weights start as PyTorch's do; see `begun`. Its sites:
     'map' at the entry of every block, 'dropout' before its last convolution, 'block' at its
     residual branches, 'attention', and 'label' if there are classes. Raises InputError if the
     numbers do not fit together.
     """
 
     precisions = PRECISIONS
+    takes_time: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -128,6 +130,15 @@ class UNet(Network, ABC):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.GroupNorm, Resample)):
                 module.to(precision)
+
+
+def begun(network: UNet) -> UNet:
+    """The U-Net with the last layer of every residual branch at zero, as its training begins."""
+    for block in network.modules():
+        if isinstance(block, Block):
+            for last in (block.conv1, *([block.proj] if block.heads else [])):
+                nn.init.zeros_(last.weight)
+    return network
 
 
 class Positional(nn.Module):

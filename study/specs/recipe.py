@@ -2,26 +2,31 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from study.specs.checks import require, require_between
 
 MOST_STEPS = 1_000_000_000  # below 2³¹, above which batches would repeat those of the next seed
 MOST_BATCH = 1_000_000
+MOST_LEVELS = 8  # of a U-Net
+UNETS = ("adm", "ddpmpp", "edm2")
 MOST_WEIGHTS = 100_000_000  # of a network; training takes nine times as many numbers, 3.6 GB
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """A residual MLP, or a transformer on the patches of an image, of at most 100,000,000 weights.
+    """The network of a base, by kind, of at most 100,000,000 weights.
 
     Args:
-        width: features between the blocks
-        hidden: features within a block
-        blocks: number of residual blocks, each with a dropout site
-        embedding: features of the embedding of noise level and label
-        kind: by name: mlp or transformer
-        heads: attention heads, among which the width is divided (transformer only)
-        patch: side of a patch in pixels (transformer only)
+        width: features between the blocks; of a U-Net, channels of its first level
+        hidden: features within a block (mlp, transformer)
+        blocks: number of residual blocks, each with a dropout site; of a U-Net, on each level
+        embedding: features of the embedding of noise level and label (mlp, transformer)
+        kind: by name: mlp, transformer, or a U-Net: adm, ddpmpp or edm2
+        heads: attention heads, among which the width is divided (transformer)
+        patch: side of a patch, whose pixels become channels; 1: none (transformer, U-Nets)
+        multipliers: channels of each level, of half the side of the one before, in widths (U-Nets)
+        attention_at: sides of the maps with attention, after patches (U-Nets)
     """
 
     width: int = 64
@@ -31,8 +36,12 @@ class NetworkSpec:
     kind: str = "mlp"
     heads: int = 4
     patch: int = 2
+    multipliers: tuple[int, ...] = (1, 2)
+    attention_at: tuple[int, ...] = (7, 8)
 
     def __post_init__(self) -> None:
+        for key in ("multipliers", "attention_at"):  # lists on a card
+            object.__setattr__(self, key, tuple(getattr(self, key)))
         sizes = {
             "width": 4096,
             "hidden": 16384,
@@ -50,7 +59,14 @@ class NetworkSpec:
                 f"an integer from 1 to {most}",
             )
         require(
-            self.kind == "mlp" or self.width % self.heads == 0,
+            1 <= len(self.multipliers) <= MOST_LEVELS
+            and all(1 <= m <= 64 for m in self.multipliers),
+            "network.multipliers",
+            self.multipliers,
+            f"1 to {MOST_LEVELS} integers from 1 to 64",
+        )
+        require(
+            self.kind != "transformer" or self.width % self.heads == 0,
             "network.width",
             self.width,
             f"a multiple of network.heads, {self.heads}",
@@ -66,6 +82,9 @@ class NetworkSpec:
     @property
     def weights(self) -> int:
         """The number of weights of the blocks, which contain nearly all of the network's."""
+        if self.kind in UNETS:  # two 3×3 convolutions a block, down and up again
+            widths = (self.width * multiplier for multiplier in self.multipliers)
+            return sum((2 * self.blocks + 1) * 18 * width**2 for width in widths)
         attention = 0 if self.kind == "mlp" else 4 * self.width**2
         return self.blocks * (2 * self.hidden * (self.width + self.embedding) + attention)
 
@@ -75,7 +94,9 @@ class RecipeSpec:
     """How a base is trained.
 
     Args:
-        data: data set to train on, by name; `study list data`
+        data: data set to train on: by name (`study list data`), a folder of images with a subfolder
+            for each class, a zip or an NPZ, torchvision:NAME or hub:ORG/NAME; then @size=N to crop
+            and resize images, @split=S for a part of what is published
         network: size of the network
         steps: optimizer steps, at most 1,000,000,000
         batch: samples a step, at most 1,000,000
@@ -88,9 +109,13 @@ class RecipeSpec:
         seed: of initial weights and batches
         samples: share of the data trained on, in (0, 1]; the rest is held out
         split: seed of the split into the two
-        objective: noise levels and loss, by name, such as edm; `study list objectives`
+        objective: weight of the loss at each noise level, by name, such as edm; `study list
+            objectives`
         preconditioning: how network and denoiser relate, by name, such as edm
         label_dropout: share of training samples without their label, for classifier-free guidance
+        noise_levels: distribution of sigma in training: lognormal (by p_mean and p_std), linear or
+            cosine, DDPM's schedules with uniform time
+        flips: whether images are mirrored at random
     """
 
     data: str = "digits"
@@ -109,6 +134,8 @@ class RecipeSpec:
     objective: str = "edm"
     preconditioning: str = "edm"
     label_dropout: float = 0.0
+    noise_levels: Literal["lognormal", "linear", "cosine"] = "lognormal"
+    flips: bool = False
 
     def __post_init__(self) -> None:
         require_between(self.steps, "recipe.steps", 1, MOST_STEPS)
@@ -126,6 +153,12 @@ class RecipeSpec:
             0 < self.samples <= 1, "recipe.samples", self.samples, "a share above 0 and at most 1"
         )
         require(0 <= self.split < 2**31, "recipe.split", self.split, "an integer from 0 to 2³¹ − 1")
+        require(
+            self.noise_levels in ("lognormal", "linear", "cosine"),
+            "recipe.noise_levels",
+            self.noise_levels,
+            "lognormal, linear or cosine",
+        )
         require(
             0 <= self.label_dropout < 1,
             "recipe.label_dropout",

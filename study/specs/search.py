@@ -60,8 +60,8 @@ class SearchSpec:
         tolerance: stop where the interval of the best weight is narrower than this
         budget: network evaluations per sample (NFE) that the search of a pairing may take,
             including those of the guide and the probe; at most 1,000,000,000
-        prune: end an evaluation after a third of its samples, in whole chunks, if it is worse there
-            than the best so far, beyond the noise (all methods but grid)
+        prune: end an evaluation after one or two thirds of its samples, in whole chunks, if it is
+            worse there than the best so far, beyond the noise (all methods but grid)
         screen: do not search a pairing whose probe predicts 1 and whose FD rises on both sides of 1
         interval: noise levels between which the ends of a guidance interval are searched too (gp,
             tpe, cmaes)

@@ -11,6 +11,7 @@ from study.specs.recipe import RecipeSpec
 from study.specs.sampler import SamplerSpec
 from study.specs.search import CONSTANT, MOST_SEED_SETS, ConfirmSpec, PairingSpec, SearchSpec
 
+WORD = re.compile(r"[\w-]+")  # a name, rather than a path or a name with options
 HELD_OUT = "held-out"  # the reference that is the part of the data a base was not trained on
 APART = 10_000  # seeds between two bases of a study, more than one of them uses
 MOST_NAME = 200  # bytes: file names, which have at most 255, add a suffix
@@ -30,9 +31,9 @@ class StudySpec:
         bases: in place of a base, several over which the study is repeated, such as digits@seed=0
             and digits@seed=1; intervals are then over bases
         recipe: how the base is trained, if it is
-        reference: what samples are compared with: a data set, held-out (the part of it that the
-            base was not trained on), published statistics (img512, cifar10 train), or a file or
-            folder of statistics or images
+        reference: what samples are compared with: a data set, as in recipe.data, held-out (the part
+            of it that the base was not trained on), published statistics (img512, cifar10 train),
+            or a file or folder of statistics or images
         decoder: of EDM2's latents, in place of the hub's: a folder of diffusers' AutoencoderKL, or
             hub:org/name
         precision: of the network: fp32, fp16, bf16, or auto, that of the base on accelerators and
@@ -89,10 +90,13 @@ class StudySpec:
             "any other name, as MLflow has an experiment of this name",
         )
         require(
-            bool(self.base or self.bases) or self.data in (None, self.recipe.data),
+            bool(self.base or self.bases)
+            or self.data in (None, self.recipe.data)
+            or not WORD.fullmatch(self.reference),
             "recipe.data",
             self.recipe.data,
-            f"{self.reference}, the reference, since the base is trained by the recipe",
+            f"{self.reference}, the reference, since the base is trained by the recipe; another "
+            "reference is held-out, or a path of images or statistics",
         )
         self._check_bases()
         require(

@@ -1,45 +1,33 @@
-"""The objective of EDM."""
+"""The objectives of EDM and EDM2."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from degradations import Condition, Denoiser
-from degradations.denoiser import column
-from study.specs import RecipeSpec
 from study.training.objective import Objective
 
 
 @dataclass(frozen=True)
 class EDMObjective(Objective):
-    """`edm`: ln σ ~ N(P_mean, P_std²), and λ(σ)·|D(y + σn; σ) − y|² with λ = (σ² + σd²)/(σσd)².
+    """`edm`: λ(σ) = (σ² + σd²)/(σσd)², the same loss at every noise level for an untrained network.
 
-    The loss is a mean over samples and elements. (Karras et al. 2022, eq. 2 and table 1)
+    (Karras et al. 2022, table 1)
     """
 
-    p_mean: float
-    p_std: float
-    sigma_data: float
+    kind: ClassVar[str] = "edm"
 
-    name: ClassVar[str] = "edm"
+    def weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
+        return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
-    @classmethod
-    def of(cls, recipe: RecipeSpec) -> "EDMObjective":
-        return cls(recipe.p_mean, recipe.p_std, recipe.sigma_data)
 
-    def sigmas(self, n: int, generator: torch.Generator) -> Tensor:
-        return (self.p_mean + self.p_std * torch.randn(n, generator=generator)).exp()
+@dataclass(frozen=True)
+class EDM2Objective(EDMObjective):
+    """`edm2`: that of EDM with a learned uncertainty u(σ), λ(σ)/exp(u)·|D − y|² + u.
 
-    def loss(
-        self,
-        denoiser: Denoiser,
-        y: Tensor,
-        noise: Tensor,
-        sigma: Tensor,
-        condition: Condition | Tensor | None = None,
-    ) -> Tensor:
-        s = column(sigma, y)
-        weight = (s**2 + self.sigma_data**2) / (s * self.sigma_data) ** 2
-        return (weight * (denoiser(y + s * noise, sigma, condition) - y) ** 2).mean()
+    It keeps the loss the same at every noise level throughout the training. (Karras et al. 2024,
+    EDM2, eq. 14)
+    """
+
+    kind: ClassVar[str] = "edm2"
+    learns: ClassVar[bool] = True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from degradations import InputError
+from study.data import Data
 from study.specs import NetworkSpec, RecipeSpec
 
 STATE = "training.ckpt"
@@ -22,9 +23,13 @@ FIRST_OF_NETWORK = ("width", "hidden", "blocks", "embedding", "kind", "heads", "
 MOST_NAME = 40  # characters of a data set in the name of a folder
 
 
-def identity(recipe: RecipeSpec) -> dict[str, Any]:
-    """What determines a training, by key: the first version's keys, and changed later ones."""
+def identity(recipe: RecipeSpec, digest: str = "") -> dict[str, Any]:
+    """What determines a training, by key: the first version's keys, and changed later ones.
+
+    digest: of the content of data from outside.
+    """
     own = _counted(asdict(recipe), asdict(RecipeSpec()), FIRST)
+    own |= {"data_sha256": digest} if digest else {}
     return own | {
         "network": _counted(asdict(recipe.network), asdict(NetworkSpec()), FIRST_OF_NETWORK)
     }
@@ -55,8 +60,9 @@ def check_recipe(kept: dict[str, Any], recipe: RecipeSpec, what: str) -> None:
         )
 
 
-def folder_of(recipe: RecipeSpec, root: Path) -> Path:
+def folder_of(recipe: RecipeSpec, root: Path, data: Data) -> Path:
     """The folder of a recipe's base in root/bases, named by everything that determines it."""
-    digest = hashlib.sha256(json.dumps(identity(recipe), sort_keys=True).encode()).hexdigest()
-    data = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
-    return root / "bases" / f"{data}-{digest[:12]}"
+    known = json.dumps(identity(recipe, data.digest), sort_keys=True)
+    digest = hashlib.sha256(known.encode()).hexdigest()
+    name = re.sub(r"[^\w-]+", "-", recipe.data, flags=re.ASCII).strip("-")[-MOST_NAME:]
+    return root / "bases" / f"{name}-{digest[:12]}"

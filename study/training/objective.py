@@ -1,34 +1,30 @@
-"""The contract of a training objective: the noise levels of a batch, and the loss at them."""
+"""The contract of a training objective: a weight of the squared error at each noise level."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from degradations import Condition, Denoiser, InputError
-from study.specs import RecipeSpec
+from degradations import Condition, Denoiser
+from degradations.denoiser import column
+from degradations.named import Named, named, read
 
 
 @dataclass(frozen=True)
-class Objective(ABC):
-    """A distribution of noise levels and a loss, made from a recipe, by name."""
+class Objective(Named, ABC):
+    """L = λ(σ)·|D(y + σn; σ) − y|², a mean over samples and elements.
 
-    name: ClassVar[str]
+    learns: whether u(σ) is learned beside the denoiser, with the loss λ(σ)/exp(u)·|D − y|² + u.
+    """
 
-    @classmethod
+    learns: ClassVar[bool] = False
+
     @abstractmethod
-    def of(cls, recipe: RecipeSpec) -> "Objective":
-        """The objective with the recipe's constants."""
+    def weight(self, sigma: Tensor, sigma_data: float) -> Tensor:
+        """λ at noise levels, of their shape."""
         raise NotImplementedError
 
-    @abstractmethod
-    def sigmas(self, n: int, generator: torch.Generator) -> Tensor:
-        """The noise levels of a batch, [n]."""
-        raise NotImplementedError
-
-    @abstractmethod
     def loss(
         self,
         denoiser: Denoiser,
@@ -36,20 +32,22 @@ class Objective(ABC):
         noise: Tensor,
         sigma: Tensor,
         condition: Condition | Tensor | None = None,
+        sigma_data: float = 1.0,
+        u: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, a scalar; y, noise: [B, …]; sigma: [B]."""
-        raise NotImplementedError
+        """The loss of a batch, a scalar; y, noise: [B, …]; sigma, u: [B]."""
+        s = column(sigma, y)
+        error = self.weight(s, sigma_data) * (denoiser(y + s * noise, sigma, condition) - y) ** 2
+        if u is None:
+            return error.mean()
+        return (error / column(u.exp(), y)).mean() + u.mean()
 
 
 def objectives() -> dict[str, type[Objective]]:
     """All objectives by name, in alphabetical order."""
-    return {each.name: each for each in sorted(Objective.__subclasses__(), key=lambda o: o.name)}
+    return named(Objective)
 
 
-def objective_of(recipe: RecipeSpec) -> Objective:
-    """The objective of a recipe. Raises InputError if there is none of its name."""
-    if recipe.objective not in objectives():
-        raise InputError(
-            f"recipe.objective: found '{recipe.objective}'; accepted: {', '.join(objectives())}."
-        )
-    return objectives()[recipe.objective].of(recipe)
+def objective_of(name: str) -> Objective:
+    """The objective of a name, such as `edm` or `p2(gamma=0.5)`. Raises InputError for another."""
+    return read(name, objectives(), f"recipe.objective: '{name[:80]}'", "an objective")

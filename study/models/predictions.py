@@ -1,0 +1,55 @@
+"""Networks that predict the noise, the sample or the velocity of a variance-preserving process.
+
+In that process x_t = α(y + σn) with α = 1/√(1 + σ²), so networks are given x/√(1 + σ²). Each is the
+formula of EDM, D = c_skip·x + c_out·F(c_in·x; c_noise), with c_noise = ln(σ)/4. The schedule in
+which a paper trains is `recipe.noise_levels`.
+"""
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from study.models.preconditioning import Network, Preconditioned, Scalings
+
+
+class Epsilon(Preconditioned):
+    """`epsilon`: F is the noise n: D = x − σF; c_skip = 1, c_out = −σ. (Ho et al. 2020)"""
+
+    name: ClassVar[str | None] = "epsilon"
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        c_in = (1 + sigma**2).rsqrt()
+        return Scalings(torch.ones_like(sigma), -sigma, c_in, sigma.log() / 4)
+
+
+class Sample(Preconditioned):
+    """`x0`: F is the clean sample: D = F; c_skip = 0, c_out = 1. (Salimans & Ho 2022, § 4)"""
+
+    name: ClassVar[str | None] = "x0"
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        c_in = (1 + sigma**2).rsqrt()
+        return Scalings(torch.zeros_like(sigma), torch.ones_like(sigma), c_in, sigma.log() / 4)
+
+
+class Velocity(Preconditioned):
+    """`v`: F is v = αn − ασy: D = α²x − ασF; c_skip = α², c_out = −ασ. (Salimans & Ho 2022, § 4)"""
+
+    name: ClassVar[str | None] = "v"
+
+    @classmethod
+    def of(cls, network: Network, sigma_data: float) -> Self:
+        return cls(network)
+
+    def scalings(self, sigma: Tensor) -> Scalings:
+        alpha = (1 + sigma**2).rsqrt()
+        return Scalings(alpha**2, -alpha * sigma, alpha, sigma.log() / 4)
