@@ -324,7 +324,7 @@ def test_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="some images have no class"):
         loaded("hub:org/name@size=3", tmp_path)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(InputError, match="pip install datasets"):
+    with pytest.raises(InputError, match="the package datasets is not installed"):
         loaded("hub:org/other", tmp_path)
 
 

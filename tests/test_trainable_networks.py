@@ -79,7 +79,7 @@ def test_every_preconditioning_is_trained(name: str, tmp_path: Path) -> None:
     recipe, data = recipe_of(kind, preconditioning=name, **steps), load_data("digits")
     before = error(of_recipe(recipe, data), data)
     folder = train(recipe, data, tmp_path, "a test", progress=False)
-    assert error(load_base(folder, "digits").denoiser, data) < 0.8 * before
+    assert error(load_base(folder, "digits").denoiser, data) < 0.9 * before
 
 
 @pytest.mark.parametrize("name", ["vp", "iddpm"])

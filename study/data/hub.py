@@ -8,6 +8,7 @@ from degradations import InputError
 from study.data.data_name import HUB, DataName
 from study.data.listed import Array, Listed, square
 from study.files.image_files import GREY
+from study.models.optional import optional
 
 
 def images_of_hub(name: DataName, cache: Path) -> Listed:
@@ -48,12 +49,7 @@ def images_of_hub(name: DataName, cache: Path) -> Listed:
 
 def _load(name: DataName, cache: Path) -> list[Any]:
     """The splits of a data set."""
-    try:
-        import datasets  # type: ignore[import-not-found]  # optional
-    except ImportError:
-        raise InputError(
-            f"data set '{name.place}': needs the library datasets; pip install datasets."
-        ) from None
+    datasets = optional("datasets", "hub")
     place = name.place.removeprefix(HUB)
     try:
         found = datasets.load_dataset(place, split=name.split, cache_dir=str(cache / "hub"))

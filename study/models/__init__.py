@@ -19,3 +19,4 @@ from study.models.predictions import Sample as Sample
 from study.models.predictions import Velocity as Velocity
 from study.models.songunet import SongUNet as SongUNet
 from study.models.transformer import PatchTransformer as PatchTransformer
+from study.models.wrap import wrap as wrap
