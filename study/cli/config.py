@@ -27,13 +27,18 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     values = read_config(path)
     for key, text in _pairs(overrides):
         _put(values, key, _given(key, text))
+    return spec_of_values(values, f"config '{path}'")
+
+
+def spec_of_values(values: dict[str, Any], where: str) -> StudySpec:
+    """The study of keys and values; where: their place, for messages. Raises InputError."""
     try:
         spec = typed(StudySpec, values, "")
         from study.checkpoints.denoiser_names import canonical_spec  # late: PyTorch takes a second
 
         return canonical_spec(spec)
     except InputError as error:
-        raise InputError(f"config '{path}': {error}") from None
+        raise InputError(f"{where}: {error}") from None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from degradations import InputError, Kind, Rule, Schedule, family, kinds, parse_rule
 from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
-from study.engine.bases import base_of, by_recipe, resolve, untrained
+from study.engine.bases import base_of, by_recipe, computing, resolve, untrained
 from study.engine.calibrate import first_strength
 from study.engine.memory import check_memory
 from study.evaluation.evaluator import Evaluator
@@ -39,16 +39,21 @@ def require_pairings(spec: StudySpec) -> None:
 
 
 def evaluator_of(
-    spec: StudySpec, root: Path, retrain: bool = False, calibrates: bool = False
+    spec: StudySpec,
+    root: Path,
+    retrain: bool = False,
+    calibrates: bool = False,
+    own: Base | None = None,
 ) -> Evaluator:
     """The evaluator of a study's tasks; its base and named variants are trained if necessary.
 
-    calibrates: whether kinds are calibrated although there is no matrix. Raises InputError, before
+    calibrates: whether kinds are calibrated although there is no matrix. own: the study's base, if
+    it is in memory. Raises InputError, before
     any training, for names that are not degradations or that the base does not support.
     """
     if retrain:
         spec = by_recipe(spec)  # what is checked is what will be trained, and workers find it
-    own = untrained(spec, root=root)
+    given, own = own, own or untrained(spec, root=root)
     check_memory(spec, own)
     parts = load_parts(spec, own, root)
     variants = {str(v) for v in (split(name)[0] for name in spec.named) if v is not None}
@@ -66,7 +71,7 @@ def evaluator_of(
             if is_supported(own, kind, bool(spec.calibrate.kinds))
         ]
         spec = replace(spec, calibrate=replace(spec.calibrate, kinds=tuple(able)))
-    base = base_of(spec, root, retrain, loaded=own)
+    base = computing(spec.precision, given) if given else base_of(spec, root, retrain, loaded=own)
     spec = replace(spec, precision=base.precision)
 
     def variant_of(name: str) -> Base:
