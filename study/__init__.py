@@ -38,7 +38,7 @@ def run(
     from study.engine.run import run as run_study
     from study.results import read as read_study
 
-    found, place = _spec(spec), Path(root)
+    found, place = _spec(spec, base is not None), Path(root)
     evaluator = None
     if base is not None:
         own = base_in_memory(base, data, found, place)
@@ -59,13 +59,17 @@ def read(name: str, root: str | Path = "mlruns") -> "StudyFrames":
     return read_study(name, root)
 
 
-def _spec(spec: "StudySpec | str | Path | Mapping[str, Any]") -> "StudySpec":
+def _spec(spec: "StudySpec | str | Path | Mapping[str, Any]", has_base: bool) -> "StudySpec":
     from study.specs import StudySpec
 
     if isinstance(spec, StudySpec):
         return spec
-    from study.cli.config import load_spec, spec_of_values
+    from study.cli.config import read_config, spec_of_values
 
     if isinstance(spec, str | Path):
-        return load_spec(spec)
-    return spec_of_values(dict(spec), "study.run")
+        values, where = read_config(spec), f"config '{spec}'"
+    else:
+        values, where = dict(spec), "study.run"
+    if has_base:  # what is said of a base that a recipe trains does not hold
+        values = {**values, "base": "in-memory", "bases": []}
+    return spec_of_values(values, where)

@@ -19,7 +19,9 @@ from study import models, sampling
 from study.cli.commands import COMMANDS
 from study.cli.config import is_key, load_spec
 from study.cli.main import _parser, call
-from study.files.images import write_png
+from study.data import load_data
+from study.files.images import to_uint8, write_png
+from study.results import read
 from study.specs import StudySpec
 from study.specs.typed import group_of, hints, keys_of
 
@@ -156,6 +158,36 @@ def test_readme_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(results, found)
     assert list(found["digits"].table["pairing"]) == ["noise(0.2) → noise(0.4)"]
     assert len(found["digits"].trials) > 0
+
+
+def test_the_tutorial_s_network_of_one_s_own_is_studied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = torch.nn.Dropout()
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return self.drop(x)
+
+    monkeypatch.chdir(tmp_path)
+    images = to_uint8(load_data("digits").samples[:40])
+    for index, image in enumerate(images):
+        write_png(tmp_path / "my-images" / f"{index}.png", image)
+    small = {
+        "name": "mine",
+        "reference": "my-images",
+        "extractors": ["pixels"],
+        "sampler": {"steps": 4, "sigma_max": 40},
+        "pairings": [{"main": "dropout(0.1)", "guide": "dropout(0.2)"}],
+        "search": {"samples": 40, "trials": 2},
+        "confirm": {"samples": 40, "seed_sets": 2, "controls": False},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(small))
+    (tutorial,) = fences((DOCS / "tutorials" / "own-model.md").read_text(), "python")
+    exec(tutorial.replace("(3, 32, 32), classes=10", "(1, 8, 8)"), {"net": Net()})
+    assert read("mine").table.pairing[0] == "dropout(0.1) → dropout(0.2)"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -45,6 +45,16 @@ def test_the_findings_are_shown_from_what_is_kept(monkeypatch: pytest.MonkeyPatc
     assert figures == len(list(Path("notebooks/figures").glob("findings-*.png")))
 
 
+def test_a_network_of_one_s_own_is_studied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own, and with a study of at most 30 lines beside the network."""
+    path = tmp_path / "own-network.ipynb"
+    path.write_bytes(Path("notebooks/own-network.ipynb").read_bytes())
+    shown = execute(path, monkeypatch)
+    assert any("dropout(0.1) → dropout(0.2)" in str(output.get("data", {})) for output in shown)
+    assert any("layers.1.2" in str(output.get("data", {})) for output in shown)
+    assert (tmp_path / "mlruns" / "optuna.db").is_file()
+
+
 def execute(path: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[Any]:
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
@@ -63,4 +73,5 @@ def test_every_notebook_is_tested() -> None:
         "digits",
         "findings",
         "matrix",
+        "own-network",
     }
