@@ -89,7 +89,7 @@ def test_a_base_knows_its_recipe_and_what_was_held_out(folder: Path) -> None:
         (lambda f: edit(f, network={"depth": 3}), "depth"),
         (
             lambda f: edit(f, network={"kind": "unet"}),
-            "network.kind: found 'unet'; accepted: mlp, transformer",
+            "network.kind: found 'unet'; accepted: adm, ddpmpp, edm2, mlp, transformer",
         ),
         (
             lambda f: edit(f, network={"kind": "transformer", "width": 30}),

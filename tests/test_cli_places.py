@@ -62,10 +62,11 @@ def test_data_elsewhere_are_no_place_for_a_base(
     from study.training import folder_of
 
     (tmp_path / "images").mkdir()
+    small = str(Path(SMALL).resolve())
     monkeypatch.chdir(tmp_path / "images")
     mine = Data("mine", torch.zeros(1, 2))
     for data in (str(tmp_path / "images"), "../images", ".."):
-        argv = ["train", SMALL, "--recipe.data", data, "--root", str(tmp_path / "r")]
+        argv = ["train", small, "--recipe.data", data, "--root", str(tmp_path / "r")]
         says(capsys, argv, 2, f"{data}: no images in it")
         folder = folder_of(RecipeSpec(data), tmp_path / "r", mine)
         assert folder.resolve().parent == tmp_path / "r" / "bases"

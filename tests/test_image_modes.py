@@ -15,8 +15,9 @@ from cleanfid.utils import ResizeDataset
 from PIL import Image
 
 from degradations import InputError
-from study.files import images
-from study.files.images import FORMATS, SUFFIXES, batches, to_uint8
+from study.files import image_files
+from study.files.image_files import FORMATS, SUFFIXES
+from study.files.images import batches, to_uint8
 
 RNG = np.random.default_rng(0)
 SHADES = Image.fromarray(RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8))
@@ -172,7 +173,7 @@ def test_large_images_of_few_bytes_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flat image is accepted up to a size, a larger one in proportion to its bytes."""
-    monkeypatch.setattr(images, "FLAT_PIXELS", 2**14)
+    monkeypatch.setattr(image_files, "FLAT_PIXELS", 2**14)
     Image.new("RGB", (128, 128)).save(tmp_path / "a.png")
     assert ours(tmp_path).shape == (1, 128, 128, 3)
     Image.new("RGB", (128, 129)).save(tmp_path / "a.png", compress_level=9)

@@ -59,6 +59,7 @@ def test_subfolders_are_classes(tmp_path: Path, colours: bool, packed: bool) -> 
     place = write(tmp_path / "pets", pixels, names)
     place = zipped(place, tmp_path / "pets.zip") if packed else place
     data = loaded(place, tmp_path)
+    assert data.name == str(place)
     assert data.shape == (3 if colours else 1, SIDE, SIDE)
     assert data.classes == 2
     assert data.labels is not None
@@ -180,7 +181,7 @@ def test_all_bad_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("nothing/here", "not found; accepted: digits, fractal, NAME, FOLDER"),
+        ("nothing/here", "not found; accepted: digits, fractal, FOLDER"),
         ("digit", "did you mean digits"),
         ("digits@size=4", "not found"),
         ("x@size=0", "found size 0; accepted: an integer from 1 to 4096"),

@@ -1,13 +1,13 @@
 """Names of data sets: what there is by name, and places with options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from degradations import InputError
 
 HUB, TORCHVISION = "hub:", "torchvision:"
 MOST_SIDE = 4096
-FORM = "NAME, FOLDER, FILE.zip, FILE.npz, torchvision:NAME or hub:ORG/NAME, then @size=N, @split=S"
+FORM = "FOLDER, FILE.zip, FILE.npz, torchvision:NAME or hub:ORG/NAME, then @size=N, @split=S"
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,17 @@ class DataName:
 
     place: a folder of images (a subfolder for each class), a zip, an NPZ, `torchvision:NAME` or
     `hub:ORG/NAME`. size: the side of the square that images are cropped to and resized; None: they
-    are taken as they are. split: of torchvision and the hub, by its name there; None: all. Raises
-    InputError for another option or value.
+    are taken as they are. split: of torchvision and the hub, by its name there; None: all. text:
+    the whole name, as it is written. Raises InputError for another option or value.
     """
 
     place: str
     size: int | None = None
     split: str | None = None
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text or self.place
 
     @classmethod
     def parse(cls, text: str) -> "DataName":
@@ -38,7 +42,7 @@ class DataName:
             raise InputError(
                 f"data set '{text}': found size {size}; accepted: an integer from 1 to {MOST_SIDE}."
             )
-        found = cls(place, None if size is None else int(size), values.get("split"))
+        found = cls(place, None if size is None else int(size), values.get("split"), text)
         if found.split is not None and not found.is_published:
             raise InputError(
                 f"data set '{text}': found split {found.split}; accepted: with {TORCHVISION} and "

@@ -4,6 +4,7 @@ from study.cli.commands import (
     calibrate,
     convert,
     dashboard,
+    init,
     list_,
     probe,
     reference,
@@ -19,6 +20,7 @@ from study.cli.commands import (
 from study.cli.commands.command import Command
 
 COMMANDS: dict[str, Command] = {
+    "init": init.COMMAND,
     "run": run.COMMAND,
     "worker": worker.COMMAND,
     "probe": probe.COMMAND,
