@@ -225,6 +225,22 @@ def test_content_identifies_a_data_set(tmp_path: Path) -> None:
     assert loaded(tmp_path / "y", tmp_path).sha256 != first.sha256
 
 
+def test_what_a_killed_process_left_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write(tmp_path / "x", images(3), ["0.png", "1.png", "2.png"])
+    with monkeypatch.context() as killed:
+        killed.setattr("study.data.prepared.shutil.rmtree", lambda *args, **kwargs: None)
+        killed.setattr("study.data.prepared._digest", lambda part: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            loaded(place, tmp_path)
+    assert len(list((tmp_path / "cache" / "data").rglob("samples.npy"))) == 1
+    torch.testing.assert_close(loaded(place, tmp_path).samples[:], floats(images(3)))
+    kept = list((tmp_path / "cache" / "data").rglob("samples.npy"))
+    assert len(kept) == 1
+    assert not kept[0].parent.name.startswith(".part")
+
+
 def test_a_split_of_images_in_a_file(tmp_path: Path) -> None:
     pixels = images(10)
     names = [f"{'ab'[i % 2]}/{i}.png" for i in range(10)]

@@ -7,7 +7,6 @@ it is read again.
 import hashlib
 import json
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,9 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 def _prepare(name: str, listed: Listed, home: Path) -> None:
     """Write the samples of a place, their labels and a card into a folder, which then appears."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=home.parent))
+    part = home.with_name(f".part-{home.name}")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed; this one has the lock
+    part.mkdir(parents=True)
     try:
         shape = _write_samples(name, listed, part / SAMPLES)
         if listed.labels is not None:

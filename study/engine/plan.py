@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.func import functional_call
 
-from study.checkpoints import CACHE, Base, blank, public_cards
+from study.checkpoints import CACHE, CARD, Base, blank, public_cards
 from study.checkpoints.denoiser_names import split
 from study.engine import schedule
 from study.engine.bases import OWN, computing
@@ -25,10 +25,12 @@ from study.parallel.device import device
 from study.parallel.group import group
 from study.sampling import nfe
 from study.specs import HELD_OUT, StudySpec
+from study.training import folder_of
 
 # operations timed, about, on a CPU and on an accelerator: far less than a second of work
 TIMED = 10**10, 10**13
 REPEATS = 2
+BACKWARDS = 3  # network evaluations that a sample's gradient takes, about
 SHOWN = 12  # entries shown of each part
 
 
@@ -85,7 +87,7 @@ def estimate(spec: StudySpec, root: Path) -> str:
             *(["and those of the matrix, of all its kinds"] if spec.matrix else []),
         ],
         "Evaluations": evaluations,
-        "Time": _time(spec, base, count),
+        "Time": _time(spec, base, count, root),
         "Disk": _disk(spec, base),
         "Memory": _memory(spec, base),
     }
@@ -186,7 +188,7 @@ def _place(what: str, place: str, root: Path) -> RequiredFile:
 
 
 @torch.inference_mode()
-def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str]:
+def _time(spec: StudySpec, base: Base | None, count: schedule.Count, root: Path) -> list[str]:
     if base is None:
         return ["unknown: the base is missing, and no card describes it"]
     where, whole = device(), _whole(spec, base)
@@ -220,11 +222,24 @@ def _time(spec: StudySpec, base: Base | None, count: schedule.Count) -> list[str
         else f"extrapolated from a network of {of_base / flop:.0%} of its operations"
     )
     return [
+        *_training(each, base, root),
         f"{_duration(each * total / group().world)} on {name}: {1000 * each:,.3g} ms per "
         f"network evaluation and sample, {base.precision}, {how}",
         f"{_duration(flop * total / 1e14)} on a device with 100 TFLOP/s: "
         f"{flop / 1e9:,.3g} GFLOP per network evaluation",
         f"features{beside} and degradations are not counted",
+    ]
+
+
+def _training(each: float, base: Base, root: Path) -> list[str]:
+    """How long the training of a base takes that is not trained yet; each: seconds forwards."""
+    recipe = base.recipe
+    if recipe is None or base.sha256 or (folder_of(recipe, root, base.data) / CARD).is_file():
+        return []
+    seconds = BACKWARDS * each * recipe.steps * recipe.batch
+    return [
+        f"{_duration(seconds)} of training first: {recipe.steps:,} steps of {recipe.batch} "
+        f"samples, each about {BACKWARDS} network evaluations"
     ]
 
 
