@@ -230,8 +230,8 @@ def test_what_a_killed_process_left_is_replaced(
 ) -> None:
     place = write(tmp_path / "x", images(3), ["0.png", "1.png", "2.png"])
     with monkeypatch.context() as killed:
-        killed.setattr("study.data.prepared.shutil.rmtree", lambda *args, **kwargs: None)
-        killed.setattr("study.data.prepared._digest", lambda part: 1 / 0)
+        killed.setattr("shutil.rmtree", lambda *args, **kwargs: None)
+        killed.setattr(sys.modules["study.data.prepared"], "_digest", lambda part: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             loaded(place, tmp_path)
     assert len(list((tmp_path / "cache" / "data").rglob("samples.npy"))) == 1
