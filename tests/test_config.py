@@ -102,6 +102,11 @@ ODD = [
         "sampler.steps: given twice",
     ),
     ("a class", PLAIN + "pairings: [{class_path: x.Y}]", "pairings[0].class_path: no such key"),
+    (
+        "a name split at its comma",
+        PLAIN + "pairings: [{main: none, guide: none, rule: interval(0.3, 5)}]",
+        "pairings[0].5): no such key. A name with a comma needs quotes within braces",
+    ),
     ("many dots", PLAIN + "a." * 400 + "b: 1", "no such key"),
     ("a name too long for a file", "name: " + "ü" * 100 + "a\nbase: digits", "name"),
     (

@@ -118,6 +118,8 @@ def unknown_key(
     options = options or [prefix + each for each in get_close_matches(name[:SHOWN], known, n=1)]
     if options:
         return f"Did you mean {' or '.join(options)}?"
+    if name.endswith(")"):  # the end of a name that YAML split at its comma
+        return "A name with a comma needs quotes within braces: {rule: 'interval(0.3, 5)'}."
     return f"Accepted: {', '.join(known)}."
 
 
