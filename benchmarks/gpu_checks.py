@@ -235,13 +235,13 @@ def group_work() -> tuple[Tensor, Tensor]:
 def training(checks: Checks) -> None:
     """Twenty steps of training, loaded again: the share of estimates that are not finite."""
     from study.checkpoints import load_base
+    from study.data import load_data
     from study.lightning.train import train
     from study.specs import RecipeSpec
 
     with tempfile.TemporaryDirectory() as folder:
-        train(
-            RecipeSpec(data="digits", steps=20), Path(folder), "benchmarks/gpu.py", progress=False
-        )
+        recipe, data = RecipeSpec(data="digits", steps=20), load_data("digits")
+        train(recipe, data, Path(folder), "benchmarks/gpu.py", progress=False)
         base = load_base(folder, "digits")
     found = base.denoiser.to(device())(base.data.samples[:64].to(device()), 1.0)
     checks.at_most("trained_not_finite", float((~found.isfinite()).float().mean()), 0)
