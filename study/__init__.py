@@ -24,20 +24,24 @@ def run(
     base: "Denoiser | None" = None,
     data: "Samples | None" = None,
     root: str | Path = "mlruns",
+    allow_plugins: bool = False,
 ) -> "StudyFrames":
     """Run or resume a study in this process, and return its results as data frames.
 
     spec: a spec, a config's path, or its keys and values. base: a denoiser in memory, such as that
     of `study.models.wrap`, in place of the spec's; data: what its samples are compared with, unless
     the spec's reference is held in files: a data set, a name as in `recipe.data`, samples [N, …],
-    or those with their labels [N]; by default those of the spec's reference. Raises InputError for
+    or those with their labels [N]; by default those of the spec's reference. allow_plugins:
+    whether the plug-ins that the spec names may run. Raises InputError for
     a spec that is not valid, and for a denoiser whose output has another shape than the data.
     """
     from study.engine.check import evaluator_of
     from study.engine.in_memory import base_in_memory, spec_in_memory
     from study.engine.run import run as run_study
+    from study.files.plugins import Permission
     from study.results import read as read_study
 
+    Permission.granted = allow_plugins
     found, place = _spec(spec, base is not None), Path(root)
     evaluator = None
     if base is not None:

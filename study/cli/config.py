@@ -35,7 +35,9 @@ def spec_of_values(values: dict[str, Any], where: str) -> StudySpec:
     try:
         spec = typed(StudySpec, values, "")
         from study.checkpoints.denoiser_names import canonical_spec  # late: PyTorch takes a second
+        from study.cli.plugins import load
 
+        load(spec.plugins)  # names may be theirs
         return canonical_spec(spec)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

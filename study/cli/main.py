@@ -13,6 +13,7 @@ from degradations.errors import InputError, RunError
 from study.cli.commands import COMMANDS
 from study.cli.commands.command import Command
 from study.cli.config import is_key
+from study.files.plugins import Permission
 from study.parallel.signals import interruptible
 from study.specs import StudySpec
 from study.specs.typed import WORDS, keys_of, meant, unknown_key
@@ -82,6 +83,7 @@ def _call(argv: list[str]) -> int:
             print(
                 f"study: config {args.config}, outputs in {args.root}", file=sys.stderr, flush=True
             )
+        Permission.granted = command.config and args.allow_plugins
         return command.run(args)
     except SystemExit as exit_:  # --help
         return int(exit_.code or 0)
@@ -120,6 +122,9 @@ def _parser(name: str, command: Command, helps: bool) -> ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     if command.config:
+        parser.add_argument(
+            "--allow-plugins", action="store_true", help="run the plug-ins that the config names"
+        )
         parser.add_argument("--config", type=str, help="YAML file of the study; the same as CONFIG")
     if command.config and helps:
         parser.add_class_arguments(

@@ -108,6 +108,7 @@ def helpers(spec: StudySpec, root: Path, count: int) -> Iterator[None]:
         "--root",
         str(root),
         "--attached",
+        *(["--allow-plugins"] if spec.plugins else []),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     logs = [config.with_name(f"worker-{number + 1}.log") for number in range(count)]

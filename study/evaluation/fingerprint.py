@@ -9,6 +9,7 @@ from study.checkpoints import Base
 from study.checkpoints.denoiser_names import split
 from study.data import Data
 from study.evaluation import noise_levels
+from study.files.plugins import LOADED
 from study.metrics import Reference
 from study.models.decoder import Decoder
 from study.parallel.device import device
@@ -46,6 +47,9 @@ def fingerprint(
     for name in (name for name in spec.named if f"{Classifier.kind}(" in name):
         own = split(name)[0]
         found[f"classifier.{name}"] = (variant(str(own)) if own else base).classifier_sha256
+    # those of the config, by content, and those that are installed, by version
+    plugins = sorted(d for name, d in LOADED.items() if name in spec.plugins or " " in d)
+    found |= {"plugins": plugins} if plugins else {}
     found |= {"extractors": spec.extractors, "seed": spec.seed, "base": base.sha256}
     known = base.held_out if spec.reference == HELD_OUT else base.data
     is_own = spec.reference in (HELD_OUT, base.data.name)

@@ -50,6 +50,8 @@ class StudySpec:
         forecasts: a CSV file of forecast verdicts, kept before the first evaluation and compared
             with the verdicts
         seed: of the search; the confirmation uses those after it
+        plugins: Python files that register degradations, rules, solvers, extractors, data sets,
+            networks or objectives; they run only with --allow-plugins
     """
 
     name: str
@@ -69,6 +71,7 @@ class StudySpec:
     probe: ProbeSpec = field(default_factory=ProbeSpec)
     forecasts: str | None = None
     seed: int = 0
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(
