@@ -157,4 +157,4 @@ def test_an_installed_package_needs_no_permission(mine: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "shifted(0.1) → shifted(0.2)" in done.stdout
     listed = study(mine, "list", "degradations")
-    assert "shifted" in listed.stdout
+    assert "shifted(STRENGTH)" in listed.stdout

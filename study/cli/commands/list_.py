@@ -16,6 +16,7 @@ def _arguments(parser: ArgumentParser) -> None:
 def _run(args: Namespace) -> int:
     import json
 
+    from study.cli.plugins import load_installed
     from study.engine import catalog
     from study.report.formats import LISTS, require_format
     from study.specs.typed import meant
@@ -24,6 +25,7 @@ def _run(args: Namespace) -> int:
     if args.family not in catalog.FAMILIES:
         near = meant(args.family, catalog.FAMILIES)
         raise InputError(f"no family '{args.family}'.{near} Available are: {FAMILIES}.")
+    load_installed()
     found = catalog.entries(args.family)
     if args.format == "json":
         print(json.dumps([entry._asdict() for entry in found], indent=2, ensure_ascii=False))
