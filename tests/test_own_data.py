@@ -345,6 +345,22 @@ def test_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         loaded("hub:org/other", tmp_path)
 
 
+def test_the_hub_s_library_reads_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Itself, on files, which it takes in the place of a name."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pixels = images(6)
+    names = [f"{'train' if i < 4 else 'test'}/{'ab'[i % 2]}/{i}.png" for i in range(6)]
+    place = write(tmp_path / "x", pixels, names)
+    data = loaded(f"hub:{place}", tmp_path)
+    order = [0, 2, 1, 3, 4, 5]  # by class within a split
+    torch.testing.assert_close(data.samples[:], floats(pixels[order]))
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 0, 1, 1, 0, 1]
+    assert len(loaded(f"hub:{place}@split=test", tmp_path).samples) == 2
+    with pytest.raises(InputError, match=r"could not be loaded.*Unknown split"):
+        loaded(f"hub:{place}@split=other", tmp_path)
+
+
 def test_options_of_a_name() -> None:
     assert DataName.parse("a/b@size=32") == DataName("a/b", 32)
     assert DataName.parse("hub:o/n@split=train@size=8") == DataName("hub:o/n", 8, "train")
