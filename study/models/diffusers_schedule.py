@@ -135,9 +135,16 @@ def _betas(config: Config) -> Tensor:
         "beta_schedule", (*BETAS, *MORE_BETAS.get(config.entries["_class_name"], ()))
     )
     if kind in _REMAINING:
+        return betas_of(kind, steps)
+    start, end = (max(config.number(key), 0) for key in ("beta_start", "beta_end"))
+    return betas_of(kind, steps, start, end)
+
+
+def betas_of(kind: str, steps: int, start: float = 1e-4, end: float = 0.02) -> Tensor:
+    """β_t of a schedule by its name in diffusers, [T], float64; see `noise_levels`."""
+    if kind in _REMAINING:
         f = _REMAINING[kind](torch.arange(steps + 1, dtype=torch.float64) / steps)
         return (1 - f[1:] / f[:-1]).clamp(max=MOST_BETA)
-    start, end = (max(config.number(key), 0) for key in ("beta_start", "beta_end"))
     if kind == "sigmoid":
         return start + (end - start) * torch.linspace(-6, 6, steps, dtype=torch.float64).sigmoid()
     power = 2 if kind == "scaled_linear" else 1

@@ -9,19 +9,21 @@ from torch import Tensor, nn
 
 from degradations import Condition, Draws, InputError, LabelSite, Site
 from study.models.diffusers_network import Call
-from study.models.diffusers_schedule import DiscreteSchedule
+from study.models.diffusers_schedule import DiscreteSchedule, betas_of
 from study.models.preconditioning import EDM, Network, Preconditioned, Scalings
 from study.models.predictions import Epsilon, Sample, Velocity
 from study.models.wrapped_sites import Found, place_sites
 
 Caller = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
 PREDICTS = ("epsilon", "x0", "v", "edm", "denoised")
-BETAS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda u: 1e-4 + u * (0.02 - 1e-4),
-    "scaled_linear": lambda u: (0.00085**0.5 + u * (0.012**0.5 - 0.00085**0.5)) ** 2,
+# the schedules of DDPM, of latent diffusion and of the improved DDPM: names in diffusers, ends of β
+BETAS: Mapping[str, tuple[str, float, float]] = {
+    "linear": ("linear", 1e-4, 0.02),
+    "scaled_linear": ("scaled_linear", 0.00085, 0.012),
+    "cosine": ("squaredcos_cap_v2", 0.0, 0.0),
 }
 STEPS = 1000
-TIMES, SIGMAS = (*BETAS, "cosine"), ("sigma", "log-sigma")
+TIMES, SIGMAS = tuple(BETAS), ("sigma", "log-sigma")
 
 
 def wrap(
@@ -164,13 +166,9 @@ def _call(net: nn.Module, x: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
 
 def _levels(schedule: str | Sequence[float] | Tensor) -> Tensor:
     """σ_t = √((1 − ᾱ_t)/ᾱ_t), [T], rising, float64."""
-    if isinstance(schedule, str) and schedule == "cosine":
-        u = torch.arange(STEPS + 1, dtype=torch.float64) / STEPS
-        f = ((u + 0.008) / 1.008 * torch.pi / 2).cos() ** 2
-        remaining = (1 - (1 - f[1:] / f[:-1]).clamp(max=0.999)).log().cumsum(0).exp()
-    elif isinstance(schedule, str):
-        betas = BETAS[schedule](torch.linspace(0, 1, STEPS, dtype=torch.float64))
-        remaining = (1 - betas).log().cumsum(0).exp()
+    if isinstance(schedule, str):
+        kind, start, end = BETAS[schedule]
+        remaining = (1 - betas_of(kind, STEPS, start, end)).log().cumsum(0).exp()
     else:
         remaining = torch.as_tensor(schedule, dtype=torch.float64).detach().cpu()
         good: Any = remaining.ndim == 1 and len(remaining) > 1
