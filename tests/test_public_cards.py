@@ -51,7 +51,7 @@ class TestCards:
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("study.engine.plan._time", lambda spec, base, count: ["…"])
+        monkeypatch.setattr("study.engine.plan._time", lambda spec, base, count, root: ["…"])
         assert call(["run", f"configs/{config}.yaml", "--plan", "--root", str(tmp_path)]) == 0
         said = capsys.readouterr().out
         missing = [line for line in said.splitlines() if line.strip().startswith("missing")]
