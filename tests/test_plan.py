@@ -2,14 +2,17 @@
 processes."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from degradations import RunError
+from study.cli.main import call
 from study.engine import schedule
 from study.records.results import Results
 from study.records.task import BASE, Outcome, Task
 from study.specs import ConfirmSpec, SearchSpec
+from tests.command_line import SMALL
 from tests.known_answers import (
     ALIKE,
     SPEC,
@@ -164,3 +167,15 @@ def test_what_is_known_of_ended_searches_changes_nothing() -> None:
     )
     assert remembered == in_order(nothing_known())
     assert set(ended) == set(SPEC.pairings)
+
+
+def test_a_training_that_is_to_come_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until it is done."""
+    argv = ["run", SMALL, "--base", "null", "--recipe.steps", "20", "--root", str(tmp_path)]
+    assert call([*argv, "--plan"]) == 0
+    assert "of training first: 20 steps of 256 samples" in capsys.readouterr().out
+    assert call(["train", *argv[1:]]) == 0
+    assert call([*argv, "--plan"]) == 0
+    assert "of training first" not in capsys.readouterr().out
