@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
+# of all commands, or of all with a config, in the first table of the page
+COMMON = {"-h", "--help", "--root", "--debug", "--config", "--allow-plugins"}
 PLACEHOLDERS = {"COMMAND", "…"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
@@ -194,7 +196,7 @@ def test_the_tutorial_s_network_of_one_s_own_is_studied(
 def test_commands_page_is_in_step_with_help(name: str) -> None:
     text = (DOCS / "commands.md").read_text()
     (section,) = re.findall(rf"^## study {name}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
-    for option in options(name) - {"-h", "--help", "--root", "--debug", "--config"}:
+    for option in options(name) - COMMON:
         assert f"`{option}" in section or option.endswith("+"), option
     joined = re.sub(r" \\\n\s*", " ", section)
     for example in COMMANDS[name].examples.splitlines():

@@ -14,10 +14,10 @@ from study.data import Data, load_data
 from study.engine.bases import resolve
 from study.engine.trainings import train_base
 from study.lightning.train import TrainDenoiser, train
-from study.models import networks, preconditionings
+from study.models import ExactGaussian, networks, preconditionings
 from study.models.edm2_blocks import Weight
 from study.specs import NetworkSpec, RecipeSpec, StudySpec
-from study.training import Uncertainty, objectives
+from study.training import Uncertainty, objective_of, objectives
 
 NETWORKS = {
     "adm": NetworkSpec(kind="adm", width=16, blocks=1, patch=1, attention_at=(4,)),
@@ -95,6 +95,20 @@ def test_every_objective_trains(name: str, tmp_path: Path) -> None:
     assert error(load_base(folder, "digits").denoiser, data) < 0.7 * error(
         of_recipe(recipe, data), data
     )
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_uncertainty_is_least_at_the_logarithm_of_the_error(name: str) -> None:
+    """λe²/exp(u) + u has its minimum over u at u = ln λe², where it is 1 + u."""
+    objective, one = objective_of(name), torch.ones(1)
+    y, noise, sigma = torch.tensor([[1.0]]), torch.tensor([[0.5]]), torch.tensor([0.7])
+
+    def loss(u: Tensor | None) -> float:
+        return float(objective.loss(ExactGaussian(0.6), y, noise, sigma, None, 0.5, u))
+
+    best = math.log(loss(None))
+    assert loss(best * one) == pytest.approx(1 + best, rel=1e-5)
+    assert loss((best + 0.1) * one) > loss(best * one) < loss((best - 0.1) * one)
 
 
 def test_the_uncertainty_is_learned_and_resumed(tmp_path: Path) -> None:

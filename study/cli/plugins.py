@@ -20,11 +20,10 @@ def load(paths: Sequence[str]) -> None:
     Raises InputError if they may not run, if one fails, or if it registers a name that is taken.
     """
     load_installed()
-    found = [Path(path) for path in paths]
-    new = [path for path in found if LOADED.get(str(path)) != content_of(path)[1]]
-    require_permission(new)
-    for path in new:
-        content, digest = content_of(path)
+    found = {Path(path): content_of(Path(path)) for path in paths}
+    new = {path: each for path, each in found.items() if LOADED.get(str(path)) != each[1]}
+    require_permission({path: digest for path, (_, digest) in new.items()})
+    for path, (content, digest) in new.items():
 
         def run(path: Path = path, content: bytes = content, digest: str = digest) -> None:
             module = ModuleType(f"study_plugin_{path.stem}_{digest[:8]}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from degradations import Denoiser, InputError
 from study.checkpoints import CACHE, Base
-from study.data import DATA, Data, is_data, load_data
+from study.data import Data, is_data, load_data
 from study.specs import HELD_OUT, StudySpec
 
 IN_MEMORY = "in-memory"  # the name of data given as a tensor
@@ -40,8 +40,7 @@ def spec_in_memory(spec: StudySpec, base: Base) -> StudySpec:
             "reference: found held-out with a base in memory, of which it is not known what it was "
             "trained on; accepted: data that it was not trained on, as study.run's data."
         )
-    own = spec.reference in DATA or is_data(spec.reference)
-    reference = base.data.name if own else spec.reference
+    reference = base.data.name if is_data(spec.reference) else spec.reference
     return replace(spec, base=base.name, bases=(), reference=reference)
 
 

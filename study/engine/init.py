@@ -55,7 +55,7 @@ def config_of(name: str, base: str, data: str, root: Path) -> str:
         f"name: {name}",
     ]
     lines += _recipe(found) if trained else _base(base, own, data)
-    lines += _reference(data, own, found, trained)
+    lines += _reference(data, found, trained)
     lines += _extractors(found)
     lines += _sampler(own, found)
     lines += _pairings(own, trained)
@@ -133,7 +133,7 @@ def _base(base: str, own: Base | None, data: str) -> list[str]:
     return lines
 
 
-def _reference(data: str, own: Base | None, found: Data, trained: bool) -> list[str]:
+def _reference(data: str, found: Data, trained: bool) -> list[str]:
     if trained and len(found.samples) >= 1000:
         return ["reference: held-out           # FD to what the base was not trained on"]
     return [f"reference: {_quoted(data)}     # FD to these"]

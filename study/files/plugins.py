@@ -1,6 +1,7 @@
 """Which plug-ins are loaded: Python files that a config names, and packages that are installed."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from degradations.errors import InputError
@@ -25,10 +26,10 @@ def content_of(path: Path) -> tuple[bytes, str]:
     return content, hashlib.sha256(content).hexdigest()
 
 
-def require_permission(paths: list[Path]) -> None:
+def require_permission(digests: Mapping[Path, str]) -> None:
     """Raises InputError, naming files and hashes, for plug-ins that may not run."""
-    if paths and not Permission.granted:
-        named = ", ".join(f"{path} (SHA-256 {content_of(path)[1]})" for path in paths)
+    if digests and not Permission.granted:
+        named = ", ".join(f"{path} (SHA-256 {digest})" for path, digest in digests.items())
         raise InputError(
             f"plugins: the config names {named}; nothing was run. A plug-in is a program: read it, "
             "then allow it by --allow-plugins."

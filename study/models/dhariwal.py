@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.patched import on_patches
+from study.models.patched import unet_of
 from study.models.preconditioning import Network
-from study.models.unet import Positional, UNet, begun, columns
+from study.models.unet import Positional, UNet, begin, columns
 from study.models.unet_blocks import Conv, Style, group_norm
 from study.specs import NetworkSpec
 
@@ -68,21 +68,8 @@ class DhariwalUNet(UNet):
 
     @classmethod
     def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
-        def make(resolution: int, channels: int) -> Network:
-            made = cls(
-                resolution,
-                channels,
-                classes,
-                width=spec.width,
-                multipliers=spec.multipliers,
-                blocks=spec.blocks,
-                attention_at=spec.attention_at,
-                head_width=min(HEAD, spec.width),
-            )
-            nn.init.zeros_(made.out_conv.weight)
-            return begun(made)
-
-        return on_patches(make, str(cls.kind), shape, spec.patch)
+        head = min(HEAD, spec.width)
+        return unet_of(cls, _begin, spec, shape, classes, head_width=head)
 
     def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         angles = self.map_noise(c_noise)
@@ -93,3 +80,8 @@ class DhariwalUNet(UNet):
 
     def read(self, side: int, h: Tensor, out: Tensor | None) -> Tensor | None:
         return self.out_conv(silu(self.out_norm(h))) if side == self.sides[0] else None
+
+
+def _begin(network: DhariwalUNet) -> None:
+    begin(network)
+    nn.init.zeros_(network.out_conv.weight)

@@ -9,8 +9,13 @@ from torch import Tensor
 from degradations import InputError
 from study.models.diffusers_files import Config
 from study.models.preconditioning import Limit, Network, Preconditioned, Scalings
+from study.models.predictions import Epsilon, Prediction, Sample, Velocity
 
-PREDICTIONS = ("epsilon", "sample", "v_prediction")
+PREDICTIONS: Mapping[str, type[Prediction]] = {
+    "epsilon": Epsilon,
+    "sample": Sample,
+    "v_prediction": Velocity,
+}
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 MORE_BETAS: Mapping[str, tuple[str, ...]] = {  # of particular schedulers
     "DDPMScheduler": ("sigmoid", "laplace"),
@@ -69,13 +74,8 @@ class DiscreteSchedule(Preconditioned):
         self.register_buffer("sigmas", sigmas)
 
     def scalings(self, sigma: Tensor) -> Scalings:
-        one, total = torch.ones_like(sigma), 1 + sigma**2
-        skip, out = {
-            "epsilon": (one, -sigma),
-            "v_prediction": (1 / total, -sigma / total.sqrt()),
-            "sample": (0 * one, one),
-        }[self.prediction]
-        return Scalings(skip, out, 1 / total.sqrt(), self.timestep(sigma))
+        outer = PREDICTIONS[self.prediction].outer(sigma)
+        return Scalings(*outer, 1 / (1 + sigma**2).sqrt(), self.timestep(sigma))
 
     def timestep(self, sigma: Tensor) -> Tensor:
         """The t of σ, of σ's shape and dtype."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from degradations import Condition, Draws, InputError, LabelSite
 from study.models.edm2_blocks import Block, Fourier, Resample, Weight, mp_cat, mp_silu, mp_sum
-from study.models.patched import on_patches
+from study.models.patched import unet_of
 from study.models.preconditioning import PRECISIONS, Network
 from study.specs import NetworkSpec
 
@@ -123,23 +123,7 @@ class EDM2UNet(Network):
 
     @classmethod
     def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
-        def make(resolution: int, channels: int) -> Network:
-            made = cls(
-                resolution,
-                channels,
-                classes,
-                width=spec.width,
-                multipliers=spec.multipliers,
-                blocks=spec.blocks,
-                attention_at=spec.attention_at,
-                head_width=min(64, spec.width),
-            )
-            for module in made.modules():
-                if isinstance(module, Weight):
-                    module.begin()
-            return made
-
-        return on_patches(make, str(cls.kind), shape, spec.patch)
+        return unet_of(cls, _begin, spec, shape, classes, head_width=min(64, spec.width))
 
     def forward(
         self, x: Tensor, c_noise: Tensor, condition: Condition, draws: Draws | None
@@ -176,3 +160,9 @@ class EDM2UNet(Network):
             column = self.emb_label.column(self.label(condition.labels(x), draws))
             embedding = mp_sum(embedding, column, self.label_balance)
         return mp_silu(embedding)
+
+
+def _begin(network: EDM2UNet) -> None:
+    for module in network.modules():
+        if isinstance(module, Weight):
+            module.begin()

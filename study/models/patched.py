@@ -1,13 +1,16 @@
 """Networks at a lower resolution: the pixels of a patch become channels."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from degradations import Condition, Draws, InputError
 from study.models.preconditioning import PRECISIONS, Network
+from study.specs import NetworkSpec
+
+N = TypeVar("N", bound=Network)
 
 
 class Patched(Network):
@@ -35,17 +38,27 @@ class Patched(Network):
         self.network.use(precision)
 
 
-def on_patches(
-    make: Callable[[int, int], Network], kind: str, shape: Sequence[int], patch: int
+def unet_of(
+    make: Callable[..., N],
+    begin: Callable[[N], None],
+    spec: NetworkSpec,
+    shape: Sequence[int],
+    classes: int,
+    **more: Any,
 ) -> Network:
-    """A network of square images, made for their resolution and channels, on patches of a shape.
+    """The U-Net of a recipe on the patches of samples of a shape, as its training begins.
 
-    Raises InputError if the shape is not that of square images that patches fill.
+    make: the class; more: arguments of its own. Raises InputError if the shape is not that of
+    square images that patches fill.
     """
+    patch = spec.patch
     if len(shape) != 3 or shape[1] != shape[2] or shape[1] % patch:
         raise InputError(
-            f"network {kind}: found samples of shape {list(shape)}; accepted: square images "
+            f"network {spec.kind}: found samples of shape {list(shape)}; accepted: square images "
             f"[C, H, H], H a multiple of network.patch, {patch}."
         )
-    made = make(shape[1] // patch, shape[0] * patch**2)
+    sizes = {"width": spec.width, "multipliers": spec.multipliers, "blocks": spec.blocks}
+    resolution, channels = shape[1] // patch, shape[0] * patch**2
+    made = make(resolution, channels, classes, attention_at=spec.attention_at, **sizes, **more)
+    begin(made)
     return made if patch == 1 else Patched(made, patch)

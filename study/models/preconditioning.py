@@ -170,7 +170,11 @@ def networks() -> dict[str, type[Network]]:
 
 def preconditionings() -> dict[str, type[Preconditioned]]:
     """The preconditionings that networks can be trained with here, by name."""
-    known = {each.name: each for each in Preconditioned.__subclasses__()}
+    left, known = list(Preconditioned.__subclasses__()), dict[str | None, type[Preconditioned]]()
+    for each in left:
+        left += each.__subclasses__()
+        if "name" in vars(each):
+            known[each.name] = each
     return {name: known[name] for name in sorted(filter(None, known))}
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from study.models.patched import on_patches
+from study.models.patched import unet_of
 from study.models.preconditioning import Network
-from study.models.unet import Fourier, Positional, UNet, at, begun, columns
+from study.models.unet import Fourier, Positional, UNet, at, begin, columns
 from study.models.unet_blocks import Conv, Resample, Style, group_norm
 from study.specs import NetworkSpec
 
@@ -105,22 +105,7 @@ class SongUNet(UNet):
 
     @classmethod
     def of(cls, spec: NetworkSpec, shape: Sequence[int], classes: int) -> Network:
-        def make(resolution: int, channels: int) -> Network:
-            made = cls(
-                resolution,
-                channels,
-                classes,
-                width=spec.width,
-                multipliers=spec.multipliers,
-                blocks=spec.blocks,
-                attention_at=spec.attention_at,
-            )
-            last = made.dec[at(resolution, "aux_conv")]
-            assert isinstance(last, Conv)
-            nn.init.zeros_(last.weight)
-            return begun(made)
-
-        return on_patches(make, str(cls.kind), shape, spec.patch)
+        return unet_of(cls, _begin, spec, shape, classes)
 
     def embed(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         angles = self.map_noise(c_noise)
@@ -148,3 +133,10 @@ class SongUNet(UNet):
             return None
         found = self.dec[at(side, "aux_conv")](silu(self.dec[at(side, "aux_norm")](h)))
         return found if out is None else found + self.dec[at(side, "aux_up")](out)
+
+
+def _begin(network: SongUNet) -> None:
+    begin(network)
+    last = network.dec[at(network.sides[0], "aux_conv")]
+    assert isinstance(last, Conv)
+    nn.init.zeros_(last.weight)

@@ -20,7 +20,7 @@ class UNet(Network, ABC):
     first `channels` are the estimate (the rest, ADM's learned variances, are dropped); classes: 0
     for none; stem: channels of the first map; widths: channels of each level; attention_at: sides
     of the maps with attention; last_only: on the way up, attention only in the last block of a
-    level. Weights start as PyTorch's do; see `begun`. Its sites:
+    level. Weights start as PyTorch's do; see `begin`. Its sites:
     'map' at the entry of every block, 'dropout' before its last convolution, 'block' at its
     residual branches, 'attention', and 'label' if there are classes. Raises InputError if the
     numbers do not fit together.
@@ -132,13 +132,12 @@ class UNet(Network, ABC):
                 module.to(precision)
 
 
-def begun(network: UNet) -> UNet:
-    """The U-Net with the last layer of every residual branch at zero, as its training begins."""
+def begin(network: UNet) -> None:
+    """Set the last layer of every residual branch to zero, as a training begins."""
     for block in network.modules():
         if isinstance(block, Block):
             for last in (block.conv1, *([block.proj] if block.heads else [])):
                 nn.init.zeros_(last.weight)
-    return network
 
 
 class Positional(nn.Module):
