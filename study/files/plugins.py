@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from degradations.errors import InputError
-from study.files.regular import check_regular
 
 MOST_BYTES = 2**24
 LOADED: dict[str, str] = {}  # the digest of each, by its path or name
@@ -21,6 +20,8 @@ def content_of(path: Path) -> tuple[bytes, str]:
     """The content of a plug-in and its SHA-256. Raises InputError unless it is a Python file."""
     if path.suffix != ".py":
         raise InputError(f"plugins: found {path}; accepted: Python files, .py.")
+    from study.files.regular import check_regular  # late: it imports PyTorch
+
     check_regular(path, MOST_BYTES)
     content = path.read_bytes()
     return content, hashlib.sha256(content).hexdigest()
